@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_BPF_CHECKSUM_H
+#define DFW_BPF_CHECKSUM_H
+
+#include "packet.h"
+
+/* A segment with a wrong checksum is thrown away by its receiver; believed by the firewall, it would be a way to move
+ * the firewall's state alone (Ptacek and Newsham 1998, "insertion"). What the hardware or the sender's own stack vouch
+ * for is not summed again. */
+
+static __always_inline __u16 checksum_fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u16)sum;
+}
+
+/* Sum of an IPv4 header of `words` 32-bit words, 0xffff when it is right (RFC 791). */
+static __always_inline __u16 checksum_words(const __u32 *word, const __u32 words)
+{
+	__u64 sum = 0;
+
+	for (__u32 i = 0; i < words; i++)
+		sum += word[i];
+	return checksum_fold(sum);
+}
+
+/* Sum of the pseudo-header (RFC 9293 3.1, RFC 8200 8.1). The v4-mapped prefix would add 0xffff to each address, which is
+ * zero in ones' complement, so one formula serves both families. */
+static __always_inline __u64 checksum_pseudo(const struct packet *p, __u32 l4_bytes)
+{
+	const __u32 *a = (const __u32 *)p->key.local.bytes, *b = (const __u32 *)p->key.remote.bytes;
+	__u64 sum = bpf_htonl(l4_bytes) + (__u64)bpf_htonl(p->key.protocol);
+
+	for (int i = 0; i < 4; i++)
+		sum += (__u64)a[i] + b[i];
+	return sum;
+}
+
+struct checksum_walk {
+	context_t *ctx;
+	struct scratch *scratch;
+	__s64 sum; /* -1: the frame is shorter */
+	__u32 offset;
+	__u32 bytes;
+};
+
+static long checksum_part(__u64 index __attribute__((unused)), void *data)
+{
+	struct checksum_walk *walk = data;
+	__u32 part = walk->bytes, padded;
+
+	if (part > SCRATCH_BYTES)
+		part = SCRATCH_BYTES;
+	barrier_var(part);
+	if (part == 0 || part > SCRATCH_BYTES)
+		return 1;
+	/* The sum goes by 32-bit words: clear what the last one would take from an older packet. */
+	*(__u32 *)(walk->scratch->bytes + ((part - 1) & (SCRATCH_BYTES - 4))) = 0;
+	if (bpf_skb_load_bytes(walk->ctx, walk->offset, walk->scratch->bytes, part) < 0) {
+		walk->sum = -1;
+		return 1;
+	}
+	padded = (part + 3) & ~3U;
+	if (padded > SCRATCH_BYTES)
+		return 1;
+	walk->sum = bpf_csum_diff(NULL, 0, (__be32 *)walk->scratch->bytes, padded, (__u32)walk->sum);
+	walk->offset += part;
+	walk->bytes -= part;
+	return walk->sum < 0;
+}
+
+/* Sum over `bytes` of the frame from `offset`, begun with `seed`; -1 when the frame is shorter. */
+DFW_STAGE __s64 checksum_frame(context_t *ctx, __u32 offset, __u32 bytes, __u32 seed)
+{
+	struct checksum_walk walk = { .ctx = ctx, .sum = seed, .offset = offset, .bytes = bytes };
+	__u32 zero = 0;
+
+	walk.scratch = bpf_map_lookup_elem(&scratches, &zero);
+	if (!walk.scratch)
+		return -1;
+	bpf_loop(65536 / SCRATCH_BYTES, checksum_part, &walk, 0);
+	return walk.sum;
+}
+
+/* CRC32c (RFC 9260 appendix A), a nibble a step: a table of 16 words. */
+static const __u32 crc32c_nibble[16] = {
+	0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+	0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+	0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+};
+
+static __always_inline __u32 crc32c_byte(__u32 crc, __u8 byte)
+{
+	crc ^= byte;
+	crc = (crc >> 4) ^ crc32c_nibble[crc & 15];
+	crc = (crc >> 4) ^ crc32c_nibble[crc & 15];
+	return crc;
+}
+
+/* Is the checksum of the SCTP packet right? Packets above SCRATCH_BYTES are taken to be: those that move state are
+ * smaller, but for COOKIE ECHO, whose forged form cannot carry a right verification tag. */
+DFW_STAGE bool checksum_sctp_ok(context_t *ctx, struct packet *p)
+{
+	__u32 zero = 0, crc = 0xffffffff, found;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
+
+	if (!p || !scratch)
+		return false;
+	__u32 bytes = p->l4_bytes;
+
+	if (bytes >= SCRATCH_BYTES || bytes < 12)
+		return bytes >= 12;
+	if (bpf_skb_load_bytes(ctx, p->l4_offset, scratch->bytes, bytes) < 0)
+		return false;
+	/* It lies in the packet with its least significant byte first. */
+	found = scratch->bytes[8] | scratch->bytes[9] << 8 | scratch->bytes[10] << 16 |
+		(__u32)scratch->bytes[11] << 24;
+	*(__u32 *)(scratch->bytes + 8) = 0;
+	for (__u32 i = 0; i < SCRATCH_BYTES && i < bytes; i++)
+		crc = crc32c_byte(crc, scratch->bytes[i]);
+	return found == ~crc;
+}
+
+/* Is the transport checksum right? For whole packets only: a fragment cannot be checked without its others. */
+DFW_STAGE bool checksum_ok(context_t *ctx, struct packet *p)
+{
+	enum ip_summed summed;
+	__u64 seed = 0;
+	__s64 sum;
+
+	if (!p)
+		return false;
+	summed = context_ip_summed(ctx);
+	if (summed == CHECKSUM_UNNECESSARY || summed == CHECKSUM_PARTIAL)
+		return true;
+	if (p->key.protocol == PROTOCOL_SCTP)
+		return checksum_sctp_ok(ctx, p);
+	if (p->key.protocol != PROTOCOL_ICMP)
+		seed = checksum_pseudo(p, p->l4_bytes);
+	/* One more fold than it needs, so that the seed fits 32 bits. */
+	sum = checksum_frame(ctx, p->l4_offset, p->l4_bytes, checksum_fold(seed));
+	return sum >= 0 && checksum_fold((__u64)sum) == 0xffff;
+}
+
+#endif

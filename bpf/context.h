@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_BPF_CONTEXT_H
+#define DFW_BPF_CONTEXT_H
+
+/* How the datapath reads a frame. Only this file knows whether the frame is an skb; the selftests bring a context of
+ * their own, so that the same headers run in user space under a fuzzer. */
+
+#ifdef DFW_HOST
+#include "host_context.h"
+#else
+
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include <dfw/types.h>
+
+typedef struct __sk_buff context_t;
+
+/* The few kernel fields that __sk_buff does not show. */
+struct sk_buff {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+enum ip_summed {
+	CHECKSUM_NONE = 0,
+	CHECKSUM_UNNECESSARY = 1,
+	CHECKSUM_COMPLETE = 2,
+	CHECKSUM_PARTIAL = 3,
+};
+
+/* No header begins beyond: the verifier wants a bound that leaves room for the header itself. */
+#define MAX_FRAME_OFFSET 0x7fff
+
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+/* Copies `bytes` (a constant) at `offset` of the frame; false when the frame is shorter. Never pulls: a GSO frame keeps
+ * its pages where they are. */
+static __always_inline bool context_load(context_t *ctx, __u32 offset, void *to, const __u32 bytes)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+
+	barrier_var(offset); /* the bound must hold for the register that is added */
+	if (offset > MAX_FRAME_OFFSET)
+		return false;
+	data += offset;
+	if (data + bytes <= end) {
+		__builtin_memcpy(to, __builtin_assume_aligned(data, 8), bytes);
+		return true;
+	}
+	return bpf_skb_load_bytes(ctx, offset, to, bytes) == 0;
+}
+
+static __always_inline __u32 context_bytes(context_t *ctx)
+{
+	return ctx->len;
+}
+
+static __always_inline enum ip_summed context_ip_summed(context_t *ctx)
+{
+	struct sk_buff *skb = (void *)ctx;
+
+	return BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed);
+}
+
+/* Segments that this frame will be on the wire. */
+static __always_inline __u32 context_segments(context_t *ctx)
+{
+	return ctx->gso_segs ? ctx->gso_segs : 1;
+}
+
+static __always_inline bool context_is_gso(context_t *ctx)
+{
+	return ctx->gso_size != 0;
+}
+
+#endif
+
+#ifndef ETH_P_IP
+#define ETH_P_IP 0x0800
+#define ETH_P_ARP 0x0806
+#define ETH_P_RARP 0x8035
+#define ETH_P_8021Q 0x8100
+#define ETH_P_IPV6 0x86dd
+#define ETH_P_8021AD 0x88a8
+#define ETH_P_QINQ1 0x9100
+#define ETH_P_802_3_MIN 0x0600
+#endif
+
+/* A big stage is a global function: the verifier checks it once, on its own. */
+#define DFW_STAGE __attribute__((noinline))
+
+#define ETHERNET_BYTES 14
+#define VLAN_BYTES 4
+#define VLAN_VID_MASK 0x0fff
+
+enum protocol {
+	PROTOCOL_HOP_BY_HOP = 0,
+	PROTOCOL_ICMP = 1,
+	PROTOCOL_TCP = 6,
+	PROTOCOL_UDP = 17,
+	PROTOCOL_ROUTING = 43,
+	PROTOCOL_FRAGMENT = 44,
+	PROTOCOL_GRE = 47,
+	PROTOCOL_ESP = 50,
+	PROTOCOL_AH = 51,
+	PROTOCOL_ICMP6 = 58,
+	PROTOCOL_NONE = 59,
+	PROTOCOL_DESTINATION = 60,
+	PROTOCOL_SCTP = 132,
+	PROTOCOL_RESERVED = 255,
+};
+
+enum tcp_flag {
+	TCP_FIN = 1 << 0,
+	TCP_SYN = 1 << 1,
+	TCP_RST = 1 << 2,
+	TCP_PSH = 1 << 3,
+	TCP_ACK = 1 << 4,
+	TCP_URG = 1 << 5,
+	/* ECE, CWR and AE may stand anywhere (RFC 3168, RFC 9768). */
+};
+
+#endif

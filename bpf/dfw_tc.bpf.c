@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The datapath at a port's device: dfw_out sees what the VM sends (ingress of the device), dfw_in what goes to it
+ * (egress). The path of a packet: frame -> parse.h -> (guard.h: ARP, ND) -> flow.h, track.h -> classify.h -> verdict.h.
+ */
+#include "context.h"
+#include "maps.h"
+
+#include "fragment.h"
+#include "guard.h"
+#include "icmp.h"
+#include "parse.h"
+#include "reject.h"
+#include "track.h"
+#include "verdict.h"
+
+/* Reads the link-layer header: addresses, tag, EtherType. */
+DFW_STAGE int parse_frame(context_t *ctx, struct packet *p)
+{
+	struct dfw_port_config *config;
+	struct ethernet ethernet;
+	__u32 tags = 0;
+
+	if (!p)
+		return DFW_REASON_INTERNAL;
+	config = port_config(p->slot, p->bank);
+	if (!config)
+		return DFW_REASON_NOT_READY;
+	if (!context_load(ctx, 0, &ethernet, sizeof(ethernet)))
+		return DFW_REASON_TRUNCATED;
+	__builtin_memcpy(p->source_mac, ethernet.source, sizeof(p->source_mac));
+	p->l3_offset = ETHERNET_BYTES;
+	p->ethertype = bpf_ntohs(ethernet.type);
+	p->bytes = context_bytes(ctx) - ETHERNET_BYTES;
+	if (ethernet.destination[0] & 1)
+		p->flags |= PACKET_LINK_CAST;
+	if (ctx->vlan_present) {
+		p->key.vlan = ctx->vlan_tci & VLAN_VID_MASK;
+		tags = 1;
+	}
+	if (p->ethertype == ETH_P_8021Q) {
+		struct {
+			__be16 tci;
+			__be16 type;
+		} tag;
+
+		if (tags)
+			return DFW_REASON_VLAN; /* QinQ */
+		if (!context_load(ctx, ETHERNET_BYTES, &tag, sizeof(tag)))
+			return DFW_REASON_TRUNCATED;
+		p->key.vlan = bpf_ntohs(tag.tci) & VLAN_VID_MASK;
+		p->ethertype = bpf_ntohs(tag.type);
+		p->l3_offset += VLAN_BYTES;
+	}
+	if (p->ethertype == ETH_P_8021Q || p->ethertype == ETH_P_8021AD || p->ethertype == ETH_P_QINQ1)
+		return DFW_REASON_VLAN;
+	/* VLAN 0 is a priority, not a VLAN: the frame is judged as if untagged. */
+	if (p->key.vlan) {
+		bool owned = false;
+
+		for (int i = 0; i < DFW_PORT_VLANS && i < (int)config->nr_vlans; i++)
+			owned |= config->vlans[i] == p->key.vlan;
+		if (!owned)
+			return DFW_REASON_VLAN;
+	}
+
+	if (p->direction == DFW_OUT) {
+		if (ethernet.source[0] & 1 ||
+		    (config->nr_macs && config->profile.flags & DFW_PROFILE_GUARD_MAC &&
+		     !port_owns_mac(config, ethernet.source)))
+			return DFW_REASON_SOURCE_MAC;
+	} else if (config->nr_macs && config->profile.flags & DFW_PROFILE_GUARD_MAC) {
+		if (port_owns_mac(config, ethernet.source))
+			return DFW_REASON_OWN_MAC;
+		if (!(ethernet.destination[0] & 1) && !port_owns_mac(config, ethernet.destination))
+			return DFW_REASON_DESTINATION_MAC;
+	}
+	return p->ethertype < ETH_P_802_3_MIN ? DFW_REASON_LLC : STAGE_PASS;
+}
+
+/* Puts ports, or what stands for them, into the flow's key. */
+static __always_inline void key_ports(struct packet *p)
+{
+	switch (p->key.protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+	case PROTOCOL_SCTP:
+		if (p->direction == DFW_OUT) {
+			p->key.local_port = p->source_port;
+			p->key.remote_port = p->destination_port;
+		} else {
+			p->key.local_port = p->destination_port;
+			p->key.remote_port = p->source_port;
+		}
+	}
+}
+
+/* ICMP: what is not a flow's is decided here, a query gets its key. STAGE_GO_ON: look for its flow. */
+static __always_inline int decide_icmp(context_t *ctx, struct packet *p, bool *opens)
+{
+	enum icmp_kind kind;
+	__u8 request;
+	int result;
+
+	if (p->flags & PACKET_V6) {
+		result = guard_nd(ctx, p);
+		if (result != STAGE_GO_ON)
+			return result;
+	}
+	kind = icmp_kind(p->flags & PACKET_V6, p->icmp_type, &request);
+	switch (kind) {
+	case ICMP_KIND_NEVER:
+		return DFW_REASON_ICMP_TYPE;
+	case ICMP_KIND_ERROR:
+		if (p->flags & PACKET_FRAGMENT_FIRST)
+			return DFW_REASON_ICMP_ERROR;
+		result = icmp_error(ctx, p);
+		return result == STAGE_PASS ? STAGE_GO_ON : result;
+	default:
+		*opens = kind != ICMP_KIND_REPLY;
+		icmp_key(&p->key, p->direction, kind, request, p->source_port);
+		return STAGE_GO_ON;
+	}
+}
+
+/* The quota is full: looks for expired flows, at most once in a while. True: look again. */
+static __always_inline bool reclaim(struct packet *p)
+{
+	struct dfw_port_state *state = port_state(p->slot);
+	struct dfw_flow_key key = p->key;
+	int removed;
+
+	if (!state || p->now_ns - state->reclaimed_ns < NS_PER_SECOND)
+		return false;
+	state->reclaimed_ns = p->now_ns;
+	removed = flow_sweep(p, DFW_SWEEP_EXPIRED);
+	p->key = key;
+	return removed > 0;
+}
+
+/* Asks the rules about a packet that has no flow. */
+DFW_STAGE int decide_new(context_t *ctx, struct packet *p)
+{
+	struct dfw_port_config *config;
+	struct dfw_rule_info *info;
+	int slot, reason;
+	__u32 ruleset;
+
+	if (!p)
+		return DFW_REASON_INTERNAL;
+	config = port_config(p->slot, p->bank);
+	if (!config)
+		return DFW_REASON_INTERNAL;
+	ruleset = config->ruleset[p->direction & 1];
+	reason = flow_may_begin(p);
+	if (reason != STAGE_GO_ON)
+		return reason;
+	slot = classify(p, ruleset, local_is_own(p, config));
+	info = slot < 0 ? NULL : rule_info(ruleset, slot);
+	if (!info)
+		return DFW_REASON_INTERNAL;
+	p->rule = info->id;
+	p->rule_slot = slot;
+	p->action = info->action;
+	p->log = info->flags & DFW_RULE_LOG;
+
+	switch (info->action) {
+	case DFW_ACTION_ALLOW:
+		break;
+	case DFW_ACTION_REJECT:
+		return DFW_REASON_REJECTED;
+	default:
+		return info->flags & DFW_RULE_DEFAULT ? DFW_REASON_DEFAULT : DFW_REASON_RULE;
+	}
+	if (info->flags & DFW_RULE_STATELESS) {
+		p->stateless = 1;
+		return STAGE_PASS;
+	}
+	reason = flow_limits(p, info->new_per_second, info->burst, info->max_flows,
+			     info->flags & DFW_RULE_LIMIT_SOURCE);
+	if (reason)
+		return reason;
+	if (p->flags & PACKET_STALE)
+		flow_remove(p, false, DFW_REASON_PASSED);
+	reason = flow_begin(ctx, p, info->on_change);
+	p->new_flows = reason == STAGE_PASS;
+	return reason;
+}
+
+/* Decides an IP packet whose headers are read. */
+DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
+{
+	struct dfw_port_config *config;
+	int result = STAGE_GO_ON;
+	bool opens = true, first;
+
+	if (!p)
+		return DFW_REASON_INTERNAL;
+	config = port_config(p->slot, p->bank);
+	if (!config)
+		return DFW_REASON_INTERNAL;
+	first = p->flags & PACKET_FRAGMENT_FIRST;
+	key_ports(p);
+	if (first) {
+		result = fragment_first_seen(p);
+		if (result)
+			return result;
+	}
+	if (p->key.protocol == PROTOCOL_ICMP || p->key.protocol == PROTOCOL_ICMP6) {
+		result = decide_icmp(ctx, p, &opens);
+		if (result != STAGE_GO_ON)
+			return result;
+	} else if (p->key.protocol == PROTOCOL_UDP && dhcp_server_speaks(p) &&
+		   config->profile.flags & DFW_PROFILE_GUARD_DHCP) {
+		return DFW_REASON_DHCP_SERVER;
+	}
+
+	for (int tries = 0; tries < 3; tries++) {
+		struct dfw_flow *flow = flow_find(p, config);
+
+		result = TRACK_RESTART;
+		if (!flow)
+			break;
+		if (flow->generation != p->generation || flow->revision != p->revision) {
+			result = flow_revalidate(p, flow);
+			if (result == TRACK_RETRY)
+				continue;
+			if (result)
+				return result;
+		}
+		if (p->flags & PACKET_ERROR)
+			return icmp_error_fits(p, flow);
+		result = track(ctx, p, flow);
+		if (result == TRACK_FULL) {
+			result = DFW_REASON_FLOW_LIMIT;
+			if (!reclaim(p))
+				return result;
+			continue;
+		}
+		if (result == TRACK_RESTART && !(p->flags & PACKET_HALF_OPEN))
+			p->flags |= PACKET_STALE;
+		if (result != TRACK_RETRY)
+			break;
+	}
+	if (result == TRACK_RESTART) {
+		if (p->flags & PACKET_ERROR)
+			return DFW_REASON_ICMP_ERROR;
+		if (!opens)
+			return DFW_REASON_ICMP_NO_FLOW;
+		result = decide_new(ctx, p);
+	}
+	if (result < 0)
+		return DFW_REASON_FLOW_BUSY;
+	if (result == STAGE_PASS && first)
+		result = fragment_begin(p);
+	return result;
+}
+
+static __always_inline int decide(context_t *ctx, struct packet *p,
+				  const struct dfw_port_config *config)
+{
+	int result = parse_frame(ctx, p);
+
+	if (result)
+		return result;
+	if (!(config->flags & DFW_PORT_READY))
+		return DFW_REASON_NOT_READY;
+	switch (p->ethertype) {
+	case ETH_P_IP:
+		result = parse_ip4(ctx, p, config->profile.flags);
+		break;
+	case ETH_P_IPV6:
+		result = parse_ip6(ctx, p);
+		break;
+	case ETH_P_ARP:
+	case ETH_P_RARP:
+		return guard_arp(ctx, p);
+	default:
+		return DFW_REASON_ETHERTYPE;
+	}
+	if (result)
+		return result;
+	if (p->flags & PACKET_FRAGMENT_HEADER) {
+		result = fragment_sane(p);
+		if (result)
+			return result;
+		if (p->flags & PACKET_FRAGMENT_LATER)
+			return fragment_follow(p);
+	}
+	result = parse_transport(ctx, p, config->profile.flags);
+	return result ? result : decide_packet(ctx, p);
+}
+
+static __always_inline struct packet *packet_begin(__u32 place, __u32 direction, __u32 slot)
+{
+	struct packet *p = bpf_map_lookup_elem(&packets, &place);
+	struct dfw_revision *revision;
+	struct dfw_active *now_active;
+	__u32 zero = 0;
+
+	if (!p)
+		return NULL;
+	__builtin_memset(p, 0, sizeof(*p));
+	now_active = bpf_map_lookup_elem(&active, &zero);
+	if (!now_active)
+		return NULL;
+	p->bank = now_active->bank & 1;
+	revision = bpf_map_lookup_elem(&revisions, &p->bank);
+	if (!revision)
+		return NULL;
+	p->generation = revision->generation;
+	p->revision = revision->revision;
+	p->slot = slot;
+	p->direction = direction;
+	p->rule_slot = NO_RULE_SLOT;
+	p->rule_direction = direction;
+	p->now_ns = bpf_ktime_get_coarse_ns();
+	return p;
+}
+
+static __always_inline int handle(context_t *ctx, const __u32 direction)
+{
+	__u32 ifindex = ctx->ifindex, reason;
+	struct dfw_port_config *config;
+	struct packet *p;
+	__u32 *slot;
+	int result, action;
+
+	if (ctx->mark == REJECT_MARK) {
+		ctx->mark = 0;
+		return TC_ACT_UNSPEC;
+	}
+	slot = bpf_map_lookup_elem(&port_slots, &ifindex);
+	if (!slot)
+		return TC_ACT_SHOT;
+	p = packet_begin(PACKET_PLACE_TRAFFIC, direction, *slot);
+	if (!p)
+		return TC_ACT_SHOT;
+	p->segments = context_segments(ctx);
+	config = port_config(p->slot, p->bank);
+	if (!config) {
+		count_reason(p, DFW_REASON_NOT_READY);
+		return TC_ACT_SHOT;
+	}
+
+	result = decide(ctx, p, config);
+	reason = result < 0 ? DFW_REASON_INTERNAL : result;
+	action = reason == DFW_REASON_PASSED ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	count_rule(p, config);
+	if (p->log)
+		event_packet(p, DFW_EVENT_VERDICT, reason, NULL);
+	else if (reason > DFW_REASON_DEFAULT)
+		event_packet(p, DFW_EVENT_DROP, reason, NULL);
+	if (reason == DFW_REASON_REJECTED)
+		action = reject(ctx, p, config, &reason);
+	count_reason(p, reason);
+	return action;
+}
+
+SEC("tc")
+int dfw_out(struct __sk_buff *skb)
+{
+	return handle(skb, DFW_OUT);
+}
+
+SEC("tc")
+int dfw_in(struct __sk_buff *skb)
+{
+	return handle(skb, DFW_IN);
+}
+
+/* Run by dfwd through BPF_PROG_RUN; the packet's bytes are a struct dfw_sweep_request. Returns the flows removed. */
+SEC("tc")
+int dfw_sweep(struct __sk_buff *skb)
+{
+	struct dfw_sweep_request request;
+	struct packet *p;
+
+	if (!context_load(skb, 0, &request, sizeof(request)))
+		return 0;
+	p = packet_begin(PACKET_PLACE_SWEEP, DFW_IN, request.slot);
+	if (!p)
+		return 0;
+	if (request.op == DFW_SWEEP_KILL) {
+		p->key = request.key;
+		return flow_remove(p, false, DFW_REASON_FLOW_KILLED) |
+		       flow_remove(p, true, DFW_REASON_FLOW_KILLED);
+	}
+	return flow_sweep(p, request.op);
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_BPF_FLOW_H
+#define DFW_BPF_FLOW_H
+
+#include "guard.h"
+#include "sctp.h"
+#include "tcp.h"
+#include "verdict.h"
+
+/*
+ * The flow table of a port.
+ *
+ * A flow begins in `half_open`, a small LRU map, and moves to `flows` when it is confirmed: when whoever began it has
+ * shown that it hears the answers. So a flood of first packets, even one whose every packet the VM answers, evicts
+ * half-open flows only. What is in `flows` leaves it by expiry, by its end, or by a decision; never for room.
+ *
+ * Invariants:
+ *   - A flow's words change only while its `lock` is held, but for `generation` of a stale flow (DFW_SWEEP_STALE).
+ *   - DEAD is final: who finds it under the lock looks the key up again. It is set before the entry leaves its map.
+ *   - Moving: the lock of the half-open entry is held from before the copy is visible in `flows` until the entry is
+ *     DEAD, so no update is lost and no packet finds neither.
+ *   - An expired flow never matches; who meets it removes it.
+ */
+
+#define LOCK_TRIES 4096
+
+/* The lock is free, but for two CPUs with packets of one flow: then it is so in some 50 ns. */
+DFW_STAGE int flow_lock_contended(struct dfw_flow *flow)
+{
+	if (!flow)
+		return 0;
+	for (int i = 0; i < LOCK_TRIES; i++)
+		if (__sync_val_compare_and_swap(&flow->lock, 0, 1) == 0)
+			return 1;
+	return 0;
+}
+
+static __always_inline bool flow_lock(struct dfw_flow *flow)
+{
+	return __sync_val_compare_and_swap(&flow->lock, 0, 1) == 0 || flow_lock_contended(flow);
+}
+
+static __always_inline void flow_unlock(struct dfw_flow *flow)
+{
+	__sync_lock_test_and_set(&flow->lock, 0);
+}
+
+static __always_inline bool flow_expired(const struct dfw_port_config *config,
+					 const struct dfw_flow *flow, __u64 now_ns)
+{
+	__u32 state = flow->state;
+
+	/* The clock is coarse: what another CPU has just seen may lie ahead. */
+	return state == DFW_FLOW_DEAD || state >= DFW_FLOW_STATES ||
+	       (__s64)(now_ns - flow->last_seen_ns) > (__s64)config->profile.timeouts_ns[state];
+}
+
+static __always_inline struct dfw_flow *flow_lookup(struct packet *p, bool half_opened)
+{
+	void *inner = half_opened ? bpf_map_lookup_elem(&half_open, &p->slot) :
+				    bpf_map_lookup_elem(&flows, &p->slot);
+
+	return inner ? bpf_map_lookup_elem(inner, &p->key) : NULL;
+}
+
+/* The live flow of p->key, or NULL; p->flags tells where it lies, or that something dead does. */
+static __always_inline struct dfw_flow *flow_find(struct packet *p,
+						  const struct dfw_port_config *config)
+{
+	void *inner = bpf_map_lookup_elem(&flows, &p->slot);
+	struct dfw_flow *flow = inner ? bpf_map_lookup_elem(inner, &p->key) : NULL;
+
+	p->flags &= ~(PACKET_HALF_OPEN | PACKET_STALE);
+	if (flow) {
+		if (!flow_expired(config, flow, p->now_ns))
+			return flow;
+		p->flags |= PACKET_STALE;
+		return NULL;
+	}
+	inner = bpf_map_lookup_elem(&half_open, &p->slot);
+	flow = inner ? bpf_map_lookup_elem(inner, &p->key) : NULL;
+	if (!flow || flow_expired(config, flow, p->now_ns))
+		return NULL;
+	p->flags |= PACKET_HALF_OPEN;
+	return flow;
+}
+
+static __always_inline struct dfw_limit *rule_limit(struct packet *p, __u32 rule, bool per_source)
+{
+	struct dfw_limit_key key = { .slot = p->slot, .rule = rule };
+	struct dfw_limit fresh = {}, *limit;
+
+	if (per_source)
+		key.source = *packet_source(p);
+	limit = bpf_map_lookup_elem(&limits, &key);
+	if (limit)
+		return limit;
+	bpf_map_update_elem(&limits, &key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&limits, &key);
+}
+
+/* Keeps the numbers of confirmed flows. */
+static __always_inline void flow_number(struct packet *p, __u32 rule, __s64 change)
+{
+	struct dfw_limit_key key = { .slot = p->slot, .rule = rule };
+	struct dfw_port_state *state = port_state(p->slot);
+	struct dfw_limit *limit = bpf_map_lookup_elem(&limits, &key);
+
+	if (state)
+		__sync_fetch_and_add(&state->flows, change);
+	if (limit)
+		__sync_fetch_and_add(&limit->flows, change);
+}
+
+/* Ends the flow of p->key that lies in `flows` (or, `half_opened`, there): DEAD first, so that no packet that holds it
+ * goes on with it. */
+DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
+{
+	struct dfw_flow *flow;
+	void *inner;
+
+	if (!p)
+		return 0;
+	flow = flow_lookup(p, half_opened);
+	if (!flow || !flow_lock(flow))
+		return 0;
+	if (flow->state != DFW_FLOW_DEAD) {
+		event_packet(p, DFW_EVENT_FLOW_CLOSED, reason, flow);
+		flow->state = DFW_FLOW_DEAD;
+		if (!half_opened)
+			flow_number(p, flow->rule, -1);
+	}
+	flow_unlock(flow);
+	inner = half_opened ? bpf_map_lookup_elem(&half_open, &p->slot) :
+			      bpf_map_lookup_elem(&flows, &p->slot);
+	if (inner)
+		bpf_map_delete_elem(inner, &p->key);
+	return 1;
+}
+
+struct sweep {
+	struct packet *packet;
+	struct dfw_port_config *config;
+	__u32 op; /* enum dfw_sweep_op */
+	__u32 removed;
+};
+
+static long sweep_flow(void *map, const void *key, void *value, void *data)
+{
+	struct dfw_flow *flow = value;
+	struct sweep *sweep = data;
+
+	if (sweep->op == DFW_SWEEP_STALE) {
+		flow->generation = 0;
+		return 0;
+	}
+	if (!flow_expired(sweep->config, flow, sweep->packet->now_ns))
+		return 0;
+	/* Not flow_lock: who holds it has a packet of the flow in hand, so it lives. */
+	if (__sync_val_compare_and_swap(&flow->lock, 0, 1) != 0)
+		return 0;
+	if (flow_expired(sweep->config, flow, sweep->packet->now_ns)) {
+		if (flow->state != DFW_FLOW_DEAD) {
+			__builtin_memcpy(&sweep->packet->key, key, sizeof(sweep->packet->key));
+			event_packet(sweep->packet, DFW_EVENT_FLOW_CLOSED, DFW_REASON_PASSED, flow);
+			flow_number(sweep->packet, flow->rule, -1);
+		}
+		flow->state = DFW_FLOW_DEAD;
+		sweep->removed++;
+		flow_unlock(flow);
+		bpf_map_delete_elem(map, key);
+		return 0;
+	}
+	flow_unlock(flow);
+	return 0;
+}
+
+/* Removes what has expired from the port's confirmed flows (or forgets their generation). Returns how many it removed.
+ * Changes p->key. */
+DFW_STAGE int flow_sweep(struct packet *p, __u32 op)
+{
+	struct sweep sweep = { .op = op };
+	void *inner;
+
+	if (!p)
+		return 0;
+	sweep.packet = p;
+	sweep.config = port_config(p->slot, p->bank);
+	inner = bpf_map_lookup_elem(&flows, &p->slot);
+	if (!inner || !sweep.config)
+		return 0;
+	bpf_for_each_map_elem(inner, sweep_flow, &sweep, 0);
+	return sweep.removed;
+}
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_BPF_PACKET_H
+#define DFW_BPF_PACKET_H
+
+#include "context.h"
+#include "maps.h"
+
+enum packet_flag {
+	PACKET_V6 = 1 << 0,
+	PACKET_FRAGMENT_FIRST = 1 << 1, /* offset 0, more to come */
+	PACKET_FRAGMENT_LATER = 1 << 2,
+	PACKET_FRAGMENT_HEADER = 1 << 3, /* there is one, be it atomic (RFC 6946) */
+	PACKET_MORE_FRAGMENTS = 1 << 4,
+	PACKET_LINK_CAST = 1 << 5, /* the frame went to a group or to all */
+	PACKET_ROUTER_ALERT = 1 << 6, /* a hop-by-hop header is there, as MLD demands */
+	PACKET_HALF_OPEN = 1 << 7,    /* its flow lies among the half-open */
+	PACKET_STALE = 1 << 8,	      /* something expired or over lies under its key in `flows` */
+	PACKET_ERROR = 1 << 9,	      /* an ICMP error: the key is that of the flow it quotes */
+	PACKET_PARTIAL = 1 << 10,     /* its transport checksum is left to the hardware */
+};
+
+/* All that the datapath knows of the packet in hand. Numbers in host byte order. Scalars only. It lies in a per-CPU map:
+ * the stack's 512 bytes are for all functions of a call chain together. */
+struct packet {
+	struct dfw_flow_key key;
+	__u64 now_ns;
+	__u32 slot;
+	__u32 bank;
+	__u32 generation;
+	__u32 bytes;	 /* of the IP packet */
+	__u32 segments;	 /* frames on the wire */
+	__u32 l4_bytes;	 /* transport header and payload, of this fragment */
+	__u16 l3_offset; /* in the frame */
+	__u16 l4_offset;
+	__u16 revision;
+	__u16 flags; /* enum packet_flag */
+	__u16 ethertype;
+	__u16 source_port; /* as the packet has them; ICMP: the identifier */
+	__u16 destination_port;
+	__u16 fragment_offset; /* bytes */
+	__u32 fragment_id;
+	__u32 tcp_seq;
+	__u32 tcp_ack;
+	__u16 tcp_window;
+	__u8 tcp_flags;
+	__u8 tcp_header_bytes;
+	__u8 icmp_type;
+	__u8 icmp_code;
+	__u8 hop_limit;
+	__u8 direction; /* enum dfw_direction */
+	__u8 action;	/* enum dfw_action that was taken */
+	__u8 log;	/* the rule wants it logged */
+	__u16 rule_slot;
+	__u32 rule; /* stable id of the deciding rule, 0: none was asked */
+	__u8 source_mac[6];
+	__u8 rule_direction; /* of the rule set that the rule is in: who began the flow */
+	__u8 new_flows;	     /* a flow was begun for it */
+	__u8 stateless;	     /* a stateless rule allowed it */
+	__u8 zero[7];
+};
+
+/* Packets and the sweep, which may be interrupted by a packet, have a place each. */
+enum packet_place {
+	PACKET_PLACE_TRAFFIC = 0,
+	PACKET_PLACE_SWEEP = 1,
+	PACKET_PLACES = 2,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PACKET_PLACES);
+	__type(key, __u32);
+	__type(value, struct packet);
+} packets SEC(".maps");
+
+#define NO_RULE_SLOT 0xffff
+
+/* One part of the pipeline hands back what it decided: PASSED, a reason to drop, or one of these. */
+enum stage_result {
+	STAGE_PASS = DFW_REASON_PASSED,
+	STAGE_GO_ON = -1, /* not decided here */
+};
+
+static __always_inline struct dfw_port_config *port_config(__u32 slot, __u32 bank)
+{
+	__u32 index = slot * DFW_BANKS + (bank & 1), zero = 0;
+	void *inner = bpf_map_lookup_elem(&configs, &index);
+
+	return inner ? bpf_map_lookup_elem(inner, &zero) : NULL;
+}
+
+static __always_inline struct dfw_port_state *port_state(__u32 slot)
+{
+	__u32 zero = 0;
+	void *inner = bpf_map_lookup_elem(&states, &slot);
+
+	return inner ? bpf_map_lookup_elem(inner, &zero) : NULL;
+}
+
+static __always_inline bool addr_equal(const struct dfw_addr *a, const struct dfw_addr *b)
+{
+	const __u64 *x = (const __u64 *)a->bytes, *y = (const __u64 *)b->bytes;
+
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+static __always_inline bool addr_v4(const struct dfw_addr *a)
+{
+	const __u32 *word = (const __u32 *)a->bytes;
+
+	return word[0] == 0 && word[1] == 0 && word[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline void addr_from_v4(struct dfw_addr *to, __be32 v4)
+{
+	__u32 *word = (__u32 *)to->bytes;
+
+	word[0] = 0;
+	word[1] = 0;
+	word[2] = bpf_htonl(0xffff);
+	word[3] = v4;
+}
+
+static __always_inline bool addr_multicast(const struct dfw_addr *a)
+{
+	if (addr_v4(a))
+		return (a->bytes[12] & 0xf0) == 0xe0;
+	return a->bytes[0] == 0xff;
+}
+
+/* 255.255.255.255; a subnet's own broadcast address cannot be told without its mask. */
+static __always_inline bool addr_broadcast(const struct dfw_addr *a)
+{
+	const __u32 *word = (const __u32 *)a->bytes;
+
+	return addr_v4(a) && word[3] == 0xffffffff;
+}
+
+static __always_inline bool addr_link_local(const struct dfw_addr *a)
+{
+	return a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
+}
+
+static __always_inline bool addr_unspecified(const struct dfw_addr *a)
+{
+	const __u64 *word = (const __u64 *)a->bytes;
+	const __u32 *half = (const __u32 *)a->bytes;
+
+	return word[0] == 0 && (word[1] == 0 || (half[2] == bpf_htonl(0xffff) && half[3] == 0));
+}
+
+DFW_STAGE bool port_owns(const struct dfw_port_config *config, const struct dfw_addr *addr)
+{
+	if (!config || !addr)
+		return false;
+	for (__u32 i = 0; i < DFW_PORT_ADDRESSES && i < config->nr_addresses; i++)
+		if (addr_equal(&config->addresses[i], addr))
+			return true;
+	return false;
+}
+
+static __always_inline bool mac_equal(const __u8 *a, const __u8 *b)
+{
+	for (int i = 0; i < 6; i++)
+		if (a[i] != b[i])
+			return false;
+	return true;
+}
+
+static __always_inline bool port_owns_mac(const struct dfw_port_config *config, const __u8 *mac)
+{
+	for (__u32 i = 0; i < DFW_PORT_MACS && i < config->nr_macs; i++)
+		if (mac_equal(config->macs[i].bytes, mac))
+			return true;
+	return false;
+}
+
+static __always_inline struct dfw_addr *packet_source(struct packet *p)
+{
+	return p->direction == DFW_OUT ? &p->key.local : &p->key.remote;
+}
+
+static __always_inline struct dfw_addr *packet_destination(struct packet *p)
+{
+	return p->direction == DFW_OUT ? &p->key.remote : &p->key.local;
+}
+
+#endif

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_BPF_TRACK_H
+#define DFW_BPF_TRACK_H
+
+#include "flow.h"
+
+/* A packet and its flow: the tracker of its protocol under the flow's lock, a new flow, a flow decided anew. */
+
+enum track_result {
+	TRACK_RETRY = -2,   /* the entry died meanwhile: look again */
+	TRACK_RESTART = -3, /* a new flow under an old key */
+	TRACK_FULL = -4,    /* the flow is confirmed, but the port's quota is full */
+};
+
+/* UDP flows that live longer than this after an answer are streams (RFC 4787 REQ-5 wants at least 2 min for all). */
+#define UDP_STREAM_NS (2 * NS_PER_SECOND)
+
+/* The window scale option of a SYN, or TCP_NO_SCALE. What stands behind a malformed option is not believed. */
+DFW_STAGE int tcp_syn_scale(context_t *ctx, struct packet *p)
+{
+	struct options options;
+
+	if (!p || !options_walk(ctx, p->l4_offset + sizeof(struct tcp),
+				p->tcp_header_bytes - sizeof(struct tcp), &options))
+		return TCP_NO_SCALE;
+	return options.scale;
+}
+
+static __always_inline void packet_segment(context_t *ctx, struct packet *p, struct tcp_segment *segment)
+{
+	segment->seq = p->tcp_seq;
+	segment->ack = p->tcp_ack;
+	segment->window = p->tcp_window;
+	segment->bytes = p->l4_bytes - p->tcp_header_bytes;
+	segment->flags = p->tcp_flags;
+	segment->scale = p->tcp_flags & TCP_SYN ? tcp_syn_scale(ctx, p) : TCP_NO_SCALE;
+}
+
+static __always_inline void track_answered(struct dfw_flow *flow, __u32 from, __u8 new, __u8 replied)
+{
+	if (from == DFW_REPLY && flow->state == new)
+		flow->state = replied;
+}
+
+/* Has the flow's initiator shown that it hears the answers? The VM is behind SpoofGuard, so an answer to it is enough;
+ * anybody else must answer the answer. */
+static __always_inline bool flow_confirmed(const struct dfw_flow *flow, __u32 from)
+{
+	bool by_vm = flow->initiator == DFW_OUT;
+
+	switch (flow->state) {
+	case DFW_FLOW_TCP_SYN_RECEIVED:
+	case DFW_FLOW_SCTP_COOKIE:
+		return by_vm;
+	case DFW_FLOW_TCP_ESTABLISHED:
+	case DFW_FLOW_TCP_FIN_WAIT:
+	case DFW_FLOW_TCP_CLOSING:
+	case DFW_FLOW_SCTP_ESTABLISHED:
+		return true;
+	case DFW_FLOW_UDP_REPLIED:
+	case DFW_FLOW_UDP_STREAM:
+	case DFW_FLOW_ICMP_REPLIED:
+	case DFW_FLOW_OTHER_REPLIED:
+		return by_vm || from == DFW_ORIG;
+	}
+	return false;
+}
+
+/* Copies a half-open flow, whose lock is held, among the confirmed. 0, or a negative errno of the update. */
+DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
+{
+	struct dfw_flow copy;
+	void *inner;
+	int r;
+
+	if (!p || !flow)
+		return -1;
+	inner = bpf_map_lookup_elem(&flows, &p->slot);
+	if (!inner)
+		return -1;
+	__builtin_memcpy(&copy, flow, sizeof(copy));
+	copy.lock = 0;
+	r = bpf_map_update_elem(inner, &p->key, &copy, BPF_NOEXIST);
+	if (r == 0) {
+		flow_number(p, copy.rule, 1);
+		event_packet(p, DFW_EVENT_FLOW_CONFIRMED, DFW_REASON_PASSED, &copy);
+	}
+	return r;
+}
+
+#define ERRNO_FULL (-7)	  /* -E2BIG: what the kernel's hash says when max_entries is reached */
+#define ERRNO_EXISTS (-17) /* -EEXIST */
+
+/* Lets the flow's tracker see the packet. Returns PASSED, a reason to drop, or enum track_result. */
+DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
+{
+	struct tcp_segment segment = {};
+	struct sctp_packet sctp = {};
+	struct dfw_leg *leg;
+	int verdict = 0;
+	__u32 from;
+
+	if (!p || !flow)
+		return DFW_REASON_INTERNAL;
+	from = p->direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
+	if (p->key.protocol == PROTOCOL_TCP) {
+		packet_segment(ctx, p, &segment);
+	} else if (p->key.protocol == PROTOCOL_SCTP) {
+		verdict = sctp_parse(ctx, p->l4_offset, p->l4_bytes, &sctp);
+		if (verdict)
+			return verdict;
+	}
+	if (!flow_lock(flow))
+		return DFW_REASON_FLOW_BUSY;
+	if (flow->state == DFW_FLOW_DEAD) {
+		flow_unlock(flow);
+		return TRACK_RETRY;
+	}
+
+	switch (p->key.protocol) {
+	case PROTOCOL_TCP:
+		verdict = tcp_track(flow, &segment, from);
+		break;
+	case PROTOCOL_SCTP:
+		verdict = sctp_track(flow, &sctp, from);
+		break;
+	case PROTOCOL_UDP:
+		track_answered(flow, from, DFW_FLOW_UDP_NEW, DFW_FLOW_UDP_REPLIED);
+		if (flow->state == DFW_FLOW_UDP_REPLIED && p->now_ns - flow->created_ns > UDP_STREAM_NS)
+			flow->state = DFW_FLOW_UDP_STREAM;
+		break;
+	case PROTOCOL_ICMP:
+	case PROTOCOL_ICMP6:
+		track_answered(flow, from, DFW_FLOW_ICMP_NEW, DFW_FLOW_ICMP_REPLIED);
+		break;
+	default:
+		track_answered(flow, from, DFW_FLOW_OTHER_NEW, DFW_FLOW_OTHER_REPLIED);
+	}
+
+	if (verdict > 0 || verdict == TCP_RESTART) {
+		flow_unlock(flow);
+		return verdict > 0 ? verdict : TRACK_RESTART;
+	}
+	if (verdict == TCP_PASS) {
+		flow->last_seen_ns = p->now_ns;
+		flow->version++;
+	}
+	leg = &flow->legs[from & 1];
+	leg->packets += p->segments;
+	leg->bytes += p->bytes;
+	p->rule = flow->rule;
+	p->rule_slot = flow->rule_slot;
+	p->rule_direction = flow->initiator;
+
+	if (p->flags & PACKET_HALF_OPEN && flow_confirmed(flow, from)) {
+		int r = flow_confirm(p, flow);
+		void *inner;
+
+		if (r == 0 || r == ERRNO_EXISTS) {
+			flow->state = DFW_FLOW_DEAD;
+			flow_unlock(flow);
+			inner = bpf_map_lookup_elem(&half_open, &p->slot);
+			if (inner)
+				bpf_map_delete_elem(inner, &p->key);
+			return r == 0 ? STAGE_PASS : TRACK_RETRY;
+		}
+		/* Not let through, so that the peers do not take for open what has no place here. The tracker has
+		 * seen the packet, and takes it once more when it is sent again. */
+		leg->packets -= p->segments;
+		leg->bytes -= p->bytes;
+		flow_unlock(flow);
+		return r == ERRNO_FULL ? TRACK_FULL : DFW_REASON_FLOW_MEMORY;
+	}
+	flow_unlock(flow);
+	return STAGE_PASS;
+}
+
+/* Begins a flow for a packet that its rule allows. PASSED or a reason to drop. */
+DFW_STAGE int flow_begin(context_t *ctx, struct packet *p, __u32 on_change)
+{
+	struct dfw_port_config *config;
+	struct tcp_segment segment = {};
+	struct sctp_packet sctp = {};
+	struct dfw_flow flow = {};
+	int reason = STAGE_PASS;
+	void *inner;
+
+	if (!p)
+		return DFW_REASON_INTERNAL;
+	config = port_config(p->slot, p->bank);
+	inner = bpf_map_lookup_elem(&half_open, &p->slot);
+	if (!config || !inner)
+		return DFW_REASON_INTERNAL;
+
+	switch (p->key.protocol) {
+	case PROTOCOL_TCP:
+		packet_segment(ctx, p, &segment);
+		reason = tcp_begin(&flow, &segment, config->profile.flags & DFW_PROFILE_STRICT_TCP);
+		break;
+	case PROTOCOL_SCTP:
+		reason = sctp_parse(ctx, p->l4_offset, p->l4_bytes, &sctp);
+		if (!reason)
+			reason = sctp_begin(&flow, &sctp);
+		break;
+	case PROTOCOL_UDP:
+		flow.state = DFW_FLOW_UDP_NEW;
+		break;
+	case PROTOCOL_ICMP:
+	case PROTOCOL_ICMP6:
+		flow.state = DFW_FLOW_ICMP_NEW;
+		break;
+	default:
+		flow.state = DFW_FLOW_OTHER_NEW;
+	}
+	if (reason)
+		return reason;
+
+	flow.generation = p->generation;
+	flow.revision = p->revision;
+	flow.last_seen_ns = p->now_ns;
+	flow.created_ns = p->now_ns;
+	flow.rule = p->rule;
+	flow.rule_slot = p->rule_slot;
+	flow.on_change = on_change;
+	flow.initiator = p->direction;
+	flow.legs[DFW_ORIG].packets = p->segments;
+	flow.legs[DFW_ORIG].bytes = p->bytes;
+	if (bpf_map_update_elem(inner, &p->key, &flow, BPF_ANY) != 0)
+		return DFW_REASON_FLOW_MEMORY;
+	event_packet(p, DFW_EVENT_FLOW_NEW, DFW_REASON_PASSED, &flow);
+	return STAGE_PASS;
+}
+
+/* Limits on new flows: of the port, of the rule, of the rule and the packet's source. */
+DFW_STAGE int flow_limits(struct packet *p, __u32 per_second, __u32 burst, __u32 max_flows,
+			  bool per_source)
+{
+	struct dfw_port_config *config;
+	struct dfw_port_state *state;
+
+	if (!p)
+		return DFW_REASON_INTERNAL;
+	config = port_config(p->slot, p->bank);
+	state = port_state(p->slot);
+	if (!config || !state)
+		return DFW_REASON_INTERNAL;
+	if (max_flows) {
+		struct dfw_limit *limit = rule_limit(p, p->rule, false);
+
+		if (limit && limit->flows >= (__s64)max_flows)
+			return DFW_REASON_RULE_LIMIT;
+	}
+	if (per_second) {
+		struct dfw_limit *limit = rule_limit(p, p->rule, per_source);
+
+		if (!limit || !bucket_take(&limit->bucket_ns, p->now_ns, per_second, burst))
+			return per_source ? DFW_REASON_SOURCE_LIMIT : DFW_REASON_RULE_LIMIT;
+	}
+	if (config->profile.new_per_second &&
+	    !bucket_take(&state->bucket_new_ns, p->now_ns, config->profile.new_per_second,
+			 config->profile.new_per_second))
+		return DFW_REASON_RATE_LIMIT;
+	return STAGE_PASS;
+}
+
+/* What a packet must be to open a flow, before any rule is asked. STAGE_GO_ON: ask the rules. */
+DFW_STAGE int flow_may_begin(struct packet *p)
+{
+	struct dfw_port_config *config;
+	int reason;
+
+	if (!p)
+		return DFW_REASON_INTERNAL;
+	config = port_config(p->slot, p->bank);
+	if (!config)
+		return DFW_REASON_INTERNAL;
+	if (p->key.protocol == PROTOCOL_UDP && dhcp_client_speaks(p, config))
+		return STAGE_PASS;
+	reason = guard_addresses(p, config);
+	if (reason)
+		return reason;
+	if (p->key.protocol == PROTOCOL_TCP) {
+		const struct dfw_addr *destination = packet_destination(p);
+
+		/* RFC 9293 3.9.2.3: no connection with a group. */
+		if (addr_multicast(destination) || addr_broadcast(destination) ||
+		    p->flags & PACKET_LINK_CAST)
+			return DFW_REASON_MARTIAN;
+		if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN &&
+		    config->profile.flags & DFW_PROFILE_STRICT_TCP)
+			return DFW_REASON_TCP_NO_FLOW;
+	}
+	return STAGE_GO_ON;
+}
+
+/* Decides a flow of an older generation anew, as its first packet would be now. PASSED: it lives on, stamped; else it is
+ * gone, and this is why. */
+DFW_STAGE int flow_revalidate(struct packet *p, struct dfw_flow *flow)
+{
+	__u16 source_port, destination_port;
+	struct dfw_port_config *config;
+	struct dfw_rule_info *info;
+	__u8 direction, icmp_type;
+	int slot, reason;
+	__u32 ruleset;
+
+	if (!p || !flow)
+		return DFW_REASON_INTERNAL;
+	config = port_config(p->slot, p->bank);
+	if (!config)
+		return DFW_REASON_INTERNAL;
+	if (flow->on_change == DFW_ON_CHANGE_KEEP) {
+		flow->rule_slot = NO_RULE_SLOT;
+		flow->generation = p->generation;
+		flow->revision = p->revision;
+		return STAGE_PASS;
+	}
+	if (flow->on_change == DFW_ON_CHANGE_KILL) {
+		p->rule = flow->rule;
+		flow_remove(p, p->flags & PACKET_HALF_OPEN, DFW_REASON_FLOW_KILLED);
+		return DFW_REASON_FLOW_KILLED;
+	}
+
+	/* The rules see the flow as its initiator began it. */
+	direction = p->direction;
+	icmp_type = p->icmp_type;
+	source_port = p->source_port;
+	destination_port = p->destination_port;
+	p->direction = flow->initiator;
+	p->icmp_type = p->key.remote_port & 0xff;
+	if (flow->initiator == DFW_OUT) {
+		p->source_port = p->key.local_port;
+		p->destination_port = p->key.remote_port;
+	} else {
+		p->source_port = p->key.remote_port;
+		p->destination_port = p->key.local_port;
+	}
+	p->flags &= ~PACKET_LINK_CAST;
+	ruleset = config->ruleset[p->direction & 1];
+	reason = guard_addresses(p, config);
+	slot = reason ? -1 : classify(p, ruleset, local_is_own(p, config));
+	p->direction = direction;
+	p->icmp_type = icmp_type;
+	p->source_port = source_port;
+	p->destination_port = destination_port;
+	if (reason) {
+		flow_remove(p, p->flags & PACKET_HALF_OPEN, reason);
+		return reason;
+	}
+
+	info = rule_info(ruleset, slot);
+	if (slot < 0 || !info)
+		return DFW_REASON_INTERNAL;
+	p->rule = info->id;
+	p->action = info->action;
+	p->log = info->flags & DFW_RULE_LOG;
+	if (info->action == DFW_ACTION_ALLOW && !(info->flags & DFW_RULE_STATELESS)) {
+		flow->rule = info->id;
+		flow->rule_slot = slot;
+		flow->on_change = info->on_change;
+		flow->generation = p->generation;
+		flow->revision = p->revision;
+		return STAGE_PASS;
+	}
+	p->rule_slot = slot;
+	p->rule_direction = flow->initiator;
+	reason = info->action == DFW_ACTION_REJECT     ? DFW_REASON_REJECTED :
+		 info->action == DFW_ACTION_ALLOW      ? STAGE_PASS :
+		 info->flags & DFW_RULE_DEFAULT	       ? DFW_REASON_DEFAULT :
+							 DFW_REASON_RULE;
+	flow_remove(p, p->flags & PACKET_HALF_OPEN, reason);
+	return reason == STAGE_PASS ? TRACK_RETRY : reason;
+}
+
+#endif

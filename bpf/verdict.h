@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_BPF_VERDICT_H
+#define DFW_BPF_VERDICT_H
+
+#include "classify.h"
+#include "packet.h"
+
+/* Counting, and telling user space. Whatever happens to a packet ends here. */
+
+#define NS_PER_SECOND 1000000000ULL
+
+/* A token bucket by virtual scheduling (GCRA, ITU-T I.371 annex A): *bucket is the time at which the next packet is due
+ * at `per_second`; up to `burst` may come before that. Races let a packet more pass, never fewer. */
+static __always_inline bool bucket_take(__u64 *bucket, __u64 now, __u64 per_second, __u64 burst)
+{
+	__u64 step = NS_PER_SECOND / per_second, due = *bucket;
+
+	if (due < now)
+		due = now;
+	if (due > now + burst * step)
+		return false;
+	*bucket = due + step;
+	return true;
+}
+
+static __always_inline void count_reason(struct packet *p, __u32 reason)
+{
+	struct dfw_direction_counters *both;
+	__u32 direction = p->direction & 1;
+	struct dfw_reason_counter *counter;
+	void *inner;
+
+	inner = bpf_map_lookup_elem(&counters, &p->slot);
+	both = inner ? bpf_map_lookup_elem(inner, &direction) : NULL;
+	barrier_var(reason); /* the verifier must see the bound on the register that is used */
+	if (!both || reason >= DFW_REASON_COUNT)
+		return;
+	counter = (struct dfw_reason_counter *)both + reason;
+	counter->packets += p->segments;
+	counter->bytes += p->bytes;
+}
+
+/* Adds the packet to its rule. */
+static __always_inline void count_rule(struct packet *p, const struct dfw_port_config *config)
+{
+	__u32 index = p->slot * DFW_BANKS + (p->bank & 1);
+	void *inner = bpf_map_lookup_elem(&hits, &index);
+	struct dfw_rule_hits *hit;
+
+	if (!inner || p->rule_slot == NO_RULE_SLOT)
+		return;
+	index = bpf_get_smp_processor_id() * config->hits_count + config->hits_base[p->rule_direction & 1] + p->rule_slot;
+	hit = bpf_map_lookup_elem(inner, &index);
+	if (!hit)
+		return;
+	hit->packets += p->segments;
+	hit->bytes += p->bytes;
+	hit->flows += p->new_flows;
+	hit->last_hit_ns = p->now_ns;
+}
+
+static __always_inline struct dfw_event *event_reserve(void)
+{
+	struct dfw_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	__u32 zero = 0;
+	__u64 *losses;
+
+	if (event) {
+		__builtin_memset(event, 0, sizeof(*event));
+		return event;
+	}
+	losses = bpf_map_lookup_elem(&event_losses, &zero);
+	if (losses)
+		++*losses;
+	return NULL;
+}
+
+/* Waking the reader costs more than writing the record, so that happens only when the ring begins to fill; dfwd looks
+ * by itself often enough for people. */
+static __always_inline void event_submit(struct dfw_event *event)
+{
+	bool filling = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > DFW_EVENTS_BYTES / 4;
+
+	bpf_ringbuf_submit(event, filling ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+#define RATIONED_EVENTS_PER_SECOND 1000
+#define RATIONED_EVENTS_BURST 200
+
+/* Writes an event about the packet and, when given, its flow. */
+DFW_STAGE int event_packet(struct packet *p, __u32 type, __u32 reason, struct dfw_flow *flow)
+{
+	struct dfw_event *event;
+	__u32 suppressed = 0;
+
+	if (!p)
+		return 0;
+	if (type == DFW_EVENT_VERDICT || type == DFW_EVENT_DROP) {
+		__u32 zero = 0;
+		struct event_ration *ration = bpf_map_lookup_elem(&event_rations, &zero);
+
+		if (!ration)
+			return 0;
+		if (!bucket_take(&ration->bucket_ns, p->now_ns, RATIONED_EVENTS_PER_SECOND,
+				 RATIONED_EVENTS_BURST)) {
+			ration->suppressed++;
+			return 0;
+		}
+		suppressed = ration->suppressed;
+		ration->suppressed = 0;
+	}
+	event = event_reserve();
+	if (!event)
+		return 0;
+	event->time_ns = p->now_ns;
+	event->slot = p->slot;
+	event->rule = p->rule;
+	event->generation = p->generation;
+	event->suppressed = suppressed;
+	event->ethertype = p->ethertype;
+	event->type = type;
+	event->direction = p->direction;
+	event->action = p->action;
+	event->reason = reason;
+	event->tcp_flags = p->tcp_flags;
+	event->initiator = p->direction;
+	__builtin_memcpy(event->mac, p->source_mac, sizeof(event->mac));
+	event->key = p->key;
+	if (flow) {
+		event->state = flow->state;
+		event->initiator = flow->initiator;
+		event->rule = flow->rule;
+		for (int leg = 0; leg < DFW_LEGS; leg++) {
+			event->packets[leg] = flow->legs[leg].packets;
+			event->bytes[leg] = flow->legs[leg].bytes;
+		}
+	}
+	event_submit(event);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFWCTL_CLIENT_H
+#define DFWCTL_CLIENT_H
+
+/* The client's side of lib/control.h. */
+
+#include <jansson.h>
+
+#include "command.h"
+
+#define CLIENT_CONNECT_MS 2000
+#define CLIENT_REPLY_MS	  30000
+
+/* 1: dfwd of the instance runs, 0: it does not; -EPERM: not allowed to look. Takes no time. */
+int dfwd_running(const char *instance);
+
+/* Sends a request and waits for its reply. Takes the reference of `arguments` (NULL: none). *reply is the whole reply.
+ * -ECONNREFUSED: dfwd is not there; -ENOTCONN: it takes no connection in time; -ETIMEDOUT: it does not answer in time;
+ * -ECONNRESET: it ended before it answered; -EPERM; -EBADMSG: the answer is no reply; -EMSGSIZE: the request is too long. */
+int client_request(const char *instance, const char *command, json_t *arguments, json_t **reply);
+
+/* Turns a negative errno of client_request() into words on stderr. */
+enum exit_status client_failed(const char *instance, const char *command, int error);
+
+/* Request and reply in one; on EXIT_DONE, *result is the reply's result. Complains when it fails. */
+enum exit_status client_call(const struct invocation *call, const char *command, json_t *arguments,
+			     json_t **result);
+
+/* A socket that hears the events of the topics ("f ", "v ", ...), or a negative errno as above. */
+int client_subscribe(const char *instance, const char *const *topics, size_t nr);
+
+void sleep_ms(long ms);
+
+#endif

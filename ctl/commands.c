@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What dfwctl can do, once: see command.h. */
+#include "command.h"
+#include "util.h"
+#include "value.h"
+
+const struct option_spec global_options[] = {
+	{.name = "--instance",
+	 .letter = 'i',
+	 .argument = "INSTANCE",
+	 .help = "the firewall to talk about, when a machine has several (\"default\")",
+	 .check = check_instance,
+	 .completion = COMPLETE_INSTANCE},
+	{.name = "--json", .letter = 'j', .help = "print JSON; the names of its fields are stable"},
+	{.name = "--no-color", .help = "no colours, whatever the terminal can"},
+	{.name = "--help", .letter = 'h', .help = "usage, of the command if there is one"},
+	{.name = "--version", .help = "the version of dfwctl"},
+	{.name = "--man", .help = "print this man page, in roff", .rare = true},
+	{.name = "--bash-completion", .help = "print the completion script of bash", .rare = true},
+};
+const size_t nr_global_options = ARRAY_SIZE(global_options);
+
+#define VPORT_OPTIONS(needed)                                                  \
+	{.name = "--dev",                                                      \
+	 .argument = "IF",                                                     \
+	 .help = "its network device, which may be there later",               \
+	 .check = check_device,                                                \
+	 .completion = COMPLETE_DEVICE,                                        \
+	 .required = needed},                                                  \
+		{.name = "--mac",                                              \
+		 .argument = "MAC",                                            \
+		 .help = "the VM's MAC address",                               \
+		 .check = check_mac,                                           \
+		 .required = needed},                                          \
+		{.name = "--ip",                                               \
+		 .argument = "ADDR",                                           \
+		 .help = "an IP address of the VM",                            \
+		 .check = check_address,                                       \
+		 .repeats = true,                                              \
+		 .required = needed},                                          \
+		{.name = "--tag",                                              \
+		 .argument = "K=V",                                            \
+		 .help = "a tag, for the groups of the policy",                \
+		 .check = check_tag,                                           \
+		 .repeats = true},                                             \
+	{                                                                      \
+		.name = "--profile", .argument = "P",                          \
+		.help = "its profile, as the policy defines it (\"default\")", \
+		.check = check_profile                                         \
+	}
+
+static const struct option_spec vport_add_options[] = {VPORT_OPTIONS(true)};
+static const struct option_spec vport_set_options[] = {VPORT_OPTIONS(false)};
+
+static const struct option_spec flow_options[] = {
+	{.name = "--vport",
+	 .argument = "V",
+	 .help = "of this vport only",
+	 .check = check_vport,
+	 .completion = COMPLETE_VPORT},
+	{.name = "--proto",
+	 .argument = "P",
+	 .help = "of this IP protocol: a name or a number",
+	 .check = check_protocol,
+	 .completion = COMPLETE_PROTOCOL},
+	{.name = "--addr",
+	 .argument = "A",
+	 .help = "with this address, or an address of this prefix, at either end",
+	 .check = check_prefix},
+	{.name = "--port",
+	 .argument = "N",
+	 .help = "with this port at either end",
+	 .check = check_port},
+};
+
+static const struct option_spec status_options[] = {
+	{.name = "--wait",
+	 .argument = "SECONDS",
+	 .help = "wait so long for dfwd to be ready",
+	 .check = check_seconds},
+};
+
+static const struct option_spec policy_show_options[] = {
+	{.name = "--json-model", .help = "the JSON form of the policy, as -j"},
+};
+
+static const struct option_spec watch_options[] = {
+	{.name = "--flows", .help = "flows that begin, are confirmed, end"},
+	{.name = "--verdicts", .help = "verdicts of rules with `log`"},
+	{.name = "--drops", .help = "drops for other reasons than a rule's"},
+	{.name = "--count",
+	 .argument = "N",
+	 .help = "end after so many events",
+	 .check = check_count},
+	{.name = "--seconds",
+	 .argument = "N",
+	 .help = "end after so many seconds",
+	 .check = check_seconds},
+};
+
+static const struct option_spec shutdown_options[] = {
+	{.name = "--detach",
+	 .help = "take everything out of the kernel: nothing is filtered any more"},
+};
+
+#define VPORT_ARGUMENT(described)                                        \
+	{                                                                \
+		.name = "NAME", .help = described, .check = check_vport, \
+		.completion = COMPLETE_VPORT                             \
+	}
+#define POLICY_FILE                                                                               \
+	{                                                                                         \
+		.name = "FILE", .help = "a policy; - is the standard input", .check = check_file, \
+		.completion = COMPLETE_FILE                                                       \
+	}
+
+static const struct field_spec status_fields[] = {
+	{"instance", "name of the instance"},
+	{"version", "version of dfwd"},
+	{"pid", "its process id"},
+	{"ready", "true: devices and policy are in place"},
+	{"uptime_ms", "how long dfwd runs"},
+	{"generation", "the policy generation in force, 0: none"},
+	{"revision",
+	 "counts what was brought into force on this host: policies and changes of vports"},
+	{"active_since_ms", "how long that has been in force"},
+	{"vports", "vports known"},
+	{"attached", "vports whose device is there and filtered"},
+	{"flows", "confirmed flows of all vports"},
+	{"events_lost", "events that did not fit the ring buffer"},
+	{"log_suppressed", "log lines left out by the rate limit"},
+};
+
+static const struct field_spec vport_fields[] = {
+	{"name", "name of the vport"},
+	{"dev", "its network device; null when dfwd's file does not know the vport"},
+	{"macs", "array of its MAC addresses"},
+	{"ips", "array of its IP addresses"},
+	{"vlans", "array of the VLAN ids of a trunk port; empty: an access port"},
+	{"tags", "object of its tags"},
+	{"profile", "name of its profile"},
+	{"pattern", "the device name pattern of dfwd's configuration that made it; empty: made by "
+		    "`vport add`"},
+	{"uuid", "what it is called across hosts"},
+	{"epoch", "of its ownership: grows with each move"},
+	{"attached", "true: its device is there and filtered in both directions"},
+	{"ready", "true: a policy is realised; until then everything is dropped"},
+	{"slot", "its index in the kernel's maps; null: nothing of it is in the kernel"},
+	{"flows", "confirmed flows; null as above"},
+	{"max_flows", "the most it may have; null as above"},
+	{"half_open_evictions", "half-open flows that made room for younger ones; null as above"},
+};
+
+static const struct field_spec vport_del_fields[] = {
+	{"deleted", "name of the vport"},
+};
+
+static const struct field_spec check_fields[] = {
+	{"valid", "true or false"},
+	{"errors", "array, empty when valid"},
+	{"errors[].file", "name of the file"},
+	{"errors[].line", "from 1; 0: no place"},
+	{"errors[].column", "from 1, in bytes"},
+	{"errors[].text", "what is wrong, what would be right"},
+	{"unreported", "how many errors more there are"},
+};
+
+static const struct field_spec apply_fields[] = {
+	{"generation", "the new generation"},
+	{"vports", "vports it was realised for"},
+	{"rules", "rules realised, of all rule sets"},
+};
+
+static const struct field_spec history_fields[] = {
+	{"generation", "its number"},
+	{"applied_at", "when it came into force, as dfwd wrote it"},
+	{"cause", "what it came from: apply, rollback, ..."},
+	{"main", "name of the main file"},
+	{"active", "true: this one is in force"},
+};
+
+static const struct field_spec rollback_fields[] = {
+	{"generation", "the new generation"},
+	{"from", "the generation whose policy it has"},
+};
+
+static const struct field_spec rules_fields[] = {
+	{"direction", "\"in\": to the VM, \"out\": from it"},
+	{"slot", "place in the order of rules of that direction, from 0; the default is the last"},
+	{"id", "stable id: it stays when rules around it come and go"},
+	{"name", "\"tier/name\", or \"default in\", \"default out\""},
+	{"action", "allow, drop, reject or pass"},
+	{"text", "the rule in the language; null when dfwd's copy of the policy is not there"},
+	{"packets", "packets it decided: all of its flows"},
+	{"bytes", "their IP bytes"},
+	{"flows", "flows it allowed"},
+	{"last_hit_ms", "since the last of these packets; null: never"},
+	{"on_change", "revalidate, keep or kill"},
+	{"log", "true: verdicts are logged"},
+	{"stateless", "true: it makes no flows"},
+	{"default", "true: what holds when no rule matched"},
+	{"max_flows", "limit on its live flows, 0: none"},
+	{"new_per_second", "limit on its new flows, 0: none"},
+};
+
+static const struct field_spec flow_fields[] = {
+	{"vport", "whose flow it is"},
+	{"proto", "tcp, udp, icmp, icmp6, sctp, ... or the number of the protocol"},
+	{"initiator", "\"out\": the VM began it, \"in\": the other end"},
+	{"src", "address of who began it"},
+	{"sport", "its port; 0 for ICMP and protocols without ports"},
+	{"dst", "address of the other end"},
+	{"dport", "its port; 0 as above"},
+	{"state", "state of the connection, e.g. tcp-established, udp-new"},
+	{"rule",
+	 "\"tier/name\" of the rule that allowed it; \"#\" and its id in hex when no policy at "
+	 "hand knows it any more"},
+	{"generation", "the policy generation that decided it"},
+	{"packets.orig", "packets of who began it"},
+	{"packets.reply", "packets of the other end"},
+	{"bytes.orig", "IP bytes of who began it"},
+	{"bytes.reply", "IP bytes of the other end"},
+	{"age_ms", "since its first packet"},
+	{"idle_ms", "since its last packet"},
+	{"expires_ms", "until it ends if nothing more comes"},
+	{"icmp_id", "identifier of an ICMP query; with ICMP and ICMPv6 only"},
+	{"icmp_type", "type of the request; with ICMP and ICMPv6 only"},
+	{"vlan", "VLAN id; with tagged frames only"},
+};
+
+static const struct field_spec kill_fields[] = {
+	{"killed", "number of flows"},
+};
+
+static const struct field_spec stats_fields[] = {
+	{"vport", "name of the vport"},
+	{"in", "packets to the VM"},
+	{"in.passed.packets", "passed"},
+	{"in.passed.bytes", "their IP bytes"},
+	{"in.dropped.packets", "dropped, for all reasons"},
+	{"in.dropped.bytes", "their IP bytes"},
+	{"in.reasons", "array of the reasons that there were"},
+	{"in.reasons[].reason", "name of the reason, see REASONS"},
+	{"in.reasons[].packets", "dropped for it"},
+	{"in.reasons[].bytes", "their IP bytes"},
+	{"out", "packets from the VM, with the same members"},
+};
+
+static const struct field_spec shutdown_fields[] = {
+	{"detached", "true: nothing is enforced any more"},
+};
+
+#define OPTIONS(list) .options = (list), .nr_options = ARRAY_SIZE(list)
+#define FIELDS(list)  .fields = (list), .nr_fields = ARRAY_SIZE(list)
+
+const struct command commands[] = {
+	{.name = "status",
+	 OPTIONS(status_options),
+	 .help = "is dfwd there, and what is in force",
+	 .details =
+		 "Exits with 3 at once when dfwd is not there. With --wait it asks until dfwd is "
+		 "ready, and exits with 3 (not there) or 1 (not ready) when the time is over.",
+	 .json = "An object:",
+	 FIELDS(status_fields),
+	 .run = run_status},
+	{.name = "vport add",
+	 .argument = {.name = "NAME", .help = "name of the new vport", .check = check_vport},
+	 OPTIONS(vport_add_options),
+	 .help = "add the port of a VM",
+	 .details = "The device need not exist yet: it is filtered from the first packet after it "
+		    "appears. Without a policy everything is dropped.",
+	 .json = "The object of `vport show`.",
+	 .run = run_vport_add},
+	{.name = "vport set",
+	 .argument = VPORT_ARGUMENT("name of the vport"),
+	 OPTIONS(vport_set_options),
+	 .help = "change a vport",
+	 .details = "What is not named stays. Addresses and tags are replaced as a whole: name all "
+		    "that shall be there.",
+	 .json = "The object of `vport show`.",
+	 .run = run_vport_set},
+	{.name = "vport del",
+	 .argument = VPORT_ARGUMENT("name of the vport"),
+	 .help = "remove a vport and its flows",
+	 .details = "Its device, if it is there, is not filtered any more.",
+	 .json = "An object:",
+	 FIELDS(vport_del_fields),
+	 .run = run_vport_del},
+	{.name = "vport list",
+	 .help = "all vports",
+	 .details =
+		 "STATE is \"enforcing\"; \"no policy\" (everything is dropped); \"no device\" (it "
+		 "waits for its device); \"not realised\" (known on disk, not in the kernel).",
+	 .json = "An array of objects as of `vport show`, sorted by name.",
+	 .run = run_vport_list},
+	{.name = "vport show",
+	 .argument = VPORT_ARGUMENT("name of the vport"),
+	 .help = "one vport",
+	 .json = "An object:",
+	 FIELDS(vport_fields),
+	 .run = run_vport_show},
+	{.name = "policy check",
+	 .argument = POLICY_FILE,
+	 .help = "is it a valid policy",
+	 .details = "Needs neither dfwd nor privileges. Errors are printed on stderr as "
+		    "file:line:column: what is wrong, what would be right.",
+	 .json = "An object:",
+	 FIELDS(check_fields),
+	 .run = run_policy_check},
+	{.name = "policy apply",
+	 .argument = POLICY_FILE,
+	 .help = "bring a policy into force",
+	 .details = "The file and all that it includes are checked here, then sent to dfwd, which "
+		    "realises them as a new generation. Every packet sees either the old policy or "
+		    "the new one. After an error nothing has changed.",
+	 .json = "An object; for an invalid policy that of `policy check`:",
+	 FIELDS(apply_fields),
+	 .run = run_policy_apply},
+	{.name = "policy show",
+	 OPTIONS(policy_show_options),
+	 .help = "the policy in force",
+	 .details = "The text as it was applied; of a policy in several files the text with all "
+		    "includes resolved. Both can be applied again.",
+	 .json = "The JSON form of the policy, which can be applied like a text.",
+	 .run = run_policy_show},
+	{.name = "policy history",
+	 .help = "the generations that can be rolled back to",
+	 .details = "The newest first; * marks the one in force.",
+	 .json = "An array of objects:",
+	 FIELDS(history_fields),
+	 .run = run_policy_history},
+	{.name = "policy rollback",
+	 .argument = {.name = "GENERATION",
+		      .help = "whose policy shall hold again (the one before)",
+		      .check = check_generation,
+		      .optional = true},
+	 .help = "bring the policy of a former generation into force",
+	 .details = "It becomes a new generation: numbers never go backwards.",
+	 .json = "An object:",
+	 FIELDS(rollback_fields),
+	 .run = run_policy_rollback},
+	{.name = "rules",
+	 .argument = {.name = "VPORT",
+		      .help = "name of the vport",
+		      .check = check_vport,
+		      .completion = COMPLETE_VPORT},
+	 .help = "a vport's rules, read back from the kernel, with hits",
+	 .details =
+		 "Rules come in the order in which they are asked, the default last. Hits of "
+		 "former generations of the same rule are included. A vport without a policy has "
+		 "none.",
+	 .json = "An array of objects:",
+	 FIELDS(rules_fields),
+	 .run = run_rules},
+	{.name = "flow list",
+	 OPTIONS(flow_options),
+	 .help = "live flows",
+	 .details = "PACKETS and BYTES are those of who began the flow, then those of the answers.",
+	 .json = "An array of objects:",
+	 FIELDS(flow_fields),
+	 .run = run_flow_list},
+	{.name = "flow kill",
+	 OPTIONS(flow_options),
+	 .help = "end flows",
+	 .details =
+		 "The next packet of such a flow is decided anew. Without an option all flows of "
+		 "all vports end.",
+	 .json = "An object:",
+	 FIELDS(kill_fields),
+	 .run = run_flow_kill},
+	{.name = "stats",
+	 .argument = {.name = "VPORT",
+		      .help = "name of the vport (all)",
+		      .check = check_vport,
+		      .completion = COMPLETE_VPORT,
+		      .optional = true},
+	 .help = "packets passed, and dropped by reason",
+	 .json = "An array of objects, with one vport too:",
+	 FIELDS(stats_fields),
+	 .run = run_stats},
+	{.name = "watch",
+	 OPTIONS(watch_options),
+	 .help = "events as they come, until interrupted",
+	 .details =
+		 "Without --flows, --verdicts and --drops all events are shown, among them learned "
+		 "addresses and those of dfwd itself. When dfwd ends, watch waits for the next.",
+	 .json = "One object a line; see EVENTS.",
+	 .run = run_watch},
+	{.name = "shutdown",
+	 OPTIONS(shutdown_options),
+	 .help = "end dfwd; enforcement goes on",
+	 .details = "Returns when dfwd has ended. With --detach everything is taken out of the "
+		    "kernel: "
+		    "flows are lost, and nothing is filtered any more.",
+	 .json = "An object:",
+	 FIELDS(shutdown_fields),
+	 .run = run_shutdown},
+	{.name = "help",
+	 .argument = {.name = "COMMAND",
+		      .help = "the command (all)",
+		      .completion = COMPLETE_COMMAND,
+		      .optional = true,
+		      .repeats = true},
+	 .help = "usage of a command",
+	 .run = run_help},
+};
+const size_t nr_commands = ARRAY_SIZE(commands);

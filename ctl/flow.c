@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "addr.h"
+#include "client.h"
+#include "filter.h"
+#include "instance.h"
+#include "json.h"
+#include "output.h"
+#include "rule_names.h"
+#include "view.h"
+
+/* The rest of the key's remote_port says who asks; see struct dfw_flow_key. */
+static unsigned int icmp_type(const struct dfw_flow_key *key)
+{
+	return key->remote_port & 0xff;
+}
+
+/* A flow as people think of it: from who began it to the other end. */
+struct ends {
+	const struct dfw_addr *source;
+	const struct dfw_addr *destination;
+	uint16_t source_port;
+	uint16_t destination_port;
+	bool icmp; /* the ports are an identifier and a type */
+};
+
+struct flow_listing {
+	struct flow_filter filter;
+	const char *vport;
+	struct rule_names *names;
+	struct json_stream stream;
+	struct table *table; /* NULL: JSON is wanted */
+};
+
+static struct ends flow_ends(const struct view_flow *flow)
+{
+	const struct dfw_flow_key *key = &flow->key;
+	bool icmp = key->protocol == IPPROTO_ICMP || key->protocol == IPPROTO_ICMPV6;
+	bool out = flow->flow.initiator == DFW_OUT;
+
+	return (struct ends){
+		.source = out ? &key->local : &key->remote,
+		.destination = out ? &key->remote : &key->local,
+		.source_port = icmp  ? 0
+			       : out ? key->local_port
+				     : key->remote_port,
+		.destination_port = icmp  ? 0
+				    : out ? key->remote_port
+					  : key->local_port,
+		.icmp = icmp,
+	};
+}
+
+static json_t *flow_json(const struct view_flow *flow, const char *vport, const char *rule)
+{
+	const struct dfw_leg *orig = &flow->flow.legs[DFW_ORIG];
+	const struct dfw_leg *reply = &flow->flow.legs[DFW_REPLY];
+	struct ends ends = flow_ends(flow);
+	char source[ADDR_TEXT_LEN], destination[ADDR_TEXT_LEN], protocol[16];
+	json_t *json = json_pack(
+		"{s:s, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:I, s:{s:I, s:I}, s:{s:I, s:I}, "
+		"s:I, "
+		"s:I, s:I}",
+		"vport", vport, "proto", protocol_name(flow->key.protocol, protocol), "initiator",
+		direction_name(flow->flow.initiator), "src", addr_format(ends.source, source),
+		"sport", ends.source_port, "dst", addr_format(ends.destination, destination),
+		"dport", ends.destination_port, "state", flow_state_name(flow->flow.state), "rule",
+		rule, "generation", (json_int_t)flow->flow.generation, "packets", "orig",
+		(json_int_t)orig->packets, "reply", (json_int_t)reply->packets, "bytes", "orig",
+		(json_int_t)orig->bytes, "reply", (json_int_t)reply->bytes, "age_ms",
+		(json_int_t)flow->age_ms, "idle_ms", (json_int_t)flow->idle_ms, "expires_ms",
+		(json_int_t)flow->expires_ms);
+
+	if (ends.icmp) {
+		json_object_set_new(json, "icmp_id", json_integer(flow->key.local_port));
+		json_object_set_new(json, "icmp_type", json_integer(icmp_type(&flow->key)));
+	}
+	if (flow->key.vlan)
+		json_object_set_new(json, "vlan", json_integer(flow->key.vlan));
+	return json;
+}
+
+static void legs_cell(struct table *table, uint64_t orig, uint64_t reply)
+{
+	char orig_text[QUANTITY_TEXT_LEN], reply_text[QUANTITY_TEXT_LEN];
+
+	table_cell(table, COLOR_NONE, "%s/%s", quantity_text(orig, orig_text),
+		   quantity_text(reply, reply_text));
+}
+
+static void flow_row(struct table *table, const struct view_flow *flow, const char *vport,
+		     const char *rule)
+{
+	const struct dfw_leg *legs = flow->flow.legs;
+	struct ends ends = flow_ends(flow);
+	char source[ENDPOINT_TEXT_LEN], destination[ENDPOINT_TEXT_LEN], protocol[16];
+	char age[DURATION_TEXT_LEN], idle[DURATION_TEXT_LEN], expires[DURATION_TEXT_LEN];
+
+	table_cell(table, COLOR_BOLD, "%s", vport);
+	table_cell(table, COLOR_NONE, "%s", protocol_name(flow->key.protocol, protocol));
+	table_cell(table, COLOR_NONE, "%s", direction_name(flow->flow.initiator));
+	table_cell(table, COLOR_NONE, "%s", endpoint_text(ends.source, ends.source_port, source));
+	if (ends.icmp)
+		table_cell(table, COLOR_NONE, "%s type %u id %u",
+			   endpoint_text(ends.destination, 0, destination), icmp_type(&flow->key),
+			   flow->key.local_port);
+	else
+		table_cell(table, COLOR_NONE, "%s",
+			   endpoint_text(ends.destination, ends.destination_port, destination));
+	table_cell(table, flow->half_open ? COLOR_YELLOW : COLOR_GREEN, "%s",
+		   flow_state_name(flow->flow.state));
+	table_cell(table, COLOR_NONE, "%s", rule);
+	table_cell(table, COLOR_NONE, "%u", flow->flow.generation);
+	legs_cell(table, legs[DFW_ORIG].packets, legs[DFW_REPLY].packets);
+	legs_cell(table, legs[DFW_ORIG].bytes, legs[DFW_REPLY].bytes);
+	table_cell(table, COLOR_NONE, "%s", duration_text(flow->age_ms, age));
+	table_cell(table, COLOR_NONE, "%s", duration_text(flow->idle_ms, idle));
+	table_cell(table, COLOR_NONE, "%s", duration_text(flow->expires_ms, expires));
+}
+
+static int list_flow(const struct view_flow *flow, void *data)
+{
+	struct flow_listing *listing = data;
+	const char *rule = rule_name(listing->names, flow->flow.rule, flow->flow.generation);
+
+	if (listing->table)
+		flow_row(listing->table, flow, listing->vport, rule);
+	else
+		json_stream_add(&listing->stream, flow_json(flow, listing->vport, rule));
+	return 0;
+}
+
+/* A flow whose rule has no name is still a flow: errors of the names are none of the list. */
+static int list_vport(const struct invocation *call, const char *vport,
+		      struct flow_listing *listing)
+{
+	int r;
+
+	listing->vport = vport;
+	listing->names = rule_names_new(call->instance, vport);
+	if (!listing->names)
+		return -ENOMEM;
+	r = view_flows(call->instance, vport, &listing->filter, list_flow, listing);
+	rule_names_free(listing->names);
+	return r;
+}
+
+static enum exit_status list_vports(const struct invocation *call, struct flow_listing *listing)
+{
+	const char *asked_for = given_value(call, "--vport");
+	char **vports = NULL;
+	size_t nr = 0;
+	enum exit_status status = select_vports(call, asked_for, &vports, &nr);
+
+	for (size_t i = 0; status == EXIT_DONE && i < nr; i++) {
+		int r = list_vport(call, vports[i], listing);
+
+		if (r < 0 && !vport_vanished(asked_for, r))
+			status = view_failed(call, vports[i], r);
+	}
+	names_free(vports, nr);
+	if (status != EXIT_DONE)
+		return status;
+	return listing->table ? finish_table(listing->table) : json_stream_end(&listing->stream);
+}
+
+enum exit_status run_flow_list(const struct invocation *call)
+{
+	static const struct column columns[] = {
+		COLUMN("VPORT"),       COLUMN("PROTO"),	 COLUMN("FROM"), COLUMN("SOURCE"),
+		COLUMN("DESTINATION"), COLUMN("STATE"),	 COLUMN("RULE"), NUMBERS("GEN"),
+		NUMBERS("PACKETS"),    NUMBERS("BYTES"), NUMBERS("AGE"), NUMBERS("IDLE"),
+		NUMBERS("EXPIRES"),
+	};
+	_cleanup_table_ struct table *table =
+		call->json ? NULL : table_new(columns, ARRAY_SIZE(columns), call->color);
+	struct flow_listing listing = {.table = table};
+
+	if (!call->json && !table)
+		return no_memory();
+	filter_given(call, &listing.filter);
+	return list_vports(call, &listing);
+}
+
+enum exit_status run_flow_kill(const struct invocation *call)
+{
+	_cleanup_json_ json_t *result = NULL;
+	enum exit_status status = client_call(call, "flow-kill", filter_json(call), &result);
+	json_int_t killed;
+
+	if (status != EXIT_DONE)
+		return status;
+	if (call->json)
+		return print_json(json_incref(result));
+	killed = json_number(result, "killed");
+	printf("%" JSON_INTEGER_FORMAT " flow%s killed\n", killed, plural(killed));
+	return EXIT_DONE;
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bundle.h"
+#include "client.h"
+#include "instance.h"
+#include "json.h"
+#include "output.h"
+#include "value.h"
+#include "view.h"
+
+#define _cleanup_errors_ _cleanup_(policy_errors_free)
+
+/* ---- check, apply --------------------------------------------------------------------------------------------- */
+
+static json_t *errors_json(const struct policy_errors *errors)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < errors->nr; i++) {
+		const struct policy_error *error = &errors->list[i];
+
+		json_array_append_new(list, json_pack("{s:s?, s:i, s:i, s:s}", "file", error->file,
+						      "line", error->line, "column", error->column,
+						      "text", error->text));
+	}
+	return json_pack("{s:b, s:o, s:I}", "valid", errors->nr == 0, "errors", list, "unreported",
+			 (json_int_t)errors->nr_unreported);
+}
+
+/* Reads, parses and shows the errors: on stderr, and with -j as JSON too. */
+static enum exit_status read_policy(const struct invocation *call, json_t **bundle)
+{
+	_cleanup_errors_ struct policy_errors errors = {};
+	_cleanup_policy_ struct policy *policy = NULL;
+	enum exit_status status = bundle_read(given_argument(call), bundle, &policy, &errors);
+
+	policy_errors_print(&errors, stderr);
+	if (call->json && errors.nr)
+		print_json(errors_json(&errors));
+	return status;
+}
+
+enum exit_status run_policy_check(const struct invocation *call)
+{
+	_cleanup_json_ json_t *bundle = NULL;
+	enum exit_status status = read_policy(call, &bundle);
+	struct policy_errors none = {};
+
+	if (status != EXIT_DONE)
+		return status;
+	if (call->json)
+		return print_json(errors_json(&none));
+	printf("%s: valid\n", json_text(bundle, "main"));
+	return EXIT_DONE;
+}
+
+enum exit_status run_policy_apply(const struct invocation *call)
+{
+	_cleanup_json_ json_t *bundle = NULL, *result = NULL;
+	enum exit_status status = read_policy(call, &bundle);
+	json_int_t rules, vports;
+
+	if (status == EXIT_DONE)
+		status = client_call(call, "policy-apply", json_incref(bundle), &result);
+	if (status != EXIT_DONE)
+		return status;
+	if (call->json)
+		return print_json(json_incref(result));
+	rules = json_number(result, "rules");
+	vports = json_number(result, "vports");
+	printf("generation %" JSON_INTEGER_FORMAT ": %" JSON_INTEGER_FORMAT
+	       " rule%s on %" JSON_INTEGER_FORMAT " vport%s\n",
+	       json_number(result, "generation"), rules, plural(rules), vports, plural(vports));
+	return EXIT_DONE;
+}
+
+/* ---- show ----------------------------------------------------------------------------------------------------- */
+
+/* What the kernel enforces; it may be ahead of the disk by a moment, and behind it after boot. 0: nothing. */
+static enum exit_status active_generation(const struct invocation *call, unsigned int *generation)
+{
+	_cleanup_json_ json_t *stored = NULL;
+	struct dfw_revision revision;
+	struct dfw_layout layout;
+	int r;
+
+	if (view_active(call->instance, &layout, &revision) == 0 && revision.generation) {
+		*generation = revision.generation;
+		return EXIT_DONE;
+	}
+	r = state_json(call->instance, "policy/active", &stored);
+	if (r < 0 && (r != -ENOENT || !instance_exists(call->instance)))
+		return state_json_or_complain(call, "policy/active", "", &stored);
+	*generation = (unsigned int)json_integer_value(stored);
+	return EXIT_DONE;
+}
+
+static enum exit_status read_active(const struct invocation *call, json_t **bundle)
+{
+	unsigned int generation;
+	char file[GENERATION_FILE_LEN];
+	enum exit_status status = active_generation(call, &generation);
+
+	if (status != EXIT_DONE)
+		return status;
+	if (!generation) {
+		complain("instance '%s': no policy has been applied yet", call->instance);
+		return EXIT_FAILED;
+	}
+	return state_json_or_complain(call, generation_file(generation, file),
+				      "the text of the policy in force is not on disk", bundle);
+}
+
+/* One file is shown as it was written. Of several, the text with all includes resolved is what can be applied again. */
+static enum exit_status print_text(const json_t *bundle, const struct policy *policy)
+{
+	const json_t *files = json_object_get(bundle, "files"), *file;
+	_cleanup_free_ char *text = NULL;
+	size_t i;
+
+	if (json_array_size(files) == 1) {
+		const json_t *only = json_object_get(json_array_get(files, 0), "text");
+
+		fwrite(json_string_value(only), 1, json_string_length(only), stdout);
+		return EXIT_DONE;
+	}
+	if (policy_to_text(policy, &text) < 0)
+		return no_memory();
+	json_array_foreach(files, i, file)
+		printf("# %s %s\n", i ? "   and" : "made of", json_text(file, "name"));
+	fputs(text, stdout);
+	return EXIT_DONE;
+}
+
+static enum exit_status print_model(const struct policy *policy)
+{
+	_cleanup_free_ char *json = NULL;
+
+	if (policy_to_json(policy, &json) < 0)
+		return no_memory();
+	fputs(json, stdout);
+	return EXIT_DONE;
+}
+
+enum exit_status run_policy_show(const struct invocation *call)
+{
+	_cleanup_errors_ struct policy_errors errors = {};
+	_cleanup_policy_ struct policy *policy = NULL;
+	_cleanup_json_ json_t *bundle = NULL;
+	enum exit_status status = read_active(call, &bundle);
+
+	if (status != EXIT_DONE)
+		return status;
+	if (bundle_parse(bundle, &policy, &errors) < 0) {
+		policy_errors_print(&errors, stderr);
+		complain("the active policy cannot be read by this dfwctl: is dfwd of another "
+			 "version?");
+		return EXIT_FAILED;
+	}
+	if (call->json || given(call, "--json-model"))
+		return print_model(policy);
+	return print_text(bundle, policy);
+}
+
+/* ---- history, rollback ---------------------------------------------------------------------------------------- */
+
+struct generations {
+	unsigned int *list;
+	size_t nr;
+};
+
+static void free_generations(struct generations *generations)
+{
+	free(generations->list);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	unsigned int left = *(const unsigned int *)a, right = *(const unsigned int *)b;
+
+	return left < right ? 1 : left > right ? -1 : 0;
+}
+
+/* "17.json" -> 17; 0: another file. */
+static unsigned int generation_of(const char *file)
+{
+	unsigned int generation;
+	int end = 0;
+
+	if (sscanf(file, "%9u.json%n", &generation, &end) != 1 || end == 0 || file[end])
+		return 0;
+	return generation;
+}
+
+static int list_generations(const char *instance, struct generations *generations)
+{
+	char path[PATH_MAX];
+	DIR *dir = opendir(state_path(instance, "policy", path));
+	struct dirent *entry;
+	int r = 0;
+
+	if (!dir)
+		return errno == EACCES ? -EPERM : -errno;
+	while (r == 0 && (entry = readdir(dir))) {
+		unsigned int *more, generation = generation_of(entry->d_name);
+
+		if (!generation)
+			continue;
+		more = realloc(generations->list, (generations->nr + 1) * sizeof(*more));
+		if (!more) {
+			r = -ENOMEM;
+			continue;
+		}
+		more[generations->nr++] = generation;
+		generations->list = more;
+	}
+	closedir(dir);
+	if (generations->nr)
+		qsort(generations->list, generations->nr, sizeof(*generations->list), newest_first);
+	return r;
+}
+
+static json_t *history_json(const json_t *saved, bool active)
+{
+	return json_pack("{s:O, s:O?, s:O?, s:O?, s:b}", "generation",
+			 json_object_get(saved, "generation"), "applied_at",
+			 json_object_get(saved, "applied_at"), "cause",
+			 json_object_get(saved, "cause"), "main", json_object_get(saved, "main"),
+			 "active", active);
+}
+
+static void history_row(struct table *table, unsigned int generation, const json_t *saved,
+			bool active)
+{
+	const char *cause = json_text(saved, "cause"), *main_file = json_text(saved, "main");
+	const char *applied = json_text(saved, "applied_at");
+
+	table_cell(table, active ? COLOR_GREEN : COLOR_NONE, "%u%s", generation,
+		   active ? " *" : "");
+	table_cell(table, COLOR_NONE, "%s", applied ? applied : "-");
+	table_cell(table, COLOR_NONE, "%s", cause ? cause : "-");
+	table_cell(table, COLOR_NONE, "%s", main_file ? main_file : "-");
+}
+
+static enum exit_status print_history(const struct invocation *call,
+				      const struct generations *generations, unsigned int active)
+{
+	static const struct column columns[] = {COLUMN("GENERATION"), COLUMN("APPLIED"),
+						COLUMN("CAUSE"), COLUMN("FILE")};
+	_cleanup_table_ struct table *table = table_new(columns, ARRAY_SIZE(columns), call->color);
+	struct json_stream stream = {};
+
+	if (!table)
+		return no_memory();
+	for (size_t i = 0; i < generations->nr; i++) {
+		unsigned int generation = generations->list[i];
+		_cleanup_json_ json_t *saved = NULL;
+		int r;
+
+		/* Numbers grow: what is above was written and never came into force. */
+		if (generation > active)
+			continue;
+		r = bundle_saved(call->instance, generation, &saved);
+		/* dfwd has just thrown away the oldest. */
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
+			complain("generation %u cannot be read: %s", generation, strerror(-r));
+		else if (call->json)
+			json_stream_add(&stream, history_json(saved, generation == active));
+		else
+			history_row(table, generation, saved, generation == active);
+	}
+	return call->json ? json_stream_end(&stream) : finish_table(table);
+}
+
+enum exit_status run_policy_history(const struct invocation *call)
+{
+	_cleanup_(free_generations) struct generations generations = {};
+	unsigned int active = 0;
+	enum exit_status status = active_generation(call, &active);
+	int r;
+
+	if (status != EXIT_DONE)
+		return status;
+	r = list_generations(call->instance, &generations);
+	if (r < 0 && r != -ENOENT) {
+		complain("cannot read the policies of instance '%s': %s", call->instance,
+			 strerror(-r));
+		return EXIT_FAILED;
+	}
+	return print_history(call, &generations, active);
+}
+
+enum exit_status run_policy_rollback(const struct invocation *call)
+{
+	const char *generation = given_argument(call);
+	_cleanup_json_ json_t *result = NULL;
+	json_t *arguments = json_object();
+	enum exit_status status;
+
+	if (generation)
+		json_object_set_new(arguments, "generation",
+				    json_integer((json_int_t)number_value(generation)));
+	status = client_call(call, "policy-rollback", arguments, &result);
+	if (status != EXIT_DONE)
+		return status;
+	if (call->json)
+		return print_json(json_incref(result));
+	printf("generation %" JSON_INTEGER_FORMAT ": the policy of generation %" JSON_INTEGER_FORMAT
+	       "\n",
+	       json_number(result, "generation"), json_number(result, "from"));
+	return EXIT_DONE;
+}

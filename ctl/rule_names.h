@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFWCTL_RULE_NAMES_H
+#define DFWCTL_RULE_NAMES_H
+
+/* Names of a port's rules by stable id: those in the kernel first, then those of the policy that a flow's generation
+ * names, as long as dfwd keeps its text. */
+
+#include <stdint.h>
+
+struct rule_names;
+
+/* NULL: no memory. */
+struct rule_names *rule_names_new(const char *instance, const char *vport);
+void rule_names_free(struct rule_names *names);
+
+/* "tier/name", or "#" and the id in hex when nothing knows it. Valid until the next call. */
+const char *rule_name(struct rule_names *names, uint32_t id, uint32_t generation);
+
+#endif

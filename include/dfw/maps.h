@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_MAPS_H
+#define DFW_MAPS_H
+
+#include <dfw/flow.h>
+#include <dfw/types.h>
+
+/*
+ * Where things are pinned. INSTANCE is what -i says.
+ *
+ * /sys/fs/bpf/dfw/INSTANCE/
+ *   layout            ARRAY[1] struct dfw_layout: what made these pins; another version's are refused, not guessed at
+ *   active            ARRAY[1] struct dfw_active: the bank in force
+ *   revisions         ARRAY[2] struct dfw_revision, by bank
+ *   port_slots        HASH ifindex -> slot
+ *   configs, hits     ARRAY_OF_MAPS [slot * 2 + bank]
+ *   flows, half_open, fragments, counters, states
+ *                     ARRAY_OF_MAPS [slot]
+ *   rulesets          ARRAY[ruleset] struct dfw_ruleset
+ *   rule_infos, row_refs, row_chunks
+ *                     ARRAY_OF_MAPS [ruleset]
+ *   addr_exact, addr_prefix, l4_classes
+ *                     ARRAY_OF_MAPS [tables]
+ *   limits            LRU_HASH struct dfw_limit_key -> struct dfw_limit
+ *   events            RINGBUF struct dfw_event
+ *   event_losses      PERCPU_ARRAY[1] u64
+ *   programs/         out, in, sweep
+ *   vports/NAME/      config, flows, half_open, fragments, counters, state, rules, rule_totals, link_in, link_out
+ *
+ * A revision (rules, groups, profiles, ports' identities) is staged in the bank that is not active and comes into force
+ * by one write of `active.bank`.
+ */
+#define DFW_BPFFS	     "/sys/fs/bpf"
+#define DFW_PIN_ROOT	     DFW_BPFFS "/dfw"
+#define DFW_DEFAULT_INSTANCE "default"
+
+#define DFW_LAYOUT_VERSION 1
+
+#define DFW_MAX_PORTS	 4096
+#define DFW_BANKS	 2
+#define DFW_MAX_RULESETS 4096
+#define DFW_MAX_TABLES	 4
+#define DFW_EVENTS_BYTES (4U << 20)
+
+struct dfw_layout {
+	__u32 version; /* DFW_LAYOUT_VERSION */
+	__u32 zero;
+	char build[56]; /* version of dfwd that loaded the programs */
+};
+DFW_ASSERT_SIZE(struct dfw_layout, 64);
+
+struct dfw_active {
+	__u32 bank;
+	__u32 zero;
+};
+DFW_ASSERT_SIZE(struct dfw_active, 8);
+
+/* What a bank means. `revision` grows with each flip; a flow of another (generation, revision) is decided anew. */
+struct dfw_revision {
+	__u32 generation; /* of the policy */
+	__u16 revision;
+	__u16 zero;
+};
+DFW_ASSERT_SIZE(struct dfw_revision, 8);
+
+/* What the `sweep` program is run for, by BPF_PROG_RUN with this struct as the packet's first bytes. */
+enum dfw_sweep_op {
+	DFW_SWEEP_EXPIRED = 0, /* remove what has expired, with its event */
+	DFW_SWEEP_STALE = 1,   /* forget every flow's generation: when the revision wraps */
+	DFW_SWEEP_KILL = 2,    /* end the flow named by `key` */
+};
+
+struct dfw_sweep_request {
+	__u32 slot;
+	__u32 op; /* enum dfw_sweep_op */
+	struct dfw_flow_key key;
+};
+DFW_ASSERT_SIZE(struct dfw_sweep_request, 48);
+
+/* Per-port fragments map: what the first fragment of a datagram decided. */
+struct dfw_fragment_key {
+	struct dfw_addr source;
+	struct dfw_addr destination;
+	__u32 id; /* host byte order */
+	__u16 vlan;
+	__u8 protocol;
+	__u8 direction; /* enum dfw_direction */
+};
+DFW_ASSERT_SIZE(struct dfw_fragment_key, 40);
+
+/* What a rule with a limit has used. */
+struct dfw_limit_key {
+	struct dfw_addr source; /* zero unless the limit is meant for each source */
+	__u32 slot;		/* of the port */
+	__u32 rule;
+};
+DFW_ASSERT_SIZE(struct dfw_limit_key, 24);
+
+struct dfw_limit {
+	__u64 bucket_ns; /* token bucket, see struct dfw_port_state */
+	__s64 flows;	 /* live confirmed flows */
+};
+DFW_ASSERT_SIZE(struct dfw_limit, 16);
+
+#define DFW_MAX_LIMITS 65536
+
+#define DFW_FRAGMENT_RANGES 16
+#define DFW_FRAGMENT_SECONDS \
+	30 /* RFC 791 suggests 15, RFC 8200 4.5 says 60; nf_conntrack_frag: 30 */
+
+struct dfw_fragment {
+	__u32 lock;
+	__u8 nr_ranges;
+	__u8 poisoned;	/* fragments overlapped: nothing more of this datagram passes (RFC 5722) */
+	__u16 last_end; /* in units of 8 bytes, rounded up; 0 until the last fragment was seen */
+	__u64 first_seen_ns;
+	struct dfw_flow_key flow; /* what the first fragment named */
+	__u32 generation;	  /* a change of policy ends what it allowed */
+	__u16 revision;
+	__u16 stateless; /* a stateless rule allowed it: there is no flow */
+	__u32 tcp_base;	 /* sequence number of the datagram's byte 0, were it data */
+	__u32 rule_slot;
+	struct {
+		__u16 begin; /* in units of 8 bytes */
+		__u16 end;
+	} ranges[DFW_FRAGMENT_RANGES];
+};
+DFW_ASSERT_SIZE(struct dfw_fragment, 136);
+
+#endif

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "addr.h"
+#include "commands.h"
+#include "devices.h"
+#include "flows.h"
+#include "json.h"
+#include "log.h"
+#include "maps.h"
+#include "policies.h"
+#include "ports.h"
+#include "view_pins.h"
+#include "vports.h"
+
+#define MS_NS	 1000000
+#define LEAVE_NS 200000000 /* how long a last reply has to get out */
+
+enum status {
+	STATUS_DONE = 0,
+	STATUS_FAILED = 1,
+	STATUS_INPUT = 2,
+};
+
+struct reply {
+	json_t *result;		     /* NULL: {} */
+	struct policy_errors errors; /* of the policy */
+};
+
+/* ---- status --------------------------------------------------------------------------------------------------- */
+
+static int64_t ago_ms(uint64_t then_ns)
+{
+	return then_ns ? (int64_t)(monotonic_ns() - then_ns) / MS_NS : 0;
+}
+
+/* Sums over the ports: attached devices, flows. */
+static void count_ports(const struct dfwd *d, json_int_t *attached, json_int_t *flows)
+{
+	*attached = *flows = 0;
+	for (size_t i = 0; i < d->nr_ports; i++) {
+		struct dfw_port_state state;
+		const uint32_t zero = 0;
+
+		*attached += d->ports[i]->ifindex != 0;
+		if (map_get(d->ports[i]->state, &zero, &state) == 0)
+			*flows += state.flows;
+	}
+}
+
+static int run_status(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	json_int_t attached, flows;
+
+	(void)arguments;
+	count_ports(d, &attached, &flows);
+	reply->result = json_pack(
+		"{s:s, s:s, s:i, s:b, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "instance",
+		d->instance, "version", DFW_VERSION, "pid", (int)getpid(), "ready", d->ready,
+		"uptime_ms", (json_int_t)ago_ms(d->started_ns), "generation",
+		(json_int_t)d->revision.generation, "revision", (int)d->revision.revision,
+		"active_since_ms", (json_int_t)ago_ms(d->active_since_ns), "vports",
+		(json_int_t)d->nr_ports, "attached", attached, "flows", flows, "events_lost",
+		(json_int_t)d->events.losses, "log_suppressed", (json_int_t)d->events.suppressed);
+	return 0;
+}
+
+/* ---- vport-* -------------------------------------------------------------------------------------------------- */
+
+static json_t *vport_json(const struct port *port)
+{
+	json_t *json = spec_to_json(port->spec);
+
+	json_object_set_new(json, "slot", json_integer(port->slot));
+	json_object_set_new(json, "ifindex", json_integer(port->ifindex));
+	json_object_set_new(json, "attached", json_boolean(port->ifindex));
+	json_object_set_new(json, "ready", json_boolean(port->config.flags & DFW_PORT_READY));
+	return json;
+}
+
+static int find_vport(struct dfwd *d, const json_t *arguments, struct port **port)
+{
+	const char *name = json_text(arguments, "name");
+
+	*port = name ? ports_find(d, name) : NULL;
+	if (*port)
+		return 0;
+	log_error("there is no vport \"%s\"", name ? name : "");
+	return -EINVAL;
+}
+
+static int run_vport_add(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	_cleanup_spec_ struct vport_spec *spec = spec_new();
+	char name[DFW_PORT_NAME_LEN];
+	int r;
+
+	if (!spec)
+		return log_errno(-ENOMEM, "vport-add");
+	r = spec_set_name(spec, json_text(arguments, "name"));
+	if (r == 0)
+		r = spec_read(spec, arguments);
+	if (r < 0)
+		return r;
+	if (!spec->dev[0]) {
+		log_error("dev: a vport needs the name of its device");
+		return -EINVAL;
+	}
+	strcpy(name, spec->name);
+	r = vport_add(d, &spec, &reply->errors);
+	if (r == 0)
+		reply->result = vport_json(ports_find(d, name));
+	return r;
+}
+
+static int run_vport_set(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	_cleanup_spec_ struct vport_spec *spec = NULL;
+	struct port *port;
+	int r = find_vport(d, arguments, &port);
+
+	if (r < 0)
+		return r;
+	spec = spec_copy(port->spec);
+	if (!spec)
+		return log_errno(-ENOMEM, "vport-set");
+	r = spec_read(spec, arguments);
+	if (r == 0)
+		r = vport_set(d, port, &spec, &reply->errors);
+	if (r == 0)
+		reply->result = vport_json(port);
+	return r;
+}
+
+static int run_vport_del(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	struct port *port;
+	int r = find_vport(d, arguments, &port);
+
+	return r < 0 ? r : vport_del(d, port, &reply->errors);
+}
+
+/* ---- policy-* ------------------------------------------------------------------------------------------------- */
+
+static int run_policy_apply(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	struct applied applied;
+	int r = policies_apply(d, arguments, "apply", &applied, &reply->errors);
+
+	if (r == 0)
+		reply->result = json_pack(
+			"{s:I, s:I, s:I}", "generation", (json_int_t)applied.generation, "vports",
+			(json_int_t)applied.vports, "rules", (json_int_t)applied.rules);
+	return r;
+}
+
+static int run_policy_rollback(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	const json_t *generation = json_object_get(arguments, "generation");
+	struct applied applied;
+	uint32_t from;
+	int r;
+
+	if (generation &&
+	    (json_integer_value(generation) < 1 || json_integer_value(generation) > UINT32_MAX)) {
+		log_error("generation: a number from 1 is wanted");
+		return -EINVAL;
+	}
+	r = policies_rollback(d, (uint32_t)json_integer_value(generation), &applied, &from,
+			      &reply->errors);
+	if (r == 0)
+		reply->result = json_pack("{s:I, s:I}", "generation",
+					  (json_int_t)applied.generation, "from", (json_int_t)from);
+	return r == -ENOENT ? -EINVAL : r;
+}
+
+/* ---- flow-kill ------------------------------------------------------------------------------------------------ */
+
+static int wrong_filter(const char *key, const char *value)
+{
+	log_error("%s: \"%s\" cannot be understood", key, value);
+	return -EINVAL;
+}
+
+static int read_filter(const json_t *arguments, struct flow_filter *filter)
+{
+	const char *protocol = json_text(arguments, "proto");
+	const char *address = json_text(arguments, "addr");
+	const json_t *port = json_object_get(arguments, "port");
+
+	*filter = (struct flow_filter){};
+	if (protocol) {
+		int number = protocol_parse(protocol);
+
+		if (number < 0)
+			return wrong_filter("proto", protocol);
+		filter->protocol = (uint8_t)number;
+	}
+	if (address) {
+		if (prefix_parse(address, &filter->address, &filter->prefix_bits) < 0)
+			return wrong_filter("addr", address);
+		filter->has_address = true;
+	}
+	if (port && !json_is_null(port)) {
+		if (json_integer_value(port) < 1 || json_integer_value(port) > UINT16_MAX)
+			return wrong_filter("port", "not a number from 1 to 65535");
+		filter->port = (uint16_t)json_integer_value(port);
+	}
+	return 0;
+}
+
+static int run_flow_kill(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	const char *vport = json_text(arguments, "vport");
+	struct flow_filter filter;
+	size_t killed = 0;
+	int r = read_filter(arguments, &filter);
+
+	if (r == 0 && vport && !ports_find(d, vport)) {
+		log_error("there is no vport \"%s\"", vport);
+		r = -EINVAL;
+	}
+	for (size_t i = 0; i < d->nr_ports && r == 0; i++)
+		if (!vport || strcmp(d->ports[i]->spec->name, vport) == 0)
+			r = flows_kill(&d->object, d->ports[i], &filter, &killed);
+	if (r == 0)
+		reply->result = json_pack("{s:I}", "killed", (json_int_t)killed);
+	return r;
+}
+
+/* ---- shutdown ------------------------------------------------------------------------------------------------- */
+
+static int run_shutdown(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	int r = json_is_true(json_object_get(arguments, "detach")) ? daemon_detach(d) : 0;
+
+	(void)reply;
+	if (r < 0)
+		return r;
+	d->stop = true;
+	d->stop_ns = monotonic_ns() + LEAVE_NS;
+	return 0;
+}
+
+/* ---- All of them ---------------------------------------------------------------------------------------------- */
+
+static const struct command {
+	const char *name;
+	int (*run)(struct dfwd *d, const json_t *arguments, struct reply *reply);
+} commands[] = {
+	{"status", run_status},
+	{"vport-add", run_vport_add},
+	{"vport-set", run_vport_set},
+	{"vport-del", run_vport_del},
+	{"policy-apply", run_policy_apply},
+	{"policy-rollback", run_policy_rollback},
+	{"flow-kill", run_flow_kill},
+	{"shutdown", run_shutdown},
+};
+
+static json_t *errors_json(const struct policy_errors *errors)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < errors->nr; i++) {
+		const struct policy_error *error = &errors->list[i];
+
+		json_array_append_new(
+			list, error->line
+				      ? json_sprintf("%s:%u:%u: %s", error->file, error->line,
+						     error->column, error->text)
+				      : json_sprintf("%s: %s", error->file ? error->file : "policy",
+						     error->text));
+	}
+	if (errors->nr_unreported)
+		json_array_append_new(list,
+				      json_sprintf("and %zu more errors", errors->nr_unreported));
+	return list;
+}
+
+static json_t *failed(int r, const struct reply *reply)
+{
+	enum status status =
+		r == -EINVAL || r == -EEXIST || r == -EBADMSG ? STATUS_INPUT : STATUS_FAILED;
+	const char *text = log_error_text();
+	json_t *json;
+
+	if (reply->errors.nr)
+		text = "the policy has errors; nothing was changed";
+	json = json_pack("{s:i, s:s}", "status", status, "error", text[0] ? text : strerror(-r));
+	if (reply->errors.nr)
+		json_object_set_new(json, "errors", errors_json(&reply->errors));
+	return json;
+}
+
+static json_t *unknown(const char *name)
+{
+	return json_pack("{s:i, s:o}", "status", STATUS_INPUT, "error",
+			 json_sprintf("there is no command \"%s\"", name ? name : ""));
+}
+
+json_t *command_run(struct dfwd *d, const json_t *request)
+{
+	const char *name = json_text(request, "command");
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		struct reply reply = {};
+		json_t *json;
+		int r;
+
+		if (!name || strcmp(commands[i].name, name) != 0)
+			continue;
+		log_error_forget();
+		r = commands[i].run(d, json_object_get(request, "arguments"), &reply);
+		json = r < 0 ? failed(r, &reply)
+			     : json_pack("{s:i, s:o}", "status", STATUS_DONE, "result",
+					 reply.result ? reply.result : json_object());
+		policy_errors_free(&reply.errors);
+		return json;
+	}
+	return unknown(name);
+}

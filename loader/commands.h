@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_LOADER_COMMANDS_H
+#define DFW_LOADER_COMMANDS_H
+
+#include <jansson.h>
+
+#include "daemon.h"
+
+/* Runs a request of the control protocol; returns the reply, NULL without memory. */
+json_t *command_run(struct dfwd *d, const json_t *request);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_LOADER_DAEMON_H
+#define DFW_LOADER_DAEMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <dfw/maps.h>
+
+#include "attach.h"
+#include "config.h"
+#include "events.h"
+#include "links.h"
+#include "object.h"
+#include "policy/policy.h"
+#include "policy_store.h"
+#include "port.h"
+
+struct control;
+
+/* One instance: everything that dfwd knows. A single thread runs it all, from one epoll loop. */
+struct dfwd {
+	const char *instance;
+	const char *config_path;
+	bool config_wanted; /* -c: a missing file is an error */
+	char run_dir[256];
+	char state_dir[256];
+	struct config config;
+	struct object object;
+	struct attach attach;
+	struct links links;
+	struct events events;
+	struct policy_store store;
+	struct control *control;
+
+	struct port **ports; /* sorted by name: what compiles equally lies equally */
+	size_t nr_ports;
+	struct port *slots[DFW_MAX_PORTS];
+
+	/* What is in force in the kernel. */
+	uint32_t bank;
+	struct dfw_revision revision;
+	uint64_t active_since_ns;
+	struct policy *policy; /* NULL: none, every port denies */
+
+	uint64_t started_ns;
+	bool ready;
+	bool detached; /* enforcement was taken away: nothing is left to be done */
+	bool stop;
+	uint64_t stop_ns; /* when to leave, after a last reply has had its time */
+
+	size_t sweep_next; /* index in `ports` */
+	uint64_t sweep_ns; /* when it is due */
+	uint64_t slow_ns;  /* when the things of each second are due */
+	int epoll;
+	int signals;
+	int timer;
+};
+
+/* Loads or adopts, enforces every port whose device is there, opens the control socket. Errors are logged. */
+int daemon_start(struct dfwd *d);
+/* Serves until a signal or a request ends it. */
+int daemon_run(struct dfwd *d);
+/* Frees what the process has; enforcement stays. */
+void daemon_stop(struct dfwd *d);
+
+/* Ends enforcement and removes every trace of the instance in the kernel, and its run directory. */
+int daemon_detach(struct dfwd *d);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_LOADER_LINKS_H
+#define DFW_LOADER_LINKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The devices of this network namespace, by rtnetlink. */
+
+struct link_event {
+	uint32_t ifindex;
+	const char *name;
+	bool gone;
+};
+
+typedef void (*link_handler)(const struct link_event *event, void *data);
+
+struct links {
+	struct mnl_socket *socket;
+	int fd;
+};
+
+/* Subscribes to changes; read what is there only afterwards, so that nothing happens in between. */
+int links_open(struct links *links);
+void links_close(struct links *links);
+
+/* Hands on the changes that wait. -ENOBUFS: the kernel dropped some, ask links_list again. */
+int links_read(struct links *links, link_handler handler, void *data);
+
+/* Hands on every device there is. */
+int links_list(link_handler handler, void *data);
+
+/* 1: the clsact qdisc of the device has filters; 0: none. */
+int links_clsact_used(uint32_t ifindex);
+
+#endif

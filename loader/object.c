@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "dfw_tc.skel.h"
+#include "file.h"
+#include "log.h"
+#include "maps.h"
+#include "object.h"
+#include "util.h"
+#include "view.h"
+
+/* Names of the programs in bpf/dfw_tc.bpf.c, and of their pins. */
+static const struct {
+	const char *name;
+	const char *pin;
+	size_t offset; /* in struct programs */
+} program_table[] = {
+	{"dfw_in", "programs/in", offsetof(struct programs, in)},
+	{"dfw_out", "programs/out", offsetof(struct programs, out)},
+	{"dfw_sweep", "programs/sweep", offsetof(struct programs, sweep)},
+};
+
+static int *program_fd(struct programs *programs, size_t index)
+{
+	return (int *)((char *)programs + program_table[index].offset);
+}
+
+/* ---- Where pins are ------------------------------------------------------------------------------------------- */
+
+static int check_bpffs(void)
+{
+	struct statfs stat;
+
+	if (statfs(DFW_BPFFS, &stat) < 0 || stat.f_type != BPF_FS_MAGIC) {
+		log_error("%s is not a mounted bpffs: `mount -t bpf bpf %s` mounts it", DFW_BPFFS,
+			  DFW_BPFFS);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+/* The pins of a first start are made in a folder of another name and then renamed: a daemon that dies half way leaves
+ * nothing that looks like an instance. No instance is called so: '%' is not allowed in names. */
+static const char *unfinished_path(const char *instance, const char *part, char *path)
+{
+	snprintf(path, PATH_MAX, "%s/%s%%new%s%s", DFW_PIN_ROOT, instance, part ? "/" : "",
+		 part ? part : "");
+	return path;
+}
+
+int object_unpin(const char *instance)
+{
+	char path[PATH_MAX];
+	int r = directory_remove(pin_path(instance, NULL, path));
+
+	if (r < 0)
+		return log_errno(r, "cannot remove the pins under %s", path);
+	rmdir(DFW_PIN_ROOT); /* stays when another instance lives there */
+	return 0;
+}
+
+/* ---- Adopting pinned maps ------------------------------------------------------------------------------------- */
+
+static int refuse(const char *pin, const char *why, const char *instance)
+{
+	log_error("%s: %s; enforcement goes on as it is. To start anew: "
+		  "`dfwctl -i %s shutdown --detach` with the version that made it, or `dfwd -i %s "
+		  "--detach`",
+		  pin, why, instance, instance);
+	return -ESTALE;
+}
+
+static int check_layout(const char *instance)
+{
+	_cleanup_close_ int fd = -1;
+	struct dfw_layout layout;
+	struct bpf_map_info info;
+	char path[PATH_MAX], why[128];
+	uint32_t zero = 0;
+	int r;
+
+	fd = pin_open(pin_path(instance, "layout", path));
+	if (fd == -ENOENT)
+		return refuse(path, "is missing, so that nothing says what made these pins",
+			      instance);
+	if (fd < 0)
+		return log_errno(fd, "%s", path);
+	r = map_info(fd, &info);
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	if (info.value_size != sizeof(layout))
+		return refuse(path, "is not the layout of any dfw that this one knows", instance);
+	r = map_get(fd, &zero, &layout);
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	if (layout.version != DFW_LAYOUT_VERSION) {
+		snprintf(why, sizeof(why), "is of layout version %u (dfwd %.56s); this is %u",
+			 layout.version, layout.build, DFW_LAYOUT_VERSION);
+		return refuse(path, why, instance);
+	}
+	return 0;
+}
+
+static int reuse_map(struct bpf_map *map, const char *instance)
+{
+	_cleanup_close_ int fd = -1;
+	struct bpf_map_info info;
+	char path[PATH_MAX], why[192];
+	int r;
+
+	fd = pin_open(pin_path(instance, bpf_map__name(map), path));
+	if (fd == -ENOENT)
+		return refuse(path,
+			      "is missing: another build made these pins, or somebody removed it",
+			      instance);
+	if (fd < 0)
+		return log_errno(fd, "%s", path);
+	r = map_info(fd, &info);
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
+	    info.value_size != bpf_map__value_size(map) ||
+	    info.max_entries != bpf_map__max_entries(map) ||
+	    info.map_flags != bpf_map__map_flags(map)) {
+		snprintf(why, sizeof(why),
+			 "has another shape (type %u, key %u, value %u, entries %u, flags %#x) "
+			 "than this build's "
+			 "(%u, %u, %u, %u, %#x)",
+			 info.type, info.key_size, info.value_size, info.max_entries,
+			 info.map_flags, bpf_map__type(map), bpf_map__key_size(map),
+			 bpf_map__value_size(map), bpf_map__max_entries(map),
+			 bpf_map__map_flags(map));
+		return refuse(path, why, instance);
+	}
+	r = bpf_map__reuse_fd(map, fd);
+	return r < 0 ? log_errno(r, "%s", path) : 0;
+}
+
+static int reuse_maps(struct object *object)
+{
+	struct bpf_map *map;
+	int r = check_layout(object->instance);
+
+	if (r < 0)
+		return r;
+	bpf_object__for_each_map(map, object->skeleton->obj)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		r = reuse_map(map, object->instance);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int open_former_programs(struct object *object)
+{
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(program_table); i++) {
+		int fd = pin_open(pin_path(object->instance, program_table[i].pin, path));
+
+		if (fd < 0)
+			return refuse(path, "is missing", object->instance);
+		*program_fd(&object->former, i) = fd;
+	}
+	return 0;
+}
+
+/* ---- The first start ------------------------------------------------------------------------------------------ */
+
+static int init_maps(struct object *object)
+{
+	const struct dfw_layout layout = {.version = DFW_LAYOUT_VERSION, .build = DFW_VERSION};
+	const struct dfw_revision revision = {.revision = 1};
+	const struct dfw_active active = {};
+	const uint32_t zero = 0;
+	int r;
+
+	r = map_put(object->layout, &zero, &layout);
+	if (r == 0)
+		r = map_put(object->revisions, &zero, &revision);
+	if (r == 0)
+		r = map_put(object->active, &zero, &active);
+	return r;
+}
+
+static int pin_all(struct object *object)
+{
+	struct bpf_map *map;
+	char path[PATH_MAX];
+	int r;
+
+	bpf_object__for_each_map(map, object->skeleton->obj)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		unfinished_path(object->instance, bpf_map__name(map), path);
+		r = bpf_obj_pin(bpf_map__fd(map), path);
+		if (r < 0)
+			return log_errno(r, "%s", path);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(program_table); i++) {
+		unfinished_path(object->instance, program_table[i].pin, path);
+		r = bpf_obj_pin(*program_fd(&object->programs, i), path);
+		if (r < 0)
+			return log_errno(r, "%s", path);
+	}
+	return 0;
+}
+
+static int pin_first(struct object *object)
+{
+	char unfinished[PATH_MAX], path[PATH_MAX];
+	int r;
+
+	r = init_maps(object);
+	if (r < 0)
+		return log_errno(r, "cannot write the first values of the maps");
+	r = directory_make(unfinished_path(object->instance, "programs", path), 0700);
+	if (r == 0)
+		r = directory_make(unfinished_path(object->instance, "vports", path), 0700);
+	if (r == 0)
+		r = directory_make(unfinished_path(object->instance, NULL, path), 0700);
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	r = pin_all(object);
+	if (r < 0)
+		return r;
+	unfinished_path(object->instance, NULL, unfinished);
+	if (rename(unfinished, pin_path(object->instance, NULL, path)) < 0)
+		return log_errno(-errno, "cannot rename %s to %s", unfinished, path);
+	return 0;
+}
+
+/* ---- Loading -------------------------------------------------------------------------------------------------- */
+
+/* libbpf tells of its troubles while it loads, the verifier's log among them; later it complains of what we expect. */
+static bool loading;
+
+static int print_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	char line[2048];
+	int length = vsnprintf(line, sizeof(line), format, arguments);
+
+	if (length > 0 && line[strlen(line) - 1] == '\n')
+		line[strlen(line) - 1] = '\0';
+	log_at(level == LIBBPF_WARN && loading ? LOG_WARNING : LOG_DEBUG, "%s", line);
+	return length;
+}
+
+/* libbpf forgets the templates when it loads. */
+static int read_shape(struct outer_map *outer, const struct bpf_map *map)
+{
+	struct bpf_map *inner = map ? bpf_map__inner_map((struct bpf_map *)map) : NULL;
+
+	if (!inner)
+		return log_errno(-EINVAL, "the BPF object has a map of maps without a template");
+	outer->inner = (struct map_shape){
+		.type = bpf_map__type(inner),
+		.key_bytes = bpf_map__key_size(inner),
+		.value_bytes = bpf_map__value_size(inner),
+		.entries = bpf_map__max_entries(inner),
+		.flags = bpf_map__map_flags(inner),
+		.btf_key = bpf_map__btf_key_type_id(inner),
+		.btf_value = bpf_map__btf_value_type_id(inner),
+	};
+	return 0;
+}
+
+static int read_shapes(struct object *object)
+{
+	int r = 0;
+
+#define READ_SHAPE(name) r = r < 0 ? r : read_shape(&object->name, object->skeleton->maps.name);
+	OBJECT_OUTER_MAPS(READ_SHAPE)
+#undef READ_SHAPE
+	return r;
+}
+
+static int find_fds(struct object *object)
+{
+	object->btf = bpf_object__btf_fd(object->skeleton->obj);
+#define FIND_MAP(name) object->name = bpf_map__fd(object->skeleton->maps.name);
+	OBJECT_MAPS(FIND_MAP)
+#undef FIND_MAP
+#define FIND_OUTER_MAP(name) object->name.fd = bpf_map__fd(object->skeleton->maps.name);
+	OBJECT_OUTER_MAPS(FIND_OUTER_MAP)
+#undef FIND_OUTER_MAP
+	for (size_t i = 0; i < ARRAY_SIZE(program_table); i++) {
+		const struct bpf_program *program = bpf_object__find_program_by_name(
+			object->skeleton->obj, program_table[i].name);
+
+		if (!program)
+			return log_errno(-ENOENT, "the BPF object has no program %s",
+					 program_table[i].name);
+		*program_fd(&object->programs, i) = bpf_program__fd(program);
+	}
+	return 0;
+}
+
+static int make_grace_maps(struct object *object)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options);
+
+	object->grace_inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "grace_inner", 4, 4, 1, NULL);
+	if (object->grace_inner < 0)
+		return object->grace_inner;
+	options.inner_map_fd = (uint32_t)object->grace_inner;
+	object->grace = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "grace", 4, 4, 1, &options);
+	return object->grace < 0 ? object->grace : 0;
+}
+
+static int load(struct object *object)
+{
+	int r;
+
+	loading = true;
+	r = dfw_tc__load(object->skeleton);
+	loading = false;
+	if (r < 0)
+		return log_errno(r, object->adopted ? "cannot load the programs on the pinned "
+						      "maps; enforcement goes on with "
+						      "the former ones"
+						    : "cannot load the programs");
+	r = find_fds(object);
+	if (r < 0)
+		return r;
+	r = make_grace_maps(object);
+	return r < 0 ? log_errno(r, "cannot make a map") : 0;
+}
+
+static int open_skeleton(struct object *object)
+{
+	libbpf_set_print(print_libbpf);
+	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+	object->skeleton = dfw_tc__open();
+	return object->skeleton ? 0 : log_errno(-errno, "cannot open the BPF object");
+}
+
+int object_open(struct object *object, const char *instance)
+{
+	char path[PATH_MAX];
+	int r;
+
+	*object = (struct object){
+		.instance = instance, .former = {-1, -1, -1}, .grace = -1, .grace_inner = -1};
+	r = check_bpffs();
+	if (r < 0)
+		return r;
+	r = directory_remove(unfinished_path(instance, NULL, path));
+	if (r < 0)
+		return log_errno(r, "cannot remove what an unfinished start left at %s", path);
+	object->adopted = access(pin_path(instance, NULL, path), F_OK) == 0;
+
+	r = open_skeleton(object);
+	if (r == 0)
+		r = read_shapes(object);
+	if (r == 0 && object->adopted)
+		r = reuse_maps(object);
+	if (r == 0 && object->adopted)
+		r = open_former_programs(object);
+	if (r == 0)
+		r = load(object);
+	if (r == 0 && !object->adopted)
+		r = pin_first(object);
+	return r;
+}
+
+void object_close(struct object *object)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(program_table); i++)
+		cleanup_close(program_fd(&object->former, i));
+	cleanup_close(&object->grace);
+	cleanup_close(&object->grace_inner);
+	dfw_tc__destroy(object->skeleton);
+	object->skeleton = NULL;
+}
+
+int object_pin_programs(struct object *object)
+{
+	const struct dfw_layout layout = {.version = DFW_LAYOUT_VERSION, .build = DFW_VERSION};
+	const uint32_t zero = 0;
+	char path[PATH_MAX];
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(program_table); i++) {
+		pin_path(object->instance, program_table[i].pin, path);
+		r = pin_replace(*program_fd(&object->programs, i), path);
+		if (r < 0)
+			return log_errno(r, "cannot pin a program at %s", path);
+	}
+	r = map_put(object->layout, &zero, &layout);
+	return r < 0 ? log_errno(r, "cannot sign the layout") : 0;
+}
+
+/* ---- In use --------------------------------------------------------------------------------------------------- */
+
+int object_make_map(const struct object *object, const struct map_shape *shape, const char *name,
+		    uint32_t entries)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = shape->flags,
+		    .btf_fd = (uint32_t)object->btf, .btf_key_type_id = shape->btf_key,
+		    .btf_value_type_id = shape->btf_value);
+	char short_name[BPF_OBJ_NAME_LEN];
+
+	snprintf(short_name, sizeof(short_name), "%s", name);
+	return bpf_map_create((enum bpf_map_type)shape->type, short_name, shape->key_bytes,
+			      shape->value_bytes, entries ? entries : shape->entries, &options);
+}
+
+bool map_has_shape(int map, const struct map_shape *shape)
+{
+	struct bpf_map_info info;
+
+	return map_info(map, &info) == 0 && info.type == shape->type &&
+	       info.key_size == shape->key_bytes && info.value_size == shape->value_bytes &&
+	       info.map_flags == shape->flags;
+}
+
+/* A write into a map of maps from user space returns after an RCU grace period, just for that purpose. membarrier(2)
+ * would do the same, but not on hosts with nohz_full CPUs, and those are hosts of VMs. */
+int object_grace_period(const struct object *object)
+{
+	const uint32_t zero = 0;
+
+	return map_put(object->grace, &zero, &object->grace_inner);
+}
+
+static int run_sweep(const struct object *object, const struct dfw_sweep_request *request)
+{
+	uint8_t packet[64] = {}; /* an Ethernet frame at least */
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_size_in = sizeof(packet),
+		    .repeat = 1);
+	int r;
+
+	_Static_assert(sizeof(*request) <= sizeof(packet), "a request has to fit the frame");
+	memcpy(packet, request, sizeof(*request));
+	r = bpf_prog_test_run_opts(object->programs.sweep, &options);
+	return r < 0 ? r : (int)options.retval;
+}
+
+int object_sweep(const struct object *object, uint32_t slot, enum dfw_sweep_op op)
+{
+	const struct dfw_sweep_request request = {.slot = slot, .op = op};
+
+	return run_sweep(object, &request);
+}
+
+int object_kill_flow(const struct object *object, uint32_t slot, const struct dfw_flow_key *key)
+{
+	const struct dfw_sweep_request request = {.slot = slot, .op = DFW_SWEEP_KILL, .key = *key};
+
+	return run_sweep(object, &request);
+}

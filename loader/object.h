@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_LOADER_OBJECT_H
+#define DFW_LOADER_OBJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <dfw/maps.h>
+
+/* The BPF object of an instance: its programs, its maps, their pins. */
+
+/* Maps of the whole instance, by the names of bpf/maps.h. */
+#define OBJECT_MAPS(X) \
+	X(layout)      \
+	X(active)      \
+	X(revisions)   \
+	X(port_slots)  \
+	X(rulesets)    \
+	X(events)      \
+	X(event_losses)
+
+/* Maps of maps. */
+#define OBJECT_OUTER_MAPS(X) \
+	X(configs)           \
+	X(hits)              \
+	X(flows)             \
+	X(half_open)         \
+	X(fragments)         \
+	X(counters)          \
+	X(states)            \
+	X(rule_infos)        \
+	X(row_refs)          \
+	X(row_chunks)        \
+	X(addr_exact)        \
+	X(addr_prefix)       \
+	X(l4_classes)
+
+/* What an inner map looks like, from the template in bpf/maps.h. */
+struct map_shape {
+	uint32_t type;
+	uint32_t key_bytes;
+	uint32_t value_bytes;
+	uint32_t entries;
+	uint32_t flags;
+	uint32_t btf_key;
+	uint32_t btf_value;
+};
+
+struct outer_map {
+	int fd;
+	struct map_shape inner;
+};
+
+struct programs {
+	int in;
+	int out;
+	int sweep;
+};
+
+struct object {
+	struct dfw_tc *skeleton;
+	const char *instance;
+	bool adopted; /* the pins were there: flows and rules of a daemon before us */
+	int btf;
+#define OBJECT_MAP_FD(name) int name;
+	OBJECT_MAPS(OBJECT_MAP_FD)
+#undef OBJECT_MAP_FD
+#define OBJECT_OUTER_MAP(name) struct outer_map name;
+	OBJECT_OUTER_MAPS(OBJECT_OUTER_MAP)
+#undef OBJECT_OUTER_MAP
+	struct programs programs; /* ours; the skeleton owns the fds */
+	struct programs former;	  /* those that were pinned when we came, -1 without */
+	int grace;		  /* see object_grace_period */
+	int grace_inner;
+};
+
+/* Loads the programs: on the pinned maps of the instance when there are any, else on new maps, which are pinned.
+ * Attaches nothing and changes nothing that packets see. Errors are logged. */
+int object_open(struct object *object, const char *instance);
+void object_close(struct object *object);
+
+/* Pins our programs, in the place of those before us, and signs the layout. */
+int object_pin_programs(struct object *object);
+
+/* An inner map; `entries` 0: as the template says. `name` is cut to what the kernel takes. */
+int object_make_map(const struct object *object, const struct map_shape *shape, const char *name,
+		    uint32_t entries);
+/* Whether a map is of that shape; its size may differ. */
+bool map_has_shape(int map, const struct map_shape *shape);
+
+/* Returns when no program runs any more that began before the call. */
+int object_grace_period(const struct object *object);
+
+/* Runs the sweep for a port. Returns the number of flows removed. */
+int object_sweep(const struct object *object, uint32_t slot, enum dfw_sweep_op op);
+/* Ends one flow of a port. Returns how many there were of that key: 0 or 1. */
+int object_kill_flow(const struct object *object, uint32_t slot, const struct dfw_flow_key *key);
+
+/* Removes every pin of the instance. */
+int object_unpin(const char *instance);
+
+#endif

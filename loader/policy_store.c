@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "control.h"
+#include "json.h"
+#include "log.h"
+#include "policy_store.h"
+
+static const char *generation_path(const struct policy_store *store, uint32_t generation,
+				   char *path)
+{
+	snprintf(path, PATH_MAX, "%s/%u.json", store->dir, generation);
+	return path;
+}
+
+static const char *active_path(const struct policy_store *store, char *path)
+{
+	snprintf(path, PATH_MAX, "%s/active", store->dir);
+	return path;
+}
+
+/* ---- What is on disk ------------------------------------------------------------------------------------------ */
+
+/* "17.json" -> 17; 0: another file. */
+static uint32_t generation_of(const char *file)
+{
+	unsigned int generation;
+	int end = 0;
+
+	if (sscanf(file, "%9u.json%n", &generation, &end) != 1 || end == 0 || file[end])
+		return 0;
+	return generation;
+}
+
+/* Calls `each` for every generation on disk, in no order. */
+static int each_generation(const struct policy_store *store,
+			   void (*each)(const struct policy_store *store, uint32_t generation,
+					void *data),
+			   void *data)
+{
+	DIR *dir = opendir(store->dir);
+	struct dirent *entry;
+
+	if (!dir)
+		return log_errno(-errno, "%s", store->dir);
+	while ((entry = readdir(dir))) {
+		uint32_t generation = generation_of(entry->d_name);
+
+		if (generation)
+			each(store, generation, data);
+	}
+	closedir(dir);
+	return 0;
+}
+
+static void find_last(const struct policy_store *store, uint32_t generation, void *data)
+{
+	uint32_t *last = data;
+
+	(void)store;
+	if (generation > *last)
+		*last = generation;
+}
+
+static int read_active(struct policy_store *store)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[PATH_MAX], *end;
+	unsigned long active;
+	size_t bytes;
+	int r = file_read(active_path(store, path), 64, &text, &bytes);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	active = strtoul(text, &end, 10);
+	if (end == text || *end != '\n' || active > UINT32_MAX) {
+		log_error("%s: does not hold the number of a generation", path);
+		return -EBADMSG;
+	}
+	store->active = (uint32_t)active;
+	return 0;
+}
+
+int store_open(struct policy_store *store, const char *state_dir)
+{
+	int r;
+
+	*store = (struct policy_store){};
+	snprintf(store->dir, sizeof(store->dir), "%s/policy", state_dir);
+	r = directory_make(store->dir, 0700);
+	if (r < 0)
+		return log_errno(r, "%s", store->dir);
+	r = read_active(store);
+	if (r == 0)
+		r = each_generation(store, find_last, &store->last);
+	if (store->active > store->last)
+		store->last = store->active;
+	return r;
+}
+
+static void find_before(const struct policy_store *store, uint32_t generation, void *data)
+{
+	uint32_t *before = data;
+
+	if (generation < store->active && generation > *before)
+		*before = generation;
+}
+
+uint32_t store_before_active(const struct policy_store *store)
+{
+	uint32_t before = 0;
+
+	each_generation(store, find_before, &before);
+	return before;
+}
+
+int store_load(const struct policy_store *store, uint32_t generation, json_t **bundle)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[PATH_MAX];
+	json_error_t error;
+	size_t bytes;
+	int r = file_read(generation_path(store, generation, path), CONTROL_MAX_BYTES, &text,
+			  &bytes);
+
+	if (r == -ENOENT) {
+		log_error("there is no generation %u on disk (any more)", generation);
+		return r;
+	}
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	*bundle = json_loadb(text, bytes, JSON_ALLOW_NUL, &error);
+	if (!*bundle) {
+		log_error("%s:%d:%d: %s", path, error.line, error.column, error.text);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+/* ---- A new generation ----------------------------------------------------------------------------------------- */
+
+static int write_json(const char *path, const json_t *json)
+{
+	char *text = json_dumps(json, JSON_INDENT(1));
+	int r = text ? file_replace(path, text, strlen(text)) : -ENOMEM;
+
+	free(text);
+	return r;
+}
+
+static json_t *generation_json(uint32_t number, const json_t *bundle, const char *cause)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	char at[32];
+
+	gmtime_r(&now, &tm);
+	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return json_pack("{s:I, s:s, s:s, s:O, s:O}", "generation", (json_int_t)number,
+			 "applied_at", at, "cause", cause, "main", json_object_get(bundle, "main"),
+			 "files", json_object_get(bundle, "files"));
+}
+
+static int stage_active(const struct policy_store *store, uint32_t number,
+			struct staged_file *staged)
+{
+	char path[PATH_MAX], text[16];
+	int length = snprintf(text, sizeof(text), "%u\n", number);
+
+	return file_stage(active_path(store, path), text, (size_t)length, staged);
+}
+
+int store_begin(struct policy_store *store, const json_t *bundle, const char *cause,
+		struct new_generation *new)
+{
+	uint32_t number = store->last + 1;
+	_cleanup_json_ json_t *json = generation_json(number, bundle, cause);
+	char path[PATH_MAX];
+	int r;
+
+	*new = (struct new_generation){};
+	if (!json)
+		return log_errno(-ENOMEM, "generation %u", number);
+	r = write_json(generation_path(store, number, path), json);
+	if (r < 0)
+		return log_errno(r, "cannot write %s", path);
+	new->number = number;
+	r = stage_active(store, number, &new->active);
+	if (r < 0) {
+		store_abort(store, new);
+		return log_errno(r, "cannot write %s", active_path(store, path));
+	}
+	store->last = number;
+	return 0;
+}
+
+void store_abort(struct policy_store *store, struct new_generation *new)
+{
+	char path[PATH_MAX];
+
+	file_discard(&new->active);
+	if (new->number)
+		unlink(generation_path(store, new->number, path));
+	new->number = 0;
+}
+
+struct trim {
+	uint32_t *generations;
+	size_t nr;
+	size_t room;
+};
+
+static void collect(const struct policy_store *store, uint32_t generation, void *data)
+{
+	struct trim *trim = data;
+
+	(void)store;
+	if (trim->nr < trim->room)
+		trim->generations[trim->nr++] = generation;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+
+	return left < right ? 1 : left > right ? -1 : 0;
+}
+
+/* One file more than there should be comes with each generation, so that a bounded list holds all. */
+static void trim_history(const struct policy_store *store)
+{
+	uint32_t generations[4 * CONTROL_POLICY_HISTORY];
+	struct trim trim = {generations, 0, ARRAY_SIZE(generations)};
+	char path[PATH_MAX];
+
+	each_generation(store, collect, &trim);
+	qsort(trim.generations, trim.nr, sizeof(*trim.generations), newest_first);
+	for (size_t i = CONTROL_POLICY_HISTORY; i < trim.nr; i++)
+		if (trim.generations[i] != store->active)
+			unlink(generation_path(store, trim.generations[i], path));
+}
+
+int store_commit(struct policy_store *store, struct new_generation *new)
+{
+	int r = file_commit(&new->active);
+
+	/* The kernel has it in force already: it stays, and the next start follows the kernel. */
+	store->active = new->number;
+	new->number = 0;
+	if (r < 0)
+		return log_errno(r, "generation %u is in force, but cannot be marked so on disk",
+				 store->active);
+	trim_history(store);
+	return 0;
+}
+
+int store_follow_kernel(struct policy_store *store, uint32_t generation)
+{
+	_cleanup_staged_ struct staged_file staged = {};
+	char path[PATH_MAX];
+	int r;
+
+	if (generation > store->last)
+		store->last = generation;
+	if (access(generation_path(store, generation, path), F_OK) < 0)
+		return -errno;
+	r = stage_active(store, generation, &staged);
+	if (r == 0)
+		r = file_commit(&staged);
+	if (r < 0)
+		return log_errno(r, "cannot write %s", active_path(store, path));
+	store->active = generation;
+	return 0;
+}
+
+/* ---- Texts ---------------------------------------------------------------------------------------------------- */
+
+/* The name by which a file of a bundle is known: beside the file that includes it, unless it is absolute. dfwctl names
+ * them by the same rule. malloc'd. */
+static char *resolve(const char *from, const char *name)
+{
+	const char *slash = from ? strrchr(from, '/') : NULL;
+	char *resolved;
+
+	if (!slash || name[0] == '/')
+		return strdup(name);
+	return asprintf(&resolved, "%.*s/%s", (int)(slash - from), from, name) < 0 ? NULL
+										   : resolved;
+}
+
+static const json_t *find_text(const json_t *files, const char *name)
+{
+	const json_t *file;
+	size_t i;
+
+	json_array_foreach(files, i, file)
+	{
+		const char *known = json_text(file, "name");
+
+		if (known && strcmp(known, name) == 0)
+			return json_object_get(file, "text");
+	}
+	return NULL;
+}
+
+static int read_text(void *data, const char *from, const char *name, char **text, size_t *bytes,
+		     char **resolved)
+{
+	_cleanup_free_ char *path = resolve(from, name);
+	const json_t *found = path ? find_text(data, path) : NULL;
+
+	if (!path)
+		return -ENOMEM;
+	if (!json_is_string(found))
+		return -ENOENT;
+	*bytes = json_string_length(found);
+	*text = malloc(*bytes + 1);
+	if (!*text)
+		return -ENOMEM;
+	memcpy(*text, json_string_value(found), *bytes + 1);
+	*resolved = TAKE_PTR(path);
+	return 0;
+}
+
+int bundle_parse(const json_t *bundle, struct policy **policy, struct policy_errors *errors)
+{
+	const char *name = json_text(bundle, "main");
+	json_t *files = json_object_get(bundle, "files");
+	struct policy_reader reader = {.read = read_text, .data = files};
+
+	if (!name || !json_is_array(files)) {
+		log_error("a policy is wanted as {\"main\": NAME, \"files\": [{\"name\", "
+			  "\"text\"}]}");
+		return -EBADMSG;
+	}
+	return policy_parse(&reader, name, policy, errors);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_LOADER_PORT_H
+#define DFW_LOADER_PORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <dfw/port.h>
+
+#include "object.h"
+#include "spec.h"
+#include "util.h"
+
+/* A port in the kernel: a slot, and a folder of pinned maps. */
+struct port {
+	struct vport_spec *spec;
+	uint32_t slot;
+	uint32_t ifindex; /* of the device it is attached to; 0: the device is not there */
+	bool attach_failed; /* the device is there, and enforcing it has failed: tried again each second */
+	bool left_out; /* made by a pattern, and the policy does not take it: denies until the next policy */
+	struct dfw_port_config config; /* what is in force: the active bank's */
+	uint32_t *rule_ids; /* of config.hits_count rules, in the order of the `rules` map */
+	int state;	    /* fd of its `state` map */
+};
+
+#define _cleanup_port_ _cleanup_(port_cleanup)
+
+/* Frees the memory; the kernel's side stays. */
+void port_free(struct port *port);
+static inline void port_cleanup(struct port **port)
+{
+	port_free(*port);
+}
+
+/* Makes the folder and the maps of a port that the kernel does not know, sized as the profile wants, with a config that
+ * denies everything. Takes the spec over on success. Errors are logged. */
+int port_create(const struct object *object, struct vport_spec **spec, uint32_t slot,
+		const struct dfw_profile *profile, struct port **port);
+
+/* Puts the maps of new ports where the datapath finds them. All at once, since each call that changes a map of maps
+ * waits for a grace period. */
+int ports_install(const struct object *object, struct port *const *ports, size_t nr);
+
+/* Takes over a port that the kernel has; `config` is what is in force there. -ESTALE: its maps are not of our shape. */
+int port_adopt(const struct object *object, struct vport_spec **spec,
+	       const struct dfw_port_config *config, struct port **port);
+
+/* Removes the folder of a port and its maps; nothing may be attached any more. */
+int port_destroy(const struct object *object, const char *name, uint32_t slot);
+
+/* Gives the port maps of the profile's sizes, with the flows in them. Only while no packet makes flows: the port is not
+ * attached, or denies everything. Otherwise, since flows that change while they are copied would be lost or come back
+ * older than they are, nothing is done until then, which is logged. */
+int port_resize(const struct object *object, struct port *port, const struct dfw_profile *profile);
+
+/* Pins the maps of `bank` as config and rules. */
+int port_pin_bank(const struct object *object, const struct port *port, uint32_t bank);
+
+/* A `rules` map for hits_count rules; an fd. */
+int port_make_hits(const struct object *object, const char *name, uint32_t hits_count);
+int port_make_config(const struct object *object, const struct dfw_port_config *config);
+
+/* A map of the port by its pin's name; an fd. */
+int port_open_map(const struct object *object, const struct port *port, const char *pin);
+
+static inline uint32_t bank_index(uint32_t slot, uint32_t bank)
+{
+	return slot * DFW_BANKS + bank;
+}
+
+#endif

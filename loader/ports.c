@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attach.h"
+#include "control.h"
+#include "file.h"
+#include "json.h"
+#include "log.h"
+#include "maps.h"
+#include "ports.h"
+#include "realise.h"
+#include "view.h"
+
+/* ---- The list ------------------------------------------------------------------------------------------------- */
+
+struct port *ports_find(const struct dfwd *d, const char *name)
+{
+	for (size_t i = 0; i < d->nr_ports; i++)
+		if (strcmp(d->ports[i]->spec->name, name) == 0)
+			return d->ports[i];
+	return NULL;
+}
+
+struct port *ports_find_device(const struct dfwd *d, const char *device)
+{
+	for (size_t i = 0; i < d->nr_ports; i++)
+		if (strcmp(d->ports[i]->spec->dev, device) == 0)
+			return d->ports[i];
+	return NULL;
+}
+
+struct port *ports_find_ifindex(const struct dfwd *d, uint32_t ifindex)
+{
+	for (size_t i = 0; i < d->nr_ports; i++)
+		if (d->ports[i]->ifindex == ifindex)
+			return d->ports[i];
+	return NULL;
+}
+
+int ports_conflict(const struct dfwd *d, const struct vport_spec *spec, const struct port *except)
+{
+	for (size_t i = 0; i < d->nr_ports; i++) {
+		int r = d->ports[i] == except ? 0 : spec_conflict(spec, d->ports[i]->spec);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int ports_free_slot(const struct dfwd *d, uint32_t *slot)
+{
+	for (*slot = 0; *slot < DFW_MAX_PORTS; (*slot)++)
+		if (!d->slots[*slot])
+			return 0;
+	log_error("there are %d vports already, which is the most a host has", DFW_MAX_PORTS);
+	return -ENOSPC;
+}
+
+int ports_insert(struct dfwd *d, struct port *port)
+{
+	struct port **ports = realloc(d->ports, (d->nr_ports + 1) * sizeof(struct port *));
+	size_t place = d->nr_ports;
+
+	if (!ports)
+		return log_errno(-ENOMEM, "vport %s", port->spec->name);
+	d->ports = ports;
+	for (; place > 0 && strcmp(ports[place - 1]->spec->name, port->spec->name) > 0; place--)
+		ports[place] = ports[place - 1];
+	ports[place] = port;
+	d->nr_ports++;
+	d->slots[port->slot] = port;
+	return 0;
+}
+
+void ports_take(struct dfwd *d, struct port *port)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < d->nr_ports; i++)
+		if (d->ports[i] != port)
+			d->ports[kept++] = d->ports[i];
+	d->nr_ports = kept;
+	if (d->slots[port->slot] == port)
+		d->slots[port->slot] = NULL;
+}
+
+void port_remove(struct dfwd *d, struct port *port)
+{
+	if (port->ifindex)
+		detach_device(&d->attach, port, true);
+	port_destroy(&d->object, port->spec->name, port->slot);
+	port_free(port);
+}
+
+/* ---- vports.json ---------------------------------------------------------------------------------------------- */
+
+static const char *file_path(const struct dfwd *d, char *path)
+{
+	snprintf(path, PATH_MAX, "%s/vports.json", d->state_dir);
+	return path;
+}
+
+static json_t *list_json(const struct wanted_port *wanted, size_t nr)
+{
+	_cleanup_json_ json_t *list = json_array();
+
+	for (size_t i = 0; i < nr; i++)
+		if (json_array_append_new(list, spec_to_json(wanted[i].spec)) < 0)
+			return NULL;
+	return json_pack("{s:O}", "vports", list);
+}
+
+int ports_stage_file(const struct dfwd *d, const struct wanted_port *wanted, size_t nr,
+		     struct staged_file *staged)
+{
+	_cleanup_json_ json_t *json = list_json(wanted, nr);
+	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+	char path[PATH_MAX];
+	int r = text ? file_stage(file_path(d, path), text, strlen(text), staged) : -ENOMEM;
+
+	return r < 0 ? log_errno(r, "cannot write %s", file_path(d, path)) : 0;
+}
+
+static int read_file(const struct dfwd *d, json_t **json)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[PATH_MAX];
+	json_error_t error;
+	size_t bytes;
+	int r = file_read(file_path(d, path), CONTROL_MAX_BYTES, &text, &bytes);
+
+	if (r == -ENOENT)
+		return r;
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	*json = json_loadb(text, bytes, 0, &error);
+	if (!*json) {
+		log_error("%s:%d:%d: %s", path, error.line, error.column, error.text);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+/* ---- What the kernel has -------------------------------------------------------------------------------------- */
+
+/* The configs of the bank in force, by slot; malloc'd. `name` is empty where there is no port. */
+static int read_kernel(const struct dfwd *d, struct dfw_port_config **configs, size_t *nr)
+{
+	_cleanup_free_ struct dfw_port_config *read = calloc(DFW_MAX_PORTS, sizeof(*read));
+	const uint32_t zero = 0;
+
+	if (!read)
+		return log_errno(-ENOMEM, "cannot read the ports of the kernel");
+	*nr = 0;
+	for (uint32_t slot = 0; slot < DFW_MAX_PORTS; slot++) {
+		_cleanup_close_ int map =
+			map_open_inner(d->object.configs.fd, bank_index(slot, d->bank));
+		int r = map == -ENOENT ? 0 : map < 0 ? map : map_get(map, &zero, &read[slot]);
+
+		if (r < 0)
+			return log_errno(r, "cannot read the config of slot %u", slot);
+		read[slot].name[DFW_PORT_NAME_LEN - 1] = '\0';
+		*nr += read[slot].name[0] != '\0';
+	}
+	*configs = TAKE_PTR(read);
+	return 0;
+}
+
+static const struct dfw_port_config *find_config(const struct dfw_port_config *configs,
+						 const char *name)
+{
+	for (uint32_t slot = 0; slot < DFW_MAX_PORTS; slot++)
+		if (strcmp(configs[slot].name, name) == 0)
+			return &configs[slot];
+	return NULL;
+}
+
+/* ---- At a start ----------------------------------------------------------------------------------------------- */
+
+static int restore_adopted(struct dfwd *d, struct vport_spec **spec,
+			   const struct dfw_port_config *config, struct port **port)
+{
+	int r = port_adopt(&d->object, spec, config, port);
+
+	if (r == 0)
+		r = realised_adopt_port(d, *port);
+	if (r == 0)
+		r = attach_find(&d->attach, *port);
+	return r;
+}
+
+static int restore_one(struct dfwd *d, const json_t *entry, const struct dfw_port_config *configs,
+		       const bool *slots_taken)
+{
+	_cleanup_spec_ struct vport_spec *spec = NULL;
+	_cleanup_port_ struct port *port = NULL;
+	const struct dfw_port_config *config;
+	struct dfw_profile profile;
+	uint32_t slot = 0;
+	int r = spec_from_json(entry, &spec);
+
+	if (r == 0)
+		r = ports_conflict(d, spec, NULL);
+	if (r < 0)
+		return r;
+	config = find_config(configs, spec->name);
+	if (config) {
+		r = restore_adopted(d, &spec, config, &port);
+	} else {
+		while (slot < DFW_MAX_PORTS && (slots_taken[slot] || d->slots[slot]))
+			slot++;
+		if (slot == DFW_MAX_PORTS)
+			return log_errno(-ENOSPC, "vport %s: no slot is free", spec->name);
+		profile = *profile_default();
+		r = port_create(&d->object, &spec, slot, &profile, &port);
+	}
+	if (r == 0)
+		r = ports_insert(d, port);
+	if (r == 0)
+		TAKE_PTR(port);
+	return r;
+}
+
+static int restore_all(struct dfwd *d, const json_t *list, const struct dfw_port_config *configs)
+{
+	_cleanup_free_ struct port **made = NULL;
+	bool taken[DFW_MAX_PORTS];
+	size_t nr = 0, i;
+	const json_t *entry;
+
+	for (uint32_t slot = 0; slot < DFW_MAX_PORTS; slot++)
+		taken[slot] = configs[slot].name[0];
+	json_array_foreach(list, i, entry)
+	{
+		int r = restore_one(d, entry, configs, taken);
+
+		if (r < 0)
+			return r;
+	}
+	made = calloc(d->nr_ports + 1, sizeof(struct port *));
+	if (!made)
+		return log_errno(-ENOMEM, "cannot restore the vports");
+	for (i = 0; i < d->nr_ports; i++)
+		if (!taken[d->ports[i]->slot])
+			made[nr++] = d->ports[i];
+	return ports_install(&d->object, made, nr);
+}
+
+int ports_restore(struct dfwd *d)
+{
+	_cleanup_free_ struct dfw_port_config *configs = NULL;
+	_cleanup_json_ json_t *json = NULL;
+	char path[PATH_MAX];
+	size_t nr_kernel;
+	int r = read_kernel(d, &configs, &nr_kernel);
+
+	if (r < 0)
+		return r;
+	r = read_file(d, &json);
+	if (r == -ENOENT && nr_kernel == 0)
+		return 0;
+	if (r == -ENOENT) {
+		log_error("%s is missing, but the kernel enforces %zu vports, and goes on to. "
+			  "Restore the file, or "
+			  "end enforcement by `dfwd -i %s --detach`",
+			  file_path(d, path), nr_kernel, d->instance);
+		return -ESTALE;
+	}
+	if (r < 0)
+		return r;
+	if (!json_is_array(json_object_get(json, "vports"))) {
+		log_error("%s: has no list \"vports\"", file_path(d, path));
+		return -EBADMSG;
+	}
+	r = restore_all(d, json_object_get(json, "vports"), configs);
+	if (r < 0)
+		log_error("cannot restore the vports of %s", file_path(d, path));
+	return r;
+}
+
+static void remove_stranger(struct dfwd *d, const struct dfw_port_config *config)
+{
+	_cleanup_spec_ struct vport_spec *spec = spec_new();
+	struct port *port = calloc(1, sizeof(*port));
+
+	if (!spec || !port || spec_set_name(spec, config->name) < 0) {
+		free(port);
+		return;
+	}
+	log_notice("vport %s: its vport-add was interrupted; it is removed", config->name);
+	*port = (struct port){.slot = config->slot, .spec = TAKE_PTR(spec), .state = -1};
+	attach_find(&d->attach, port);
+	port_remove(d, port);
+}
+
+/* Folders of vports that were half made. */
+static void remove_folders(struct dfwd *d)
+{
+	char path[PATH_MAX];
+	DIR *dir = opendir(pin_path(d->instance, "vports", path));
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' || ports_find(d, entry->d_name))
+			continue;
+		directory_remove(pin_vport_path(d->instance, entry->d_name, NULL, path));
+	}
+	if (dir)
+		closedir(dir);
+}
+
+void ports_remove_strangers(struct dfwd *d)
+{
+	_cleanup_free_ struct dfw_port_config *configs = NULL;
+	size_t nr;
+
+	if (read_kernel(d, &configs, &nr) < 0)
+		return;
+	for (uint32_t slot = 0; slot < DFW_MAX_PORTS; slot++)
+		if (configs[slot].name[0] && !ports_find(d, configs[slot].name))
+			remove_stranger(d, &configs[slot]);
+	remove_folders(d);
+}

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "log.h"
+#include "maps.h"
+#include "tables.h"
+#include "util.h"
+#include "view_pins.h"
+
+#define MAKE_RULESETS 128 /* at once: a bound on open fds */
+
+/* ---- Arrays --------------------------------------------------------------------------------------------------- */
+
+/* The keys 0, 1, 2 ..., malloc'd. */
+static uint32_t *count_keys(size_t nr)
+{
+	uint32_t *keys = calloc(nr ? nr : 1, sizeof(*keys));
+
+	for (size_t i = 0; keys && i < nr; i++)
+		keys[i] = (uint32_t)i;
+	return keys;
+}
+
+/* An array that holds `nr` values; an fd. */
+static int make_array(const struct object *object, const struct outer_map *outer, const char *name,
+		      const void *values, size_t nr)
+{
+	_cleanup_close_ int map =
+		object_make_map(object, &outer->inner, name, nr ? (uint32_t)nr : 1);
+	_cleanup_free_ uint32_t *keys = count_keys(nr);
+	int r;
+
+	if (map < 0)
+		return map;
+	if (!keys)
+		return -ENOMEM;
+	r = map_put_batch(map, keys, values, outer->inner.value_bytes, nr);
+	return r < 0 ? r : TAKE_FD(map);
+}
+
+/* 1: the array at `index` holds exactly these values. */
+static int array_equal(const struct outer_map *outer, uint32_t index, const void *values, size_t nr)
+{
+	_cleanup_close_ int map = map_open_inner(outer->fd, index);
+	_cleanup_free_ void *read = NULL;
+	struct bpf_map_info info;
+	int r;
+
+	if (map < 0)
+		return map == -ENOENT ? 0 : map;
+	r = map_info(map, &info);
+	if (r < 0)
+		return r;
+	if (info.max_entries != (nr ? nr : 1))
+		return 0;
+	if (nr == 0)
+		return 1;
+	r = map_read_array(map, (uint32_t)nr, outer->inner.value_bytes, &read);
+	if (r < 0)
+		return r;
+	return memcmp(read, values, nr * outer->inner.value_bytes) == 0;
+}
+
+/* ---- Tables --------------------------------------------------------------------------------------------------- */
+
+static void prefix_key(const struct compiled_address *address, struct dfw_prefix_key *key)
+{
+	key->prefix_bits = address->prefix_bits;
+	memcpy(key->bytes, address->address.bytes, sizeof(key->bytes));
+}
+
+/* A hash has no dense keys, so it gets a batch of its own; one LPM insert after the other is what there is. */
+static int fill_exact(int map, const struct compiled *compiled)
+{
+	_cleanup_free_ struct dfw_addr *keys = calloc(compiled->nr_exact + 1, sizeof(*keys));
+	_cleanup_free_ uint32_t *classes = calloc(compiled->nr_exact + 1, sizeof(*classes));
+	LIBBPF_OPTS(bpf_map_batch_opts, options);
+	uint32_t count = (uint32_t)compiled->nr_exact;
+
+	if (!keys || !classes)
+		return -ENOMEM;
+	for (size_t i = 0; i < compiled->nr_exact; i++) {
+		keys[i] = compiled->exact[i].address;
+		classes[i] = compiled->exact[i].class;
+	}
+	return count ? bpf_map_update_batch(map, keys, classes, &count, &options) : 0;
+}
+
+static int fill_prefixes(int map, const struct compiled *compiled)
+{
+	for (size_t i = 0; i < compiled->nr_prefixes; i++) {
+		struct dfw_prefix_key key;
+		int r;
+
+		prefix_key(&compiled->prefixes[i], &key);
+		r = map_put(map, &key, &compiled->prefixes[i].class);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int make_filled(const struct object *object, const struct outer_map *outer, const char *name,
+		       size_t entries, const struct compiled *compiled,
+		       int (*fill)(int map, const struct compiled *compiled))
+{
+	_cleanup_close_ int map =
+		object_make_map(object, &outer->inner, name, entries ? (uint32_t)entries : 1);
+	int r = map < 0 ? map : fill(map, compiled);
+
+	return r < 0 ? r : TAKE_FD(map);
+}
+
+static int put_table(const struct outer_map *outer, uint32_t index, int made)
+{
+	_cleanup_close_ int map = made;
+
+	return map < 0 ? map : map_put_batch(outer->fd, &index, &map, sizeof(map), 1);
+}
+
+int tables_make(const struct object *object, uint32_t index, const struct compiled *compiled)
+{
+	int r;
+
+	r = put_table(&object->addr_exact, index,
+		      make_filled(object, &object->addr_exact, "addr_exact", compiled->nr_exact,
+				  compiled, fill_exact));
+	if (r == 0)
+		r = put_table(&object->addr_prefix, index,
+			      make_filled(object, &object->addr_prefix, "addr_prefix",
+					  compiled->nr_prefixes, compiled, fill_prefixes));
+	if (r == 0)
+		r = put_table(&object->l4_classes, index,
+			      make_array(object, &object->l4_classes, "l4_classes", compiled->l4,
+					 DFW_L4_BLOCKS));
+	return r < 0 ? log_errno(r, "cannot make the tables of addresses and services") : 0;
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+	const struct compiled_address *left = a, *right = b;
+	int order = memcmp(&left->address, &right->address, sizeof(left->address));
+
+	if (order)
+		return order;
+	return (left->prefix_bits > right->prefix_bits) - (left->prefix_bits < right->prefix_bits);
+}
+
+/* Sorted, to search in. malloc'd. */
+static struct compiled_address *sort_addresses(const struct compiled_address *list, size_t nr)
+{
+	struct compiled_address *sorted = calloc(nr ? nr : 1, sizeof(*sorted));
+
+	if (!sorted || nr == 0)
+		return sorted;
+	memcpy(sorted, list, nr * sizeof(*sorted));
+	qsort(sorted, nr, sizeof(*sorted), compare_addresses);
+	return sorted;
+}
+
+struct address_check {
+	const struct compiled_address *sorted;
+	size_t nr;
+	size_t nr_equal;
+};
+
+static int check_address(struct address_check *check, const struct compiled_address *address)
+{
+	const struct compiled_address *found =
+		bsearch(address, check->sorted, check->nr, sizeof(*found), compare_addresses);
+
+	if (!found || found->class != address->class)
+		return 1;
+	check->nr_equal++;
+	return 0;
+}
+
+static int check_exact(const void *key, const void *value, void *data)
+{
+	struct compiled_address address = {.prefix_bits = DFW_ADDR_BITS};
+
+	memcpy(&address.address, key, sizeof(address.address));
+	memcpy(&address.class, value, sizeof(address.class));
+	return check_address(data, &address);
+}
+
+static int check_prefix(const void *key, const void *value, void *data)
+{
+	const struct dfw_prefix_key *prefix = key;
+	struct compiled_address address = {.prefix_bits = prefix->prefix_bits};
+
+	memcpy(&address.address, prefix->bytes, sizeof(address.address));
+	memcpy(&address.class, value, sizeof(address.class));
+	return check_address(data, &address);
+}
+
+static int addresses_equal(const struct outer_map *outer, uint32_t index,
+			   const struct compiled_address *list, size_t nr,
+			   int (*check_one)(const void *key, const void *value, void *data))
+{
+	_cleanup_free_ struct compiled_address *sorted = sort_addresses(list, nr);
+	_cleanup_close_ int map = map_open_inner(outer->fd, index);
+	struct address_check check = {.sorted = sorted, .nr = nr};
+	int r;
+
+	if (!sorted)
+		return -ENOMEM;
+	if (map < 0)
+		return map == -ENOENT ? 0 : map;
+	r = map_each(map, check_one, &check);
+	if (r < 0)
+		return r;
+	return r == 0 && check.nr_equal == nr;
+}
+
+int tables_equal(const struct object *object, uint32_t index, const struct compiled *compiled)
+{
+	int equal = addresses_equal(&object->addr_exact, index, compiled->exact, compiled->nr_exact,
+				    check_exact);
+
+	if (equal > 0)
+		equal = addresses_equal(&object->addr_prefix, index, compiled->prefixes,
+					compiled->nr_prefixes, check_prefix);
+	if (equal > 0)
+		equal = array_equal(&object->l4_classes, index, compiled->l4, DFW_L4_BLOCKS);
+	return equal < 0 ? log_errno(equal, "cannot read the tables of addresses and services")
+			 : equal;
+}
+
+/* ---- Rule sets ------------------------------------------------------------------------------------------------ */
+
+int ruleset_equal(const struct object *object, uint32_t index,
+		  const struct compiled_ruleset *ruleset)
+{
+	struct dfw_ruleset header, wanted = ruleset->header;
+	int equal = map_get(object->rulesets, &index, &header);
+
+	if (equal == 0) {
+		wanted.tables = header.tables;
+		equal = memcmp(&header, &wanted, sizeof(header)) == 0;
+	}
+	if (equal > 0)
+		equal = array_equal(&object->rule_infos, index, ruleset->rules,
+				    ruleset->header.nr_rules + 1);
+	if (equal > 0)
+		equal = array_equal(&object->row_refs, index, ruleset->refs, ruleset->nr_refs);
+	if (equal > 0)
+		equal = array_equal(&object->row_chunks, index, ruleset->chunks,
+				    ruleset->nr_chunks);
+	return equal < 0 ? log_errno(equal, "cannot read the rule sets") : equal;
+}
+
+/* The parts of up to MAKE_RULESETS rule sets, to be put in place at once. */
+struct ruleset_batch {
+	uint32_t indices[MAKE_RULESETS];
+	struct dfw_ruleset headers[MAKE_RULESETS];
+	int rule_infos[MAKE_RULESETS];
+	int row_refs[MAKE_RULESETS];
+	int row_chunks[MAKE_RULESETS];
+	size_t nr;
+};
+
+static void batch_close(struct ruleset_batch *batch)
+{
+	for (size_t i = 0; i < batch->nr; i++) {
+		cleanup_close(&batch->rule_infos[i]);
+		cleanup_close(&batch->row_refs[i]);
+		cleanup_close(&batch->row_chunks[i]);
+	}
+	batch->nr = 0;
+}
+
+static int batch_add(const struct object *object, struct ruleset_batch *batch,
+		     const struct compiled_ruleset *ruleset, uint32_t index, uint32_t tables)
+{
+	size_t i = batch->nr++;
+
+	batch->indices[i] = index;
+	batch->headers[i] = ruleset->header;
+	batch->headers[i].tables = tables;
+	batch->row_refs[i] = batch->row_chunks[i] = -1;
+	batch->rule_infos[i] = make_array(object, &object->rule_infos, "rule_info", ruleset->rules,
+					  ruleset->header.nr_rules + 1);
+	if (batch->rule_infos[i] < 0)
+		return batch->rule_infos[i];
+	batch->row_refs[i] =
+		make_array(object, &object->row_refs, "row_refs", ruleset->refs, ruleset->nr_refs);
+	if (batch->row_refs[i] < 0)
+		return batch->row_refs[i];
+	batch->row_chunks[i] = make_array(object, &object->row_chunks, "row_chunks",
+					  ruleset->chunks, ruleset->nr_chunks);
+	return batch->row_chunks[i] < 0 ? batch->row_chunks[i] : 0;
+}
+
+static int batch_put(const struct object *object, struct ruleset_batch *batch)
+{
+	int r = map_put_batch(object->rule_infos.fd, batch->indices, batch->rule_infos, sizeof(int),
+			      batch->nr);
+
+	if (r == 0)
+		r = map_put_batch(object->row_refs.fd, batch->indices, batch->row_refs, sizeof(int),
+				  batch->nr);
+	if (r == 0)
+		r = map_put_batch(object->row_chunks.fd, batch->indices, batch->row_chunks,
+				  sizeof(int), batch->nr);
+	if (r == 0)
+		r = map_put_batch(object->rulesets, batch->indices, batch->headers,
+				  sizeof(batch->headers[0]), batch->nr);
+	batch_close(batch);
+	return r;
+}
+
+int rulesets_make(const struct object *object, const struct compiled_ruleset *list,
+		  const uint32_t *indices, size_t nr, uint32_t tables)
+{
+	_cleanup_(batch_close) struct ruleset_batch batch = {};
+	int r = 0;
+
+	for (size_t i = 0; i < nr && r == 0; i++) {
+		if (indices[i] < DFW_MAX_RULESETS)
+			r = batch_add(object, &batch, &list[i], indices[i], tables);
+		if (r == 0 && batch.nr == MAKE_RULESETS)
+			r = batch_put(object, &batch);
+	}
+	if (r == 0)
+		r = batch_put(object, &batch);
+	return r < 0 ? log_errno(r, "cannot make the rule sets") : 0;
+}
+
+int ruleset_rule_ids(const struct object *object, uint32_t index, uint32_t **ids, uint32_t *nr)
+{
+	_cleanup_close_ int map = map_open_inner(object->rule_infos.fd, index);
+	_cleanup_free_ void *read = NULL;
+	struct dfw_ruleset header;
+	const struct dfw_rule_info *infos;
+	int r = map < 0 ? map : map_get(object->rulesets, &index, &header);
+
+	if (r == 0)
+		r = map_read_array(map, header.nr_rules + 1, sizeof(*infos), &read);
+	if (r < 0)
+		return r;
+	*nr = header.nr_rules + 1;
+	*ids = calloc(*nr, sizeof(**ids));
+	if (!*ids)
+		return -ENOMEM;
+	infos = read;
+	for (uint32_t i = 0; i < *nr; i++)
+		(*ids)[i] = infos[i].id;
+	return 0;
+}
+
+/* ---- Taking away ---------------------------------------------------------------------------------------------- */
+
+/* Elements of a map of maps can be replaced in a batch, but only removed one grace period after the other: an empty map
+ * takes the place of what goes. */
+static int replace_unused(const struct object *object, const struct outer_map *outer,
+			  const bool *used, uint32_t nr)
+{
+	_cleanup_close_ int empty = object_make_map(object, &outer->inner, "unused", 1);
+	_cleanup_free_ uint32_t *keys = calloc(nr, sizeof(*keys));
+	_cleanup_free_ int *maps = calloc(nr, sizeof(*maps));
+	size_t count = 0;
+
+	if (empty < 0)
+		return empty;
+	if (!keys || !maps)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < nr; i++) {
+		if (used[i] || map_inner_id(outer->fd, i) == 0)
+			continue;
+		keys[count] = i;
+		maps[count++] = empty;
+	}
+	return map_put_batch(outer->fd, keys, maps, sizeof(*maps), count);
+}
+
+static int remove_unused(const struct outer_map *outer, const bool *used, uint32_t nr)
+{
+	for (uint32_t i = 0; i < nr; i++) {
+		int r;
+
+		if (used[i] || map_inner_id(outer->fd, i) == 0)
+			continue;
+		r = map_remove(outer->fd, &i);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int tables_collect(const struct object *object, const struct index_use *use)
+{
+	int r = replace_unused(object, &object->rule_infos, use->rulesets, DFW_MAX_RULESETS);
+
+	if (r == 0)
+		r = replace_unused(object, &object->row_refs, use->rulesets, DFW_MAX_RULESETS);
+	if (r == 0)
+		r = replace_unused(object, &object->row_chunks, use->rulesets, DFW_MAX_RULESETS);
+	if (r == 0)
+		r = remove_unused(&object->addr_exact, use->tables, DFW_MAX_TABLES);
+	if (r == 0)
+		r = remove_unused(&object->addr_prefix, use->tables, DFW_MAX_TABLES);
+	if (r == 0)
+		r = remove_unused(&object->l4_classes, use->tables, DFW_MAX_TABLES);
+	return r < 0 ? log_errno(r, "cannot free the former revision's rule sets") : 0;
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "devices.h"
+#include "json.h"
+#include "log.h"
+#include "ports.h"
+#include "realise.h"
+#include "view.h"
+#include "vports.h"
+
+static int prepare(struct dfwd *d, const struct port *changed, const struct vport_spec *spec,
+		   struct revision **revision, size_t *index, struct staged_file *file,
+		   struct policy_errors *errors)
+{
+	size_t nr;
+	struct wanted_port *wanted = wanted_list(d, changed, spec, &nr, index);
+	int r = wanted ? ports_stage_file(d, wanted, nr, file) : -ENOMEM;
+
+	if (r < 0) {
+		free(wanted);
+		return r;
+	}
+	return revision_prepare(d, d->policy, d->revision.generation, wanted, nr, revision, errors);
+}
+
+/* Without a policy nobody can say what other profiles are. */
+static int check_profile(const struct dfwd *d, const struct vport_spec *spec)
+{
+	if (d->policy || strcmp(spec->profile, DEFAULT_PROFILE) == 0)
+		return 0;
+	log_error(
+		"profile \"%s\": there is no policy yet to say what it is; only \"%s\" can be had",
+		spec->profile, DEFAULT_PROFILE);
+	return -EINVAL;
+}
+
+static int commit_file(struct staged_file *file)
+{
+	int r = file_commit(file);
+
+	/* The kernel has it already, and the space was there: this is no full disk, but a broken one. */
+	return r < 0 ? log_errno(r, "cannot rename %s into its place", file->temporary) : 0;
+}
+
+static void tell(struct dfwd *d, const char *what, const struct port *port)
+{
+	log_info("vport %s: %s, device %s", port->spec->name, what, port->spec->dev);
+	events_publish(d, "vport",
+		       json_pack("{s:s, s:s}", "change", what, "vport", port->spec->name));
+}
+
+/* ---- Add ------------------------------------------------------------------------------------------------------ */
+
+/* The port denies from here on, and its device is enforced. */
+static int make_port(struct dfwd *d, struct vport_spec **spec, const struct dfw_profile *profile,
+		     struct port **port)
+{
+	uint32_t slot;
+	int r = ports_free_slot(d, &slot);
+
+	if (r == 0)
+		r = port_create(&d->object, spec, slot, profile, port);
+	if (r < 0)
+		return r;
+	r = ports_install(&d->object, port, 1);
+	if (r == 0)
+		r = ports_insert(d, *port);
+	if (r == 0)
+		r = device_enforce(d, *port);
+	return r;
+}
+
+int vport_add(struct dfwd *d, struct vport_spec **spec, struct policy_errors *errors)
+{
+	_cleanup_revision_ struct revision *revision = NULL;
+	_cleanup_staged_ struct staged_file file = {};
+	struct port *port = NULL;
+	size_t index;
+	int r;
+
+	r = ports_conflict(d, *spec, NULL);
+	if (r == 0)
+		r = check_profile(d, *spec);
+	if (r == 0)
+		r = prepare(d, NULL, *spec, &revision, &index, &file, errors);
+	if (r < 0)
+		return r;
+	r = make_port(d, spec, revision_profile(revision, index), &port);
+	if (r == 0) {
+		revision_set_port(revision, index, port);
+		r = revision_commit(revision);
+	}
+	if (r == 0)
+		r = commit_file(&file);
+	if (r < 0) {
+		if (port) {
+			ports_take(d, port);
+			port_remove(d, port);
+		}
+		return r;
+	}
+	tell(d, "added", port);
+	return 0;
+}
+
+/* ---- Set ------------------------------------------------------------------------------------------------------ */
+
+int vport_set(struct dfwd *d, struct port *port, struct vport_spec **spec,
+	      struct policy_errors *errors)
+{
+	_cleanup_revision_ struct revision *revision = NULL;
+	_cleanup_staged_ struct staged_file file = {};
+	bool moves = strcmp(port->spec->dev, (*spec)->dev) != 0;
+	size_t index;
+	int r;
+
+	r = ports_conflict(d, *spec, port);
+	if (r == 0)
+		r = check_profile(d, *spec);
+	if (r == 0)
+		r = prepare(d, port, *spec, &revision, &index, &file, errors);
+	if (r == 0)
+		r = revision_commit(revision);
+	if (r < 0)
+		return r;
+	spec_free(port->spec);
+	port->spec = TAKE_PTR(*spec);
+	r = commit_file(&file);
+	/* The new device was nobody's until now, and the old one is from here on: which is first makes no difference. */
+	if (moves && port->ifindex)
+		detach_device(&d->attach, port, true);
+	if (moves && device_enforce(d, port) < 0)
+		port->attach_failed = true;
+	tell(d, "changed", port);
+	return r;
+}
+
+/* ---- Del ------------------------------------------------------------------------------------------------------ */
+
+int vport_del(struct dfwd *d, struct port *port, struct policy_errors *errors)
+{
+	_cleanup_revision_ struct revision *revision = NULL;
+	_cleanup_staged_ struct staged_file file = {};
+	size_t index;
+	int r;
+
+	r = prepare(d, port, NULL, &revision, &index, &file, errors);
+	if (r == 0)
+		r = revision_commit(revision);
+	if (r == 0)
+		r = commit_file(&file);
+	if (r < 0)
+		return r;
+	tell(d, "removed", port);
+	ports_take(d, port);
+	port_remove(d, port);
+	return 0;
+}
+
+/* ---- By pattern ----------------------------------------------------------------------------------------------- */
+
+/* A restart must know the port, or it would take it for one that a crash left behind. */
+static void save_list(struct dfwd *d)
+{
+	_cleanup_staged_ struct staged_file file = {};
+	size_t nr, index;
+	_cleanup_free_ struct wanted_port *wanted = wanted_list(d, NULL, NULL, &nr, &index);
+
+	if (wanted && ports_stage_file(d, wanted, nr, &file) == 0)
+		commit_file(&file);
+}
+
+/* It stays, denying, and every port else goes on; the next policy may take it. */
+static void add_left_out(struct dfwd *d, struct vport_spec **spec)
+{
+	struct port *port = NULL;
+	int r = make_port(d, spec, profile_default(), &port);
+
+	if (r < 0 && port) {
+		ports_take(d, port);
+		port_remove(d, port);
+		return;
+	}
+	if (r == 0) {
+		port->left_out = true;
+		save_list(d);
+		log_warning("vport %s: %s; it denies everything", port->spec->name,
+			    d->policy ? "the policy does not take it" : "there is no policy yet");
+	}
+}
+
+void vport_add_by_pattern(struct dfwd *d, const char *device)
+{
+	const struct vport_pattern *pattern = config_match(&d->config, device);
+	_cleanup_spec_ struct vport_spec *spec = NULL;
+	struct policy_errors errors = {};
+	int r;
+
+	if (!pattern)
+		return;
+	spec = spec_copy(pattern->template);
+	if (!spec || getrandom(spec->uuid, sizeof(spec->uuid), 0) < 0)
+		return;
+	strcpy(spec->pattern, pattern->pattern);
+	snprintf(spec->dev, sizeof(spec->dev), "%s", device);
+	if (spec_set_name(spec, device) < 0 || ports_conflict(d, spec, NULL) < 0)
+		return;
+	r = d->policy ? vport_add(d, &spec, &errors) : 0;
+	for (size_t i = 0; i < errors.nr; i++)
+		log_error("vport %s: %s", device, errors.list[i].text);
+	policy_errors_free(&errors);
+	if (!d->policy || (r < 0 && spec))
+		add_left_out(d, &spec);
+}
+
+/* ---- All ------------------------------------------------------------------------------------------------------ */
+
+static int prepare_all(struct dfwd *d, struct revision **revision, struct policy_errors *errors)
+{
+	size_t nr, index;
+	struct wanted_port *wanted = wanted_list(d, NULL, NULL, &nr, &index);
+
+	return revision_prepare(d, d->policy, d->policy ? d->store.active : 0, wanted, nr, revision,
+				errors);
+}
+
+static bool prepares(struct dfwd *d)
+{
+	_cleanup_revision_ struct revision *revision = NULL;
+	struct policy_errors errors = {};
+	int r = prepare_all(d, &revision, &errors);
+
+	policy_errors_free(&errors);
+	return r == 0;
+}
+
+static bool may_leave_out(const struct port *port)
+{
+	return port->spec->pattern[0] && !(port->config.flags & DFW_PORT_READY);
+}
+
+/* Finds the ports made by patterns that the policy does not take. Those in force already are not among them. */
+static void leave_out(struct dfwd *d)
+{
+	for (size_t i = 0; i < d->nr_ports; i++)
+		if (may_leave_out(d->ports[i]))
+			d->ports[i]->left_out = true;
+	for (size_t i = 0; i < d->nr_ports; i++) {
+		struct port *port = d->ports[i];
+
+		if (!port->left_out)
+			continue;
+		port->left_out = false;
+		port->left_out = !prepares(d);
+		if (port->left_out)
+			log_warning("vport %s: the policy does not take it; it denies everything",
+				    port->spec->name);
+	}
+}
+
+int vports_realise(struct dfwd *d)
+{
+	_cleanup_revision_ struct revision *revision = NULL;
+	struct policy_errors errors = {};
+	int r;
+
+	if (d->policy && !prepares(d))
+		leave_out(d);
+	r = prepare_all(d, &revision, &errors);
+	for (size_t i = 0; i < errors.nr; i++)
+		log_error("%s: %s", errors.list[i].file ? errors.list[i].file : "policy",
+			  errors.list[i].text);
+	policy_errors_free(&errors);
+	return r < 0 ? r : revision_commit(revision);
+}

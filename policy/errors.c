@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parser.h"
+#include "util.h"
+
+void errors_add(struct policy_errors *errors, const char *file, unsigned int line,
+		unsigned int column, const char *format, va_list arguments)
+{
+	_cleanup_free_ char *copy = NULL;
+	_cleanup_free_ char *text = NULL;
+
+	if (errors->nr < POLICY_MAX_ERRORS && !errors->list)
+		errors->list = calloc(POLICY_MAX_ERRORS, sizeof(*errors->list));
+	if (errors->nr < POLICY_MAX_ERRORS && errors->list) {
+		copy = strdup(file ? file : "");
+		if (vasprintf(&text, format, arguments) < 0)
+			text = NULL;
+	}
+	if (!copy || !text) {
+		errors->nr_unreported++;
+		return;
+	}
+	errors->list[errors->nr++] = (struct policy_error){
+		.file = TAKE_PTR(copy),
+		.line = line,
+		.column = column,
+		.text = TAKE_PTR(text),
+	};
+}
+
+void policy_errors_free(struct policy_errors *errors)
+{
+	for (size_t i = 0; i < errors->nr; i++) {
+		free(errors->list[i].file);
+		free(errors->list[i].text);
+	}
+	free(errors->list);
+	*errors = (struct policy_errors){0};
+}
+
+void policy_errors_print(const struct policy_errors *errors, FILE *out)
+{
+	for (size_t i = 0; i < errors->nr; i++) {
+		const struct policy_error *error = &errors->list[i];
+
+		if (*error->file)
+			fprintf(out, "%s:", error->file);
+		if (error->line)
+			fprintf(out, "%u:%u:", error->line, error->column);
+		fprintf(out, "%s%s\n", *error->file || error->line ? " " : "", error->text);
+	}
+	if (errors->nr_unreported)
+		fprintf(out, "%zu more errors are not shown\n", errors->nr_unreported);
+}
+
+static void place_error(struct parser *parser, const struct place *place, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void place_error(struct parser *parser, const struct place *place, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	errors_add(parser->errors, place->file, place->line, place->column, format, arguments);
+	va_end(arguments);
+}
+
+void parser_error(struct parser *parser, const struct place *place, const char *format, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list arguments;
+
+	va_start(arguments, format);
+	if (vasprintf(&text, format, arguments) < 0)
+		text = NULL;
+	va_end(arguments);
+	if (!text)
+		parser->no_memory = true;
+	else if (place->path && *place->path)
+		place_error(parser, place, "%s: %s", place->path, text);
+	else
+		place_error(parser, place, "%s", text);
+}
+
+void *parser_no_memory(struct parser *parser)
+{
+	parser->no_memory = true;
+	return NULL;
+}

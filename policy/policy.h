@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_POLICY_H
+#define DFW_POLICY_H
+
+/*
+ * The policy language: text or JSON -> struct policy -> the tables of the datapath. A pure library: no I/O, no clock,
+ * no global state; who calls it brings the texts (struct policy_reader) and the list of ports (struct policy_port).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <dfw/flow.h>
+#include <dfw/port.h>
+#include <dfw/ruleset.h>
+#include <dfw/types.h>
+
+#define POLICY_MAX_BYTES	 (16U << 20) /* of all texts of one policy together */
+#define POLICY_MAX_ERRORS	 20	     /* reported in one run; more are counted */
+#define POLICY_MAX_INCLUDE_DEPTH 16
+
+/* ---- Errors -------------------------------------------------------------------------------------------------- */
+
+struct policy_error {
+	char *file;
+	unsigned int line;   /* from 1; 0: no place */
+	unsigned int column; /* from 1, in bytes */
+	char *text;	     /* what is wrong, what would be right */
+};
+
+struct policy_errors {
+	struct policy_error *list;
+	size_t nr;
+	size_t nr_unreported; /* behind POLICY_MAX_ERRORS */
+};
+
+void policy_errors_free(struct policy_errors *errors);
+
+/* Prints a line for each error, "file:line:column: text", and one that counts the unreported. */
+void policy_errors_print(const struct policy_errors *errors, FILE *out);
+
+/* ---- Source -> model ------------------------------------------------------------------------------------------ */
+
+/* Brings the text of a file. `name` is the name as it stands after `include`, `from` the name of the file that says so
+ * (NULL for the main file). On success *text is malloc'd (not NUL-terminated, may hold any bytes), *resolved is the
+ * malloc'd name to show in errors and to detect double and circular includes by. Returns 0 or a negative errno. */
+struct policy_reader {
+	int (*read)(void *data, const char *from, const char *name, char **text, size_t *bytes,
+		    char **resolved);
+	void *data;
+};
+
+struct policy; /* the model */
+
+/* Parses the text form, or the JSON form when the first byte that is not white space is '{'. All checks that need no
+ * list of ports are done here: unknown names, cycles, duplicates, ranges.
+ * Returns 0; -EINVAL with *errors filled (and *policy NULL); -ENOMEM. */
+int policy_parse(const struct policy_reader *reader, const char *name, struct policy **policy,
+		 struct policy_errors *errors);
+void policy_free(struct policy *policy);
+
+/* The JSON form, indented, with a final newline; reading it back gives an equal model. *json is malloc'd. */
+int policy_to_json(const struct policy *policy, char **json);
+
+/* The text form, includes resolved, comments gone; reading it back gives an equal model. *text is malloc'd. */
+int policy_to_text(const struct policy *policy, char **text);
+
+/* One rule in the language, without its name, as `rules` shows it: "allow in from any to web service http log".
+ * Finds it by stable id. *text is malloc'd. -ENOENT when there is none. */
+int policy_rule_text(const struct policy *policy, uint32_t rule_id, char **text);
+
+/* Stable id of a rule: FNV-1a (32 bit) over "tier/name"; 0 is never given. Collisions are an error of policy_parse. */
+uint32_t policy_rule_id(const char *tier, const char *name);
+
+/* ---- Model + ports -> tables ---------------------------------------------------------------------------------- */
+
+struct policy_tag {
+	const char *key;
+	const char *value;
+};
+
+/* A port of the firewall, on whatever host it is. */
+struct policy_port {
+	const char *name;
+	const struct policy_tag *tags;
+	size_t nr_tags;
+	const struct dfw_addr *addresses;
+	size_t nr_addresses;
+	const char *profile; /* NULL: "default" */
+	bool here;	     /* on this host: rule sets are wanted for it */
+};
+
+/* The rule set of one direction, in the layout of <dfw/ruleset.h>. */
+struct compiled_ruleset {
+	struct dfw_ruleset header;   /* `tables` is left 0 */
+	struct dfw_rule_info *rules; /* header.nr_rules + 1: the last is the default */
+	struct dfw_row_ref *refs;
+	size_t nr_refs;
+	struct dfw_row_chunk *chunks;
+	size_t nr_chunks;
+};
+
+struct compiled_port {
+	size_t port;			/* index in the list of ports given */
+	size_t ruleset[DFW_DIRECTIONS]; /* index in compiled.rulesets */
+	struct dfw_profile profile;
+};
+
+struct compiled_address {
+	struct dfw_addr address;
+	uint32_t prefix_bits; /* of 128 */
+	uint32_t class;
+};
+
+struct compiled {
+	struct compiled_address *exact; /* prefix_bits 128 */
+	size_t nr_exact;
+	struct compiled_address *prefixes;
+	size_t nr_prefixes;
+	struct dfw_l4_block *l4; /* DFW_L4_BLOCKS */
+	uint32_t nr_address_classes;
+	uint32_t nr_l4_classes;
+	uint32_t nr_source_classes;
+	struct compiled_ruleset *rulesets;
+	size_t nr_rulesets;
+	struct compiled_port *ports; /* those with `here`, in the order given */
+	size_t nr_ports;
+};
+
+/* Errors (a port with an unknown profile, an address of two ports, more than DFW_MAX_RULES rules on a port) have no
+ * place in a file: line 0, `file` names the port. Returns 0, -EINVAL with *errors filled, -ENOMEM. */
+int policy_compile(const struct policy *policy, const struct policy_port *ports, size_t nr_ports,
+		   struct compiled **compiled, struct policy_errors *errors);
+void compiled_free(struct compiled *compiled);
+
+/* What the tables say, by the datapath's own steps in plain C (for tests and `policy check --packet`). */
+struct policy_packet {
+	struct dfw_addr local;
+	struct dfw_addr remote;
+	bool local_is_own;
+	uint8_t protocol;
+	uint16_t source_port;	   /* host byte order; TCP, UDP, SCTP */
+	uint16_t destination_port; /* host byte order */
+	uint8_t icmp_type;
+	uint8_t icmp_code;
+};
+
+/* Index of the rule that decides (header.nr_rules: the default); `pass` is followed. */
+uint32_t compiled_lookup(const struct compiled *compiled, const struct compiled_ruleset *ruleset,
+			 const struct policy_packet *packet);
+
+#endif

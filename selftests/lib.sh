@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2015,SC2119
+#
+# Helpers of the end-to-end tests: one host (a namespace with a bridge), VMs and a wire around it (namespaces too), a dfwd
+# of an instance of its own. Whatever is made here goes when the script ends, however it ends; processes are killed by
+# their number and by nothing else.
+#
+#       wire 10.77.0.254, fd77::fe        VM n: 10.77.0.n, fd77::n, 02:00:00:00:77:0n
+#       [w0]---[up0  br0  tap1]---[eth0]
+
+set -u -o pipefail
+umask 022
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$HERE/.." && pwd)
+BUILD=${DFW_BUILD:-$ROOT/build}
+DFWD=$BUILD/dfwd
+DFWCTL=$BUILD/dfwctl
+ID=t$$
+HOST=${ID}h
+WIRE=${ID}w
+TMP=$(mktemp -d "/tmp/dfw-$ID.XXXXXX")
+LOG=$TMP/dfwd.log
+PINS=/sys/fs/bpf/dfw/$ID
+STATE=/var/lib/dfw/$ID
+DFWD_PID=
+PIDS=()
+SPACES=()
+MOUNTS=()
+FAILED=0
+FAIL_REASON=
+EXEC=
+
+# ---- telling ---------------------------------------------------------------------------------------------------------
+
+# it "what must hold" command...: runs the command, prints one line. The command tells why it fails by `because`.
+it() {
+    local name=$1
+    shift
+    FAIL_REASON=
+    if "$@"; then
+        echo "ok - $name"
+    else
+        echo "not ok - $name"
+        echo "# ${FAIL_REASON:-$* failed}"
+        FAILED=$((FAILED + 1))
+        [[ -s $LOG ]] && tail -n 5 "$LOG" | sed 's/^/# dfwd: /'
+    fi
+    return 0
+}
+
+# What the rest cannot do without.
+must() {
+    local before=$FAILED
+    it "$@"
+    ((FAILED == before)) || exit 1
+}
+
+because() {
+    FAIL_REASON=$*
+    return 1
+}
+
+skip() {
+    echo "ok - $1 # SKIP $2"
+}
+
+skip_all() {
+    skip "$(basename "$0")" "$1"
+    exit 0
+}
+
+# ---- waiting ---------------------------------------------------------------------------------------------------------
+
+# until_true SECONDS command...: the limit is for what hangs; nothing is measured by it.
+until_true() {
+    local end=$((SECONDS + $1))
+    shift
+    while ! "$@" >/dev/null 2>&1; do
+        ((SECONDS < end)) || return 1
+        sleep 0.05
+    done
+}
+
+# ---- cleaning --------------------------------------------------------------------------------------------------------
+
+cleanup() {
+    local status=$? pid space mount
+    trap - EXIT INT TERM HUP
+    if [[ -n $DFWD_PID ]] && kill -0 "$DFWD_PID" 2>/dev/null; then
+        ctl shutdown --detach >/dev/null 2>&1
+        kill "$DFWD_PID" 2>/dev/null
+    fi
+    for pid in ${PIDS[@]+"${PIDS[@]}"}; do
+        kill "$pid" 2>/dev/null
+    done
+    for pid in ${PIDS[@]+"${PIDS[@]}"}; do
+        until_true 3 not kill -0 "$pid" || kill -9 "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+    done
+    for space in ${SPACES[@]+"${SPACES[@]}"}; do
+        ip netns del "$space" 2>/dev/null
+    done
+    for mount in ${MOUNTS[@]+"${MOUNTS[@]}"}; do
+        umount "$mount" 2>/dev/null
+    done
+    if [[ -n ${DFW_KEEP:-} ]]; then
+        echo "# kept: $TMP"
+    else
+        rm -rf "$TMP"
+    fi
+    rm -rf "$PINS" "$STATE" "/run/dfw/$ID"
+    ((status)) && exit "$status"
+    exit $((FAILED > 0))
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+not() {
+    ! "$@"
+}
+
+# ---- namespaces ------------------------------------------------------------------------------------------------------
+
+need_root() {
+    [[ $(id -u) == 0 ]] || skip_all "needs root"
+    mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || skip_all "no bpffs"
+    [[ -x $DFWD && -x $DFWCTL ]] || skip_all "dfwd and dfwctl are not built in $BUILD"
+}
+
+space_add() {
+    ip netns add "$1" || exit 1
+    SPACES+=("$1")
+    ip -n "$1" link set lo up
+    ip netns exec "$1" sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 \
+        net.ipv6.conf.default.router_solicitations=0 2>/dev/null
+}
+
+vm() { echo "${ID}v$1"; }
+vm_mac() { printf '02:00:00:00:77:%02x' "$1"; }
+vm_ip() { echo "10.77.0.$1"; }
+vm_ip6() { printf 'fd77::%x' "$1"; }
+# The link-local address that the kernel derives from the MAC (RFC 4291, Appendix A).
+vm_ll() { printf 'fe80::ff:fe00:77%02x' "$1"; }
+WIRE_IP=10.77.0.254
+WIRE_IP6=fd77::fe
+WIRE_MAC=02:00:00:00:77:fe
+
+in_vm() {
+    local n=$1
+    shift
+    $EXEC ip netns exec "$(vm "$n")" "$@"
+}
+in_wire() { $EXEC ip netns exec "$WIRE" "$@"; }
+in_host() { $EXEC ip netns exec "$HOST" "$@"; }
+
+host_up() {
+    space_add "$HOST"
+    space_add "$WIRE"
+    ip -n "$HOST" link add br0 type bridge mcast_snooping 0
+    in_host sysctl -qw net.ipv6.conf.br0.disable_ipv6=1
+    ip -n "$HOST" link set br0 up
+    ip link add w0 netns "$WIRE" address "$WIRE_MAC" type veth peer name up0 netns "$HOST"
+    in_host sysctl -qw net.ipv6.conf.up0.disable_ipv6=1
+    ip -n "$HOST" link set up0 master br0 up
+    ip -n "$WIRE" addr add "$WIRE_IP/24" dev w0
+    ip -n "$WIRE" addr add "$WIRE_IP6/64" dev w0 nodad
+    ip -n "$WIRE" link set w0 up
+}
+
+# vm_space N: the VM without its cable
+vm_space() {
+    space_add "$(vm "$1")"
+}
+
+# vm_plug N: its cable, tapN on the bridge
+vm_plug() {
+    local n=$1
+    ip link add eth0 netns "$(vm "$n")" address "$(vm_mac "$n")" type veth peer name "tap$n" netns "$HOST" || return 1
+    in_host sysctl -qw "net.ipv6.conf.tap$n.disable_ipv6=1"
+    ip -n "$HOST" link set "tap$n" master br0 up
+    ip -n "$(vm "$n")" addr add "$(vm_ip "$n")/24" dev eth0
+    ip -n "$(vm "$n")" addr add "$(vm_ip6 "$n")/64" dev eth0 nodad
+    ip -n "$(vm "$n")" link set eth0 up
+}
+
+vm_up() {
+    vm_space "$1"
+    vm_plug "$1"
+}
+
+# ---- the product -----------------------------------------------------------------------------------------------------
+
+ctl() {
+    $EXEC nsenter --net="/run/netns/$HOST" "$DFWCTL" -i "$ID" "$@"
+}
+
+# shellcheck disable=SC2120
+dfwd_start() {
+    nsenter --net="/run/netns/$HOST" "$DFWD" -i "$ID" "$@" >>"$LOG" 2>&1 </dev/null &
+    DFWD_PID=$!
+    PIDS+=("$DFWD_PID")
+    # Two hands: one for a dfwd that dies, one for one that hangs.
+    until_true 30 dfwd_up_or_dead && ctl status --wait 5 >/dev/null 2>&1 || because "dfwd does not come up: $(tail -n 3 "$LOG")"
+}
+dfwd_up_or_dead() {
+    ctl status --wait 1 || ! kill -0 "$DFWD_PID"
+}
+
+# dfwd_end SIGNAL: and wait until it is gone
+dfwd_end() {
+    local pid=$DFWD_PID
+    DFWD_PID=
+    [[ -n $pid ]] || because "dfwd does not run" || return 1
+    disown "$pid" # or the shell would tell of its death
+    kill "-$1" "$pid" || return 1
+    until_true 10 not kill -0 "$pid" || because "dfwd does not end by SIG$1"
+}
+
+# vport_add N [options]: VM n as vport "vmN"
+vport_add() {
+    local n=$1
+    shift
+    ctl vport add "vm$n" --dev "tap$n" --mac "$(vm_mac "$n")" --ip "$(vm_ip "$n")" --ip "$(vm_ip6 "$n")" \
+        --ip "$(vm_ll "$n")" "$@" >"$TMP/out" 2>&1 || because "vport add: $(cat "$TMP/out")"
+}
+
+# apply: the policy on stdin
+apply() {
+    cat >"$TMP/policy.dfw"
+    ctl policy apply "$TMP/policy.dfw" >"$TMP/out" 2>&1 || because "policy apply: $(cat "$TMP/out")"
+}
+
+# A policy that lets everything out, and in pings and these TCP and UDP ports: apply_open 80 5201
+apply_open() {
+    {
+        echo "default in drop"
+        echo "default out drop"
+        echo "tier test {"
+        echo "    all-out: allow out"
+        echo "    ping-in: allow in service icmp-echo, icmp6-echo"
+        for port in "$@"; do
+            echo "    tcp-$port: allow in service tcp $port, udp $port"
+        done
+        echo "}"
+    } | apply
+}
+
+generation() {
+    ctl -j status | jq -r .generation
+}
+
+# dropped VPORT REASON: packets, both directions
+dropped() {
+    ctl -j stats "$1" | jq --arg r "$2" '[.. | objects | select(.reason? == $r) | .packets] | add // 0'
+}
+
+flows() {
+    ctl -j flow list "$@" | jq length
+}
+
+# ---- clients ---------------------------------------------------------------------------------------------------------
+
+# background NAME command...: its output in $TMP/NAME; the number in $LAST. The number must be the command's own, so that
+# to kill it leaves nothing behind: in_vm and its sisters become the command then.
+background() {
+    local name=$1
+    shift
+    {
+        EXEC="exec"
+        "$@"
+    } >"$TMP/$name" 2>&1 </dev/null &
+    LAST=$!
+    PIDS+=("$LAST")
+}
+
+# Does TCP from SPACE to ADDRESS PORT open? `refused` and `dropped` tell how it does not.
+opens() {
+    ip netns exec "$1" nc -z -w 3 "$2" "$3" >/dev/null 2>&1 || because "$1 cannot open $2:$3"
+}
+closed() {
+    ! ip netns exec "$1" nc -z -w 1 "$2" "$3" >/dev/null 2>&1 || because "$1 can open $2:$3"
+}
+refused() {
+    local said
+    said=$(ip netns exec "$1" nc -vz -w 3 "$2" "$3" 2>&1)
+    [[ $said == *refused* ]] || because "$1 to $2:$3: not refused but: $said"
+}
+pings() {
+    ip netns exec "$1" ping -n -q -c 1 -W 3 "$2" >/dev/null 2>&1 || because "$1 cannot ping $2"
+}
+no_ping() {
+    ! ip netns exec "$1" ping -n -q -c 1 -W 1 "$2" >/dev/null 2>&1 || because "$1 can ping $2"
+}
+
+# listen SPACE PORT: a server that accepts, echoes and stays
+listen() {
+    background "listen-$1-$2" exec ip netns exec "$1" /usr/bin/python3 "$HERE/netns/peer.py" echo "$2"
+    until_true 10 grep -q ready "$TMP/listen-$1-$2" || because "no server on $1:$2"
+}
+
+# A TCP connection that lives: `talk NAME SPACE ADDRESS PORT` begins it, `talks NAME` says a round trip passed since.
+talk() {
+    background "talk-$1" exec ip netns exec "$2" /usr/bin/python3 "$HERE/netns/peer.py" talk "$3" "$4"
+    until_true 10 grep -q . "$TMP/talk-$1" || because "no connection of $2 to $3:$4"
+}
+count_of() { wc -l <"$TMP/talk-$1"; }
+talks() {
+    local before
+    before=$(count_of "$1")
+    # shellcheck disable=SC2317
+    more_than() { (($(count_of "$1") > $2 + 2)); }
+    until_true 10 more_than "$1" "$before" || because "connection $1 stands still: $(tail -n 1 "$TMP/talk-$1")"
+}
+# No round trip ends from now on. Retransmissions are up to 200 ms apart at first: a second is many of them.
+silent() {
+    local before after
+    sleep 0.3
+    before=$(count_of "$1")
+    sleep 1
+    after=$(count_of "$1")
+    ((before == after)) || because "connection $1 goes on: $before, then $after"
+}
+
+# Datagrams from one end to two ports of the other, of which a policy lets only one through:
+# leak_watch FROM TO ADDRESS GOOD BAD begins, no_leak ends it and says what came.
+leak_watch() {
+    LEAK_GOOD=$3/$4
+    LEAK_BAD=$3/$5
+    background leak-count exec ip netns exec "$2" /usr/bin/python3 "$HERE/netns/peer.py" count "$LEAK_GOOD" "$LEAK_BAD"
+    LEAK_COUNT=$LAST
+    until_true 10 grep -q ready "$TMP/leak-count" || because "no receiver" || return 1
+    background leak-flood exec ip netns exec "$1" /usr/bin/python3 "$HERE/netns/peer.py" flood "$LEAK_GOOD" "$LEAK_BAD"
+    LEAK_FLOOD=$LAST
+}
+no_leak() {
+    local good bad
+    sleep 0.5
+    kill "$LEAK_FLOOD"
+    sleep 0.2
+    kill "$LEAK_COUNT"
+    until_true 5 grep -q "^$LEAK_BAD " "$TMP/leak-count" || because "no count" || return 1
+    good=$(awk -v t="$LEAK_GOOD" '$1 == t { print $2 }' "$TMP/leak-count")
+    bad=$(awk -v t="$LEAK_BAD" '$1 == t { print $2 }' "$TMP/leak-count")
+    ((good > 0)) || because "nothing arrived at all" || return 1
+    ((bad == 0)) || because "$bad forbidden datagrams arrived (and $good allowed ones)"
+}
+
+# ---- refusals --------------------------------------------------------------------------------------------------------
+
+# refuses STATUS PATTERN command...: it fails with that exit status ("1,2": one of these) and says something that matches
+refuses() {
+    local status=$1 pattern=$2 got
+    shift 2
+    "$@" >"$TMP/out" 2>"$TMP/err" </dev/null
+    got=$?
+    [[ ,$status, == *,$got,* ]] || { because "exit status $got, not $status: $* ($(head -c 300 "$TMP/err"))"; return 1; }
+    grep -Eiq -- "$pattern" "$TMP/err" || because "says \"$(head -c 300 "$TMP/err")\", nothing like \"$pattern\""
+}
+
+# All that is enforced, in one text: what an error must not change.
+enforced() {
+    ctl -j vport list
+    ctl -j policy show
+    for vport in $(ctl -j vport list | jq -r '.[].name'); do
+        ctl -j rules "$vport" | jq 'del(.. | .packets?, .bytes?, .flows?, .last_hit_ms?, .age_ms?)'
+    done
+    generation
+}
+unchanged() {
+    local before after
+    before=$(enforced 2>&1)
+    "$@" || return 1
+    after=$(enforced 2>&1)
+    [[ $before == "$after" ]] || because "something changed: $(diff <(echo "$before") <(echo "$after") | head -n 5 | tr '\n' ' ')"
+}

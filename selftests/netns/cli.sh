@@ -1,0 +1,117 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The command line: every error path has its exit status (1 failed, 2 wrong usage or input, 3 dfwd not reachable), says
+# what is wrong, and changes nothing.
+# shellcheck source=selftests/lib.sh disable=SC2015,SC2119,SC2317
+. "$(dirname "$0")/../lib.sh"
+need_root
+host_up
+vm_up 1
+vm_up 2
+
+cat >"$TMP/good.dfw" <<EOP
+default in drop
+default out allow
+tier test {
+    ssh-in: allow in service tcp 22
+}
+EOP
+
+absent() {
+    refuses 3 "dfwd|running|reach" ctl status && refuses 3 "dfwd|running|reach" ctl status --wait 1 &&
+        refuses 3 "dfwd|running|reach" ctl vport add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" &&
+        refuses 3 "dfwd|running|reach" ctl policy apply "$TMP/good.dfw" && refuses 3 "dfwd|running|reach" ctl policy rollback &&
+        refuses 3 "dfwd|running|reach" ctl flow kill && refuses 3 "dfwd|running|reach" ctl shutdown
+}
+it "no dfwd: what needs it exits 3 and says so" absent
+never() { refuses "1,3" "." ctl flow list && refuses "1,3" "." ctl rules vm1 && refuses "1,3" "." ctl stats && refuses "1,3" "." ctl policy show; }
+it "no dfwd has ever run: reading fails and says so" never
+checks() { ctl policy check "$TMP/good.dfw" >/dev/null 2>"$TMP/err" || because "policy check without dfwd: $(cat "$TMP/err")"; }
+it "policy check needs no dfwd" checks
+
+begin() { dfwd_start && vport_add 1 --tag app=web && ctl policy apply "$TMP/good.dfw" >/dev/null; }
+must "a vport and a policy" begin
+
+usage() {
+    local -a words
+    local bad=""
+    while IFS='|' read -r pattern line; do
+        read -r -a words <<<"$line"
+        refuses 2 "$pattern" ctl ${words[@]+"${words[@]}"} || bad+="[$line] $FAIL_REASON; "
+    done <<EOL
+command|
+unknown|nonsense
+command|vport
+unknown|vport nonsense
+name|vport add
+dev|vport add vm9
+vport/9|vport add vport/9 --dev tap9
+nonsense|vport add vm9 --dev tap9 --nonsense
+mac|vport add vm9 --dev tap9 --mac 02:00:00:00:77 --ip 10.77.0.9
+mac|vport add vm9 --dev tap9 --mac 03:00:00:00:77:09 --ip 10.77.0.9
+300|vport add vm9 --dev tap9 --mac 02:00:00:00:77:09 --ip 10.77.0.300
+fd77|vport add vm9 --dev tap9 --mac 02:00:00:00:77:09 --ip fd77::1::2
+tag|vport add vm9 --dev tap9 --mac 02:00:00:00:77:09 --tag =web
+tap-with-a-long-name|vport add vm9 --dev tap-with-a-long-name --mac 02:00:00:00:77:09
+file|policy apply
+file|policy check
+good.dfw|policy check $TMP/good.dfw $TMP/good.dfw
+nonsense|policy rollback nonsense
+70000|flow list --port 70000
+nonsense|flow list --proto nonsense
+10.77.0.300|flow list --addr 10.77.0.300
+nonsense|status --wait nonsense
+nonsense|status --nonsense
+VPORT|rules
+EOL
+    [[ -z $bad ]] || because "$bad"
+}
+it "wrong usage: exit 2, the word in question is named, nothing changes" unchanged usage
+instance() { refuses 2 "instance" "$DFWCTL" -i "../x" status && refuses 2 "instance" "$DFWCTL" -i "" status && refuses 2 "instance" timeout 20 "$DFWD" -i "a/b"; }
+it "an instance name with a slash, an empty one: exit 2, dfwd and dfwctl" instance
+unknown() {
+    unchanged refuses "1,2" nosuch ctl vport show nosuch && unchanged refuses "1,2" nosuch ctl vport del nosuch && unchanged refuses "1,2" nosuch ctl vport set nosuch --tag a=b &&
+        unchanged refuses "1,2" nosuch ctl rules nosuch && unchanged refuses "1,2" nosuch ctl stats nosuch && unchanged refuses "1,2" nosuch ctl flow list --vport nosuch &&
+        unchanged refuses "1,2" nosuch ctl flow kill --vport nosuch
+}
+it "an unknown vport is named in the error" unknown
+twice() { unchanged refuses "1,2" "vm1" ctl vport add vm1 --dev tap2 --mac "$(vm_mac 2)" --ip "$(vm_ip 2)"; }
+it "a vport that is already there" twice
+address() { unchanged refuses "1,2" "$(vm_ip 1).*vm1|vm1.*$(vm_ip 1)" ctl vport add vm2 --dev tap2 --mac "$(vm_mac 2)" --ip "$(vm_ip 1)"; }
+it "an address in two vports: the error names both" address
+device() { unchanged refuses "1,2" "tap1" ctl vport add vm2 --dev tap1 --mac "$(vm_mac 2)" --ip "$(vm_ip 2)"; }
+it "a device of two vports" device
+profile() { unchanged refuses "1,2" "nosuch" ctl vport set vm1 --profile nosuch; }
+it "a profile that the policy does not have" profile
+generation_999() { unchanged refuses "1,2" "999" ctl policy rollback 999; }
+it "rollback to a generation that never was" generation_999
+missing() { unchanged refuses "1,2" "nosuch.dfw" ctl policy apply "$TMP/nosuch.dfw" && unchanged refuses "1,2" "$TMP" ctl policy apply "$TMP"; }
+it "a policy file that does not exist, a directory" missing
+waiting() {
+    ctl vport add vm9 --dev nosuch0 --mac 02:00:00:00:77:09 --ip 10.77.0.9 >"$TMP/out" 2>&1 || { because "$(cat "$TMP/out")"; return 1; }
+    [[ $(ctl -j vport show vm9 | jq -r .attached) == false ]] && ctl vport list | grep vm9 >/dev/null && ctl vport del vm9 >/dev/null || because "$(ctl vport show vm9)"
+}
+it "a device that does not exist: the vport waits for it and says so" waiting
+sets() {
+    ctl vport set vm1 --tag app=db --tag zone=a --ip "$(vm_ip 1)" >/dev/null && ctl -j vport show vm1 | jq -e '.tags == {"app": "db", "zone": "a"} and (.ips | length) == 1' >/dev/null ||
+        because "$(ctl -j vport show vm1)"
+}
+it "vport set replaces what it is given and keeps the rest" sets
+json() {
+    local command
+    for command in status "vport list" "vport show vm1" "policy show" "policy history" "rules vm1" "flow list" "stats vm1" stats; do
+        # shellcheck disable=SC2086
+        ctl -j $command | jq -e . >/dev/null || { because "-j $command"; return 1; }
+        # shellcheck disable=SC2086
+        ctl $command >/dev/null || { because "$command"; return 1; }
+    done
+}
+it "every reading command in both forms" json
+plain() { not grep -q $'\033' <(ctl vport list; ctl rules vm1; ctl status); }
+it "no colour where there is no terminal" plain
+helps() { "$DFWCTL" --help | grep -q "vport add" && "$DFWD" --help | grep -q -- "-i" && "$DFWCTL" vport add --help | grep -q -- "--mac"; }
+it "--help tells the commands and their options" helps
+closed_pipe() { ctl policy show | head -c 1 >/dev/null; ((PIPESTATUS[1] == 0)); }
+it "a reader that goes away is no crash" closed_pipe
+full_out() { refuses "1" "space|write" bash -c "nsenter --net=/run/netns/$HOST '$DFWCTL' -i '$ID' policy show >/dev/full"; }
+it "output that cannot be written is a failure, not silence" full_out

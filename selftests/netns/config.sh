@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# dfwd's configuration: vports by the names of devices that come and go; the older hook of tc.
+# shellcheck source=selftests/lib.sh disable=SC2015,SC2119,SC2317
+. "$(dirname "$0")/../lib.sh"
+need_root
+host_up
+vm_up 1
+vm_space 2
+
+cat >"$TMP/dfwd.conf" <<'EOC'
+[daemon]
+sweep-interval = 1
+[vports "tap*"]
+tag = app=web
+EOC
+attached() { [[ $(ctl -j vport show "$1" 2>/dev/null | jq -r .attached) == true ]]; }
+matches() {
+    dfwd_start -c "$TMP/dfwd.conf" && attached tap1 && not attached up0 && no_ping "$(vm 1)" "$WIRE_IP" && no_ping "$WIRE" "$(vm_ip 1)" || because "$(ctl vport list)"
+}
+must "a device whose name matches is a vport once dfwd is ready, and denies" matches
+comes() { vm_plug 2 && until_true 10 attached tap2 && no_ping "$(vm 2)" "$WIRE_IP" || because "$(ctl vport list)"; }
+it "one that comes later too" comes
+given() {
+    apply <<EOP
+group web { tag app=web }
+default in drop
+default out drop
+tier test {
+    web-out: allow out from web service ping
+}
+EOP
+    ctl vport set tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" >"$TMP/out" 2>&1 && pings "$(vm 1)" "$WIRE_IP" && no_ping "$WIRE" "$(vm_ip 1)" || because "$FAIL_REASON $(cat "$TMP/out")"
+}
+it "given its addresses it is decided by the policy, its tags by the configuration" given
+goes() { ip -n "$HOST" link del tap2 && until_true 10 not attached tap2 || because "$(ctl vport list)"; }
+it "a device that goes is attached no more" goes
+wrong() {
+    printf '[daemon]\nsweep-interval = never\n[vports "x*"]\nnonsense = 1\n' >"$TMP/wrong.conf"
+    unchanged refuses "1,2" "wrong.conf:2:[0-9]+: .*never" nsenter --net="/run/netns/$HOST" timeout 20 "$DFWD" -i "${ID}c" -c "$TMP/wrong.conf" && grep -q "wrong.conf:4:" "$TMP/err" || because "$(cat "$TMP/err")"
+}
+it "errors of the configuration are told as file:line:column, all of them" wrong
+
+printf '[daemon]\nhook = clsact\n' >"$TMP/clsact.conf"
+clsact() {
+    ctl shutdown --detach >/dev/null && until_true 10 not kill -0 "$DFWD_PID" && DFWD_PID=
+    rm -rf "$STATE"
+    dfwd_start -c "$TMP/clsact.conf" && vport_add 1 && apply_open 7000 && listen "$(vm 1)" 7000 && listen "$(vm 1)" 7001 && opens "$WIRE" "$(vm_ip 1)" 7000 && closed "$WIRE" "$(vm_ip 1)" 7001 &&
+        grep -q bpf <(in_host tc filter show dev tap1 ingress) || because "$FAIL_REASON $(in_host tc filter show dev tap1 ingress)"
+}
+it "hook = clsact: the same by tc's older hook" clsact
+clsact_kill() {
+    talk one "$WIRE" "$(vm_ip 1)" 7000 && dfwd_end KILL && talks one && closed "$WIRE" "$(vm_ip 1)" 7001 && dfwd_start -c "$TMP/clsact.conf" && talks one && opens "$WIRE" "$(vm_ip 1)" 7000 &&
+        [[ $(in_host tc filter show dev tap1 ingress | grep -c 'direct-action') == 1 ]] || because "$FAIL_REASON $(in_host tc filter show dev tap1 ingress)"
+}
+it "...killed and started again it goes on, with one filter and not two" clsact_kill
+detach() {
+    dfwd_end KILL && nsenter --net="/run/netns/$HOST" "$DFWD" -i "$ID" --detach >"$TMP/out" 2>&1 && opens "$WIRE" "$(vm_ip 1)" 7001 && [[ ! -e $PINS ]] || because "$(cat "$TMP/out")"
+}
+it "dfwd --detach ends what a dead daemon left" detach

@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""The ends of test connections.  Each runs in the namespace it is started in.
+
+peer.py echo PORT                   TCP and UDP server, both families, any number of connections; says "ready"
+peer.py talk ADDRESS PORT           one TCP connection; a line for each round trip, until it is killed or closed
+peer.py udp ADDRESS PORT N          N datagrams, the number of answers
+peer.py many ADDRESS PORT N         opens N connections, holds them, says "N", ends on stdin's end
+peer.py flood ADDRESS/PORT...       UDP datagrams to these in turn, from a few ports, as fast as it goes, until killed
+peer.py count ADDRESS/PORT...       counts datagrams that come to these; prints a line "ADDRESS/PORT COUNT" each on SIGTERM
+peer.py sink PORT | peer.py pour ADDRESS PORT MIB    TCP stream; both print the sha256 of what they saw"""
+import hashlib, os, random, selectors, signal, socket, sys, time
+
+def family(a): return socket.AF_INET6 if ":" in a else socket.AF_INET
+def listener(port, kind):
+    s = socket.socket(socket.AF_INET6, kind)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("::", port))
+    return s
+
+def echo(port):
+    t, u = listener(int(port), socket.SOCK_STREAM), listener(int(port), socket.SOCK_DGRAM)
+    t.listen(1024)
+    sel = selectors.DefaultSelector()
+    sel.register(t, selectors.EVENT_READ); sel.register(u, selectors.EVENT_READ)
+    print("ready", flush=True)
+    while True:
+        for k, _ in sel.select():
+            try:
+                if k.fileobj is t: sel.register(t.accept()[0], selectors.EVENT_READ)
+                elif k.fileobj is u: d, a = u.recvfrom(65536); u.sendto(d, a)
+                else:
+                    d = k.fileobj.recv(65536)
+                    if d: k.fileobj.sendall(d)
+                    else: sel.unregister(k.fileobj); k.fileobj.close()
+            except OSError:
+                if k.fileobj not in (t, u): sel.unregister(k.fileobj); k.fileobj.close()
+def talk(address, port):
+    s = socket.create_connection((address, int(port)), 10)
+    s.settimeout(None)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for i in range(10**9):
+        s.sendall(b"%08d" % (i % 10**8))
+        n = 0
+        while n < 8:
+            d = s.recv(8 - n)
+            if not d: print("closed", flush=True); return 1
+            n += len(d)
+        print(i, flush=True)
+        time.sleep(.02)
+def udp(address, port, n):
+    s = socket.socket(family(address), socket.SOCK_DGRAM)
+    s.settimeout(1); s.connect((address, int(port)))
+    got = 0
+    for i in range(int(n)):
+        try: s.send(b"%d" % i); s.recv(100); got += 1
+        except OSError: pass
+    print(got)
+def many(address, port, n):
+    held = []
+    for _ in range(int(n)):
+        try: held.append(socket.create_connection((address, int(port)), 2))
+        except OSError: break
+    print(len(held), flush=True)
+    sys.stdin.read()
+def targets(words): return [(w.split("/")[0], int(w.split("/")[1])) for w in words]
+def flood(*words):
+    to = targets(words)
+    socks = [socket.socket(family(to[0][0]), socket.SOCK_DGRAM) for _ in range(8)]
+    i = 0
+    while True:
+        i += 1
+        for t in to:
+            try: socks[i % 8].sendto(b"x" * 8, t)
+            except OSError: time.sleep(.001)      # no route yet, or refused by ICMP
+def count(*words):
+    n, sel = {t: 0 for t in targets(words)}, selectors.DefaultSelector()
+    def out(*_):
+        for (a, p), c in n.items(): print(f"{a}/{p} {c}", flush=True)
+        os._exit(0)
+    signal.signal(signal.SIGTERM, out)
+    for t in n:
+        s = socket.socket(family(t[0]), socket.SOCK_DGRAM); s.bind(t); s.setblocking(False); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        sel.register(s, selectors.EVENT_READ, t)
+    print("ready", flush=True)
+    while True:
+        for k, _ in sel.select():
+            try:
+                while True: k.fileobj.recv(100); n[k.data] += 1
+            except BlockingIOError: pass
+def sink(port):
+    s = listener(int(port), socket.SOCK_STREAM); s.listen(1)
+    print("ready", flush=True)
+    c, _ = s.accept()
+    h = hashlib.sha256()
+    while True:
+        d = c.recv(1 << 20)
+        if not d: break
+        h.update(d)
+    print(h.hexdigest(), flush=True)
+def pour(address, port, mib):
+    blob = random.Random(7).randbytes(1 << 20)
+    h = hashlib.sha256()
+    s = socket.create_connection((address, int(port)), 10)
+    for _ in range(int(mib)): s.sendall(blob); h.update(blob)
+    s.close()
+    print(h.hexdigest())
+
+if __name__ == "__main__":
+    sys.exit(globals()[sys.argv[1]](*sys.argv[2:]) or 0)

@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Restart and upgrade adopt pins: no packet is decided wrongly, no connection is lost.
+# shellcheck source=selftests/lib.sh disable=SC2015,SC2119,SC2317
+. "$(dirname "$0")/../lib.sh"
+need_root
+command -v iperf3 >/dev/null || skip_all "needs iperf3"
+host_up
+vm_up 1
+vm_up 2
+
+begin() { dfwd_start && vport_add 1 && vport_add 2 && apply_open 5201 7000 && listen "$(vm 1)" 7000 && listen "$(vm 1)" 7001; }
+must "two vports and a policy" begin
+stream() {
+    background server in_vm 1 iperf3 -s -1 -p 5201
+    until_true 10 in_vm 1 bash -c 'ss -tln | grep -q :5201' || return 1
+    background client in_vm 2 iperf3 -c "$(vm_ip 1)" -p 5201 -t "$1" -J
+    CLIENT=$LAST
+    streaming() { (($(ctl -j flow list --vport vm1 --port 5201 | jq '[.[].bytes.orig] | add // 0') > 1000000)); }
+    until_true 10 streaming
+}
+survived() {
+    wait "$CLIENT" || { because "iperf3: $(jq -r .error "$TMP/client")"; return 1; }
+    jq -e '.end.sum_received.bytes > 1000000 and (.intervals | map(.sum.bytes) | min) > 0' "$TMP/client" >/dev/null || because "the stream stood still: $(jq -c '.intervals | map(.sum.bytes)' "$TMP/client")"
+}
+ids() { bpftool map show pinned "$PINS/vports/vm1/flows" 2>/dev/null | head -n 1; }
+restart() {
+    local before
+    stream 6 && before=$(ids) || return 1
+    for how in TERM KILL TERM; do
+        dfwd_end "$how" && closed "$(vm 2)" "$(vm_ip 1)" 7001 && dfwd_start && opens "$(vm 2)" "$(vm_ip 1)" 7000 || return 1
+    done
+    [[ $before == "$(ids)" ]] || { because "another map: $before, then $(ids)"; return 1; }
+    survived
+}
+it "three restarts under iperf3: the stream goes on, the maps are the same" restart
+
+# Another build of the same version: the programs are loaded anew and exchanged under the pinned links.
+upgrade() {
+    local old new program
+    stream 6 || return 1
+    program=$PINS/programs/in
+    old=$(bpftool prog show pinned "$program" 2>/dev/null | head -n 1)
+    dfwd_end TERM || return 1
+    # What a build leaves in the pins is its version; pins of an older build are upgraded at start.
+    # shellcheck disable=SC2046
+    bpftool map update pinned "$PINS/layout" key hex 00 00 00 00 value hex 01 00 00 00 00 00 00 00 30 2e 30 2e 30 $(printf '00 %.0s' $(seq 51)) 2>"$TMP/bpftool" ||
+        because "cannot say that the pins are of build 0.0.0: $(cat "$TMP/bpftool")" || return 1
+    dfwd_start || return 1
+    new=$(bpftool prog show pinned "$program" | head -n 1)
+    [[ $old != "$new" ]] || { because "the programs are still those of the old build: $new"; return 1; }
+    bpftool map dump pinned "$PINS/layout" | grep -q '"0.0.0"' && because "the layout still tells of build 0.0.0" && return 1
+    opens "$(vm 2)" "$(vm_ip 1)" 7000 && closed "$(vm 2)" "$(vm_ip 1)" 7001 && survived
+}
+it "upgrade from another build under iperf3: new programs under the same links, no connection lost" upgrade
+
+leak() {
+    apply_open 7020 && leak_watch "$WIRE" "$(vm 1)" "$(vm_ip 1)" 7020 7021 || return 1
+    for how in TERM KILL TERM KILL; do
+        dfwd_end "$how" && dfwd_start || return 1
+    done
+    no_leak
+}
+it "four restarts under a flood to a closed port: nothing comes through" leak

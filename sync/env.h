@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef SYNC_ENV_H
+#define SYNC_ENV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sync/messages.h"
+
+/* An epoch is a counter and, in its low bits, the host that owns the port in it: no two hosts can take the same. */
+#define EPOCH_HOST_BITS 24
+
+static inline uint32_t epoch_host(uint64_t epoch)
+{
+	return (uint32_t)(epoch & ((1U << EPOCH_HOST_BITS) - 1));
+}
+
+/* The epoch that `host` takes when it raises the counter of `epoch` by `steps`. */
+static inline uint64_t epoch_next(uint64_t epoch, uint32_t steps, uint32_t host)
+{
+	return ((epoch >> EPOCH_HOST_BITS) + steps) << EPOCH_HOST_BITS | host;
+}
+
+/* What a port of this host is to it. Values are on disk: append, never renumber. */
+enum port_role {
+	PORT_NONE = 0,
+	PORT_ACTIVE = 1,   /* owner; its datapath decides */
+	PORT_HANDOVER = 2, /* was owner, has offered the port to `peer`: denies until it is claimed or rolled back */
+	PORT_RELEASED = 3, /* somebody else owns it: lower epochs than `epoch` are refused */
+	PORT_REPLICA = 4,  /* a buddy's copy of the flows, not in the datapath */
+	PORT_PREPARED = 5, /* destination of a move: attached, denies */
+	PORT_STAGED = 6,   /* destination, holds exactly what FINAL described */
+	PORT_PULLING = 7,  /* destination of an unannounced move */
+};
+
+/* What a host writes to disk about a port before it acts on it: ACTIVE, HANDOVER or RELEASED. */
+struct ledger {
+	struct uuid port;
+	uint64_t epoch;
+	uint64_t move;
+	uint32_t peer;
+	uint32_t role; /* enum port_role */
+};
+
+/* Why a move ended, or stands still. Values are on the wire. */
+enum move_result {
+	MOVE_OK = 0,
+	MOVE_NOT_YET = 1, /* `position` of what FINAL asks for is applied: go on */
+	MOVE_NO_ROOM = 2,
+	MOVE_REFUSED = 3,   /* the datapath, or the VM is still here */
+	MOVE_UNKNOWN = 4,   /* no such move here (restarted, or aborted) */
+	MOVE_FENCED = 5,    /* a higher epoch is known */
+	MOVE_MISMATCH = 6,  /* count or hash differ */
+	MOVE_CLAIMED = 7,   /* too late: the destination owns the port */
+	MOVE_DISK = 8,	    /* the ledger could not be written */
+	MOVE_TIMEOUT = 9,
+	MOVE_PEER_DEAD = 10,
+	MOVE_NO_STATE = 11, /* nobody has the flows */
+	MOVE_ABORTED = 12,  /* by command */
+	MOVE_RESULTS
+};
+
+/*
+ * The world of one host. All functions get `data`; none may call back into the core, except that `pause` may report
+ * the last changes by sync_flow_update and sync_flow_remove.
+ */
+struct sync_env {
+	void *data;
+
+	uint64_t (*random)(void *data);
+
+	/* A datagram of at most WIRE_DATAGRAM bytes: may be lost, doubled, reordered; never blocks. The session layer
+	 * below seals it; what comes in is opened there and its sender known. */
+	void (*send)(void *data, uint32_t to, const void *bytes, size_t nr);
+	/* The same, to whoever listens at a seed's address. */
+	void (*send_seed)(void *data, const char *address, const void *bytes, size_t nr);
+	/* A frame of at most WIRE_FRAME bytes, in order. 0, or -EAGAIN when the peer's credit is used up. What was
+	 * accepted for a peer that then dies is lost. */
+	int (*bulk)(void *data, uint32_t to, const void *bytes, size_t nr);
+
+	/* Durable before it returns; 0 or a negative errno. */
+	int (*ledger_write)(void *data, const struct ledger *ledger);
+	void (*ledger_drop)(void *data, struct uuid port);
+
+	/* The datapath of a port. */
+	/* Destination: is there room and a policy? Attach, deny. 0 or a negative errno; -ENOSPC: no room. */
+	int (*port_prepare)(void *data, struct uuid port, struct slice description, uint64_t flows);
+	/* Source: deny, then report what changed since the last report. */
+	void (*port_pause)(void *data, struct uuid port);
+	/* Enforce with the flows reported by flow_apply. resync: legs may be behind what the ends have sent. */
+	void (*port_activate)(void *data, struct uuid port, uint64_t epoch, bool resync);
+	/* Deny and detach: the port lives elsewhere, or the move came to nothing. */
+	void (*port_release)(void *data, struct uuid port);
+	/* Somebody asks for the port without a PREPARE: has the VM gone? */
+	bool (*port_gone)(void *data, struct uuid port);
+	/* A prepared or pulled port: one flow is new or changed, or gone (FLOW_GONE). */
+	void (*flow_apply)(void *data, struct uuid port, const struct flow_record *record);
+	/* A move of this host's port came to its end or to a stand: for logs, hooks and `migrate status`. */
+	void (*move_event)(void *data, struct uuid port, enum move_result result);
+
+	/* Policy objects, found by hash. get: NULL when not here. put: 0; -EBADMSG: the hash is another; -ENOSPC. */
+	const uint8_t *(*object_get)(void *data, const struct digest *name, uint32_t *nr);
+	int (*object_put)(void *data, const struct digest *name, const uint8_t *bytes, uint32_t nr);
+	/* Compile and keep ready; 0 or a negative errno. Then one flip makes it the one that decides. */
+	int (*policy_stage)(void *data, const struct generation *generation);
+	void (*policy_flip)(void *data, uint32_t generation);
+	/* Durable before it returns: what sync_policy_restore wants to know in the next life. 0 or a negative errno. */
+	int (*policy_keep)(void *data, const struct manifest *manifest, uint32_t writer);
+};
+
+#endif

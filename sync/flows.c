@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sync/flows.h"
+#include "sync/hash.h"
+
+uint64_t flow_record_hash(const struct flow_record *record)
+{
+	uint64_t words[] = {
+		record->epoch,
+		record->version,
+		(uint64_t)record->rule << 32 | record->generation,
+		(uint64_t)record->state << 40 | (uint64_t)record->initiator << 32 |
+			(uint64_t)record->scale[0] << 24 | (uint64_t)record->scale[1] << 16 |
+			(uint64_t)record->leg_flags[0] << 8 | record->leg_flags[1],
+	};
+	uint64_t hash = hash_bytes(&record->key, sizeof(record->key), 1);
+
+	hash = hash_bytes(words, sizeof(words), hash);
+	return hash_bytes(record->legs, sizeof(record->legs), hash);
+}
+
+/* A sum, not an exclusive or: a flow that is there twice must show. */
+static void account(struct flow_table *table, const struct flow_record *record, int sign)
+{
+	if (record->flags & FLOW_GONE) {
+		table->dead += (uint64_t)sign;
+	} else {
+		table->count += (uint64_t)sign;
+		table->hash += (uint64_t)sign * flow_record_hash(record);
+	}
+}
+
+static struct flow_entry **bucket_of(const struct flow_table *table, const struct dfw_flow_key *key)
+{
+	return &table->buckets[hash_bytes(key, sizeof(*key), 0) & (table->nr_buckets - 1)];
+}
+
+static int grow_buckets(struct flow_table *table)
+{
+	size_t nr_old = table->nr_buckets, nr = nr_old ? 4 * nr_old : 16;
+	struct flow_entry **old = table->buckets;
+	struct flow_entry **buckets = calloc(nr, sizeof(struct flow_entry *));
+
+	if (!buckets)
+		return nr_old ? 0 : -ENOMEM; /* longer chains, no more */
+	table->buckets = buckets;
+	table->nr_buckets = nr;
+	for (size_t i = 0; i < nr_old; i++) {
+		for (struct flow_entry *entry = old[i], *next; entry; entry = next) {
+			struct flow_entry **bucket = bucket_of(table, &entry->record.key);
+
+			next = entry->next;
+			entry->next = *bucket;
+			*bucket = entry;
+		}
+	}
+	free(old);
+	return 0;
+}
+
+void flows_free(struct flow_table *table)
+{
+	for (size_t i = 0; i < table->nr_buckets; i++) {
+		for (struct flow_entry *entry = table->buckets[i], *next; entry; entry = next) {
+			next = entry->next;
+			free(entry);
+		}
+	}
+	free(table->buckets);
+	free(table->log);
+	*table = (struct flow_table){ 0 };
+}
+
+struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_flow_key *key)
+{
+	struct flow_entry *entry = table->nr_buckets ? *bucket_of(table, key) : NULL;
+
+	while (entry && memcmp(&entry->record.key, key, sizeof(*key)))
+		entry = entry->next;
+	return entry;
+}
+
+/* ---- The log ----------------------------------------------------------------------------------------------------- */
+
+static bool current(const struct flow_log_item *item)
+{
+	return item->entry && item->entry->sequence == item->sequence;
+}
+
+/* Index of the first item behind `sequence`. */
+static size_t log_upper(const struct flow_table *table, uint64_t sequence)
+{
+	size_t low = table->log_begin, high = table->log_end;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (table->log[middle].sequence <= sequence)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Room for one item more: by throwing out what has moved on, when that is half, otherwise by growing. */
+static int log_reserve(struct flow_table *table)
+{
+	size_t entries = (size_t)(table->count - table->young + table->dead), nr = 0;
+	struct flow_log_item *log;
+	size_t room;
+
+	if (table->log_end < table->log_room)
+		return 0;
+	if (2 * entries < table->log_room) {
+		for (size_t i = table->log_begin; i < table->log_end; i++)
+			if (current(&table->log[i]))
+				table->log[nr++] = table->log[i];
+		table->log_begin = 0;
+		table->log_end = nr;
+		return 0;
+	}
+	room = table->log_room ? 2 * table->log_room : 16;
+	log = realloc(table->log, room * sizeof(*log));
+	if (!log)
+		return -ENOMEM;
+	table->log = log;
+	table->log_room = room;
+	return 0;
+}
+
+/* An entry that goes, or moves on, must not be reached from its old place: its memory may be another flow's soon. */
+static void log_leave(struct flow_table *table, struct flow_entry *entry)
+{
+	size_t at;
+
+	at = log_upper(table, entry->sequence) - 1;
+	table->log[at].entry = NULL;
+	entry->sequence = 0;
+}
+
+static void log_enter(struct flow_table *table, int64_t now, struct flow_entry *entry)
+{
+	entry->sequence = ++table->head;
+	entry->logged_ms = now;
+	table->log[table->log_end++] = (struct flow_log_item){ entry->sequence, entry };
+}
+
+struct flow_entry *flows_after(const struct flow_table *table, uint64_t sequence)
+{
+	for (size_t at = log_upper(table, sequence); at < table->log_end; at++)
+		if (table->log[at].entry)
+			return table->log[at].entry;
+	return NULL;
+}
+
+/* ---- The young ---------------------------------------------------------------------------------------------------- */
+
+static void young_enter(struct flow_table *table, struct flow_entry *entry)
+{
+	entry->older = table->young_last;
+	entry->younger = NULL;
+	if (table->young_last)
+		table->young_last->younger = entry;
+	else
+		table->young_first = entry;
+	table->young_last = entry;
+	table->young++;
+}
+
+static void young_leave(struct flow_table *table, struct flow_entry *entry)
+{
+	if (entry->older)
+		entry->older->younger = entry->younger;
+	else
+		table->young_first = entry->younger;
+	if (entry->younger)
+		entry->younger->older = entry->older;
+	else
+		table->young_last = entry->older;
+	entry->older = entry->younger = NULL;
+	table->young--;
+}
+
+static int64_t born_ms(const struct flow_entry *entry)
+{
+	return entry->changed_ms - (int64_t)entry->record.age_ms;
+}
+
+int64_t flows_admit_ms(const struct flow_table *table, int64_t min_age_ms)
+{
+	return table->young_first ? born_ms(table->young_first) + min_age_ms : INT64_MAX;
+}
+
+int flows_admit(struct flow_table *table, int64_t now, int64_t min_age_ms)
+{
+	while (flows_admit_ms(table, min_age_ms) <= now) {
+		struct flow_entry *entry = table->young_first;
+
+		if (log_reserve(table))
+			return -ENOMEM;
+		young_leave(table, entry);
+		log_enter(table, now, entry);
+	}
+	return 0;
+}
+
+/* ---- The table --------------------------------------------------------------------------------------------------- */
+
+void flows_rewrite(struct flow_table *table, struct flow_entry *entry,
+		   const struct flow_record *record)
+{
+	account(table, &entry->record, -1);
+	entry->record = *record;
+	account(table, record, 1);
+}
+
+void flows_remove(struct flow_table *table, struct flow_entry *entry)
+{
+	struct flow_entry **at = bucket_of(table, &entry->record.key);
+
+	while (*at != entry)
+		at = &(*at)->next;
+	*at = entry->next;
+	account(table, &entry->record, -1);
+	if (entry->sequence)
+		log_leave(table, entry);
+	else
+		young_leave(table, entry);
+	free(entry);
+}
+
+static struct flow_entry *entry_new(struct flow_table *table, const struct dfw_flow_key *key)
+{
+	struct flow_entry *entry, **bucket;
+
+	if (table->count + table->dead >= table->nr_buckets && grow_buckets(table))
+		return NULL;
+	entry = calloc(1, sizeof(*entry));
+	if (!entry)
+		return NULL;
+	bucket = bucket_of(table, key);
+	entry->record.key = *key;
+	entry->next = *bucket;
+	*bucket = entry;
+	return entry;
+}
+
+int flows_put(struct flow_table *table, int64_t now, const struct flow_record *record, bool young,
+	      struct flow_entry **out)
+{
+	struct flow_entry *entry = flows_find(table, &record->key);
+	bool gone = record->flags & FLOW_GONE;
+
+	if (out)
+		*out = NULL;
+	if (gone && (!entry || !entry->sequence)) {
+		if (entry)
+			flows_remove(table, entry);
+		return 0;
+	}
+	if (log_reserve(table))
+		return -ENOMEM;
+	if (!entry) {
+		entry = entry_new(table, &record->key);
+		if (!entry)
+			return -ENOMEM;
+		if (young)
+			young_enter(table, entry);
+	} else {
+		account(table, &entry->record, -1);
+		/* Once in the log, always in the log. */
+		if (entry->sequence) {
+			log_leave(table, entry);
+			young = false;
+		} else if (!young) {
+			young_leave(table, entry);
+		}
+	}
+	entry->record = *record;
+	entry->changed_ms = now;
+	account(table, record, 1);
+	if (!young)
+		log_enter(table, now, entry);
+	if (out)
+		*out = entry;
+	return 0;
+}
+
+void flows_trim(struct flow_table *table, uint64_t sequence)
+{
+	while (table->log_begin < table->log_end) {
+		struct flow_log_item *item = &table->log[table->log_begin];
+
+		if (item->entry)
+			break;
+		table->log_begin++;
+	}
+	if (!table->dead || sequence <= table->floor)
+		return;
+	for (size_t at = log_upper(table, table->floor);
+	     table->dead && at < table->log_end && table->log[at].sequence <= sequence; at++) {
+		struct flow_entry *entry = table->log[at].entry;
+
+		if (entry && entry->record.flags & FLOW_GONE)
+			flows_remove(table, entry);
+	}
+	table->floor = sequence;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef SYNC_FLOWS_H
+#define SYNC_FLOWS_H
+
+#include "sync/env.h"
+
+/*
+ * The flows of one port, and the log of their changes: compacted, so each flow has one place in it, at its last change
+ * (F1). The same table serves the owner, its buddies and the destination of a move.
+ */
+
+struct flow_entry {
+	struct flow_entry *next; /* in its bucket */
+	uint64_t sequence;	 /* place in the log, 0: too young to be there */
+	int64_t changed_ms;
+	int64_t logged_ms;	   /* when it got that place */
+	struct flow_entry *older;  /* among the young, by birth */
+	struct flow_entry *younger;
+	uint32_t stream;	/* that named it last (replicas) */
+	struct flow_record record; /* idle_ms and age_ms as of changed_ms */
+};
+
+struct flow_log_item {
+	uint64_t sequence;
+	struct flow_entry *entry; /* NULL, or with another sequence: has moved on */
+};
+
+struct flow_table {
+	struct flow_entry **buckets;
+	size_t nr_buckets; /* a power of two, or 0 */
+	struct flow_log_item *log; /* by sequence */
+	size_t log_begin;
+	size_t log_end;
+	size_t log_room;
+	struct flow_entry *young_first;
+	struct flow_entry *young_last;
+	uint64_t head;	/* last sequence given */
+	uint64_t floor; /* tombstones up to here are gone: who is below must begin at 0 */
+	uint64_t count; /* live flows, the young ones too */
+	uint64_t young;
+	uint64_t dead; /* tombstones */
+	uint64_t hash; /* of the live flows, in no order */
+};
+
+/* What two hosts compare: all of a record but its ages and what one host alone says about it. */
+uint64_t flow_record_hash(const struct flow_record *record);
+
+void flows_free(struct flow_table *table);
+struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_flow_key *key);
+
+/* Puts a record (or a tombstone, FLOW_GONE) in the table. `young`: it gets no place in the log yet; a young flow that dies
+ * leaves no tombstone. *entry (may be NULL) is where it lies, NULL when nothing remained. 0 or -ENOMEM. */
+int flows_put(struct flow_table *table, int64_t now, const struct flow_record *record, bool young,
+	      struct flow_entry **entry);
+/* The same flow, said differently: it keeps its place. */
+void flows_rewrite(struct flow_table *table, struct flow_entry *entry,
+		   const struct flow_record *record);
+void flows_remove(struct flow_table *table, struct flow_entry *entry);
+
+/* The first entry behind `sequence`, NULL at the end. */
+struct flow_entry *flows_after(const struct flow_table *table, uint64_t sequence);
+
+/* Gives the young flows of at least that age their places. 0 or -ENOMEM. */
+int flows_admit(struct flow_table *table, int64_t now, int64_t min_age_ms);
+/* When the next young flow will have that age, INT64_MAX when there is none. */
+int64_t flows_admit_ms(const struct flow_table *table, int64_t min_age_ms);
+
+/* Drops tombstones up to `sequence`. */
+void flows_trim(struct flow_table *table, uint64_t sequence);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef SYNC_SYNC_H
+#define SYNC_SYNC_H
+
+#include "sync/env.h"
+
+/*
+ * One host of the distributed firewall as a state machine. What must hold is in docs/sync-design.md.
+ *
+ *	sync_new; sync_restore for each record on disk; sync_port_add for each port that is here; sync_start;
+ *	then for ever: sync_on_message when something comes, sync_tick at sync_next.
+ *
+ * Functions return 0 or a negative errno. Times are milliseconds of any clock of the caller.
+ */
+
+struct sync;
+
+struct sync_config {
+	uint32_t host; /* 1 .. 2^24 - 1, from the certificate */
+	uint32_t life; /* above that of every earlier start */
+	const char *name;
+	const char *address;
+	const char *const *seeds; /* addresses; must outlive sync */
+	size_t nr_seeds;
+	uint32_t replicas;	 /* 0..2 */
+	uint32_t min_age_ms;	 /* of flows that buddies get */
+	uint64_t replica_room;	 /* flows that this host keeps for others */
+	bool writer;		 /* of the policy, in the local store */
+};
+
+/* All are counted from the start; what is dropped or refused shows here. */
+#define SYNC_COUNTERS(X)                                                              \
+	X(malformed, "messages that could not be decoded")                            \
+	X(too_new, "messages of a version that this host cannot read")                \
+	X(unknown, "TLVs of unknown types, skipped")                                  \
+	X(no_memory, "messages not applied for want of memory")                       \
+	X(fenced, "writes below the epoch, refused")                                  \
+	X(not_owner, "flows from a host that does not own the port, refused")         \
+	X(no_room, "frames refused for want of room")                                 \
+	X(gaps, "frames that came too early")                                         \
+	X(resyncs, "streams begun anew")                                              \
+	X(stale_flows, "changes of flows older than what is known, refused")          \
+	X(ledger_errors, "records that could not be written to disk")                 \
+	X(stood_down, "ports given up because a higher epoch exists")                 \
+	X(flows_lost, "unannounced moves that found no state")                        \
+	X(bad_objects, "policy objects that could not be kept, or of a wrong hash")   \
+	X(foreign_writers, "manifests of a host that is not the writer, not followed")
+
+struct sync_counters {
+#define SYNC_COUNTER(name, help) uint64_t name;
+	SYNC_COUNTERS(SYNC_COUNTER)
+#undef SYNC_COUNTER
+};
+
+struct sync *sync_new(const struct sync_config *config, const struct sync_env *env, int64_t now_ms);
+void sync_free(struct sync *sync);
+
+/* What the last life wrote down. A port that was active stays so, in the same epoch, once it is added. */
+int sync_restore(struct sync *sync, const struct ledger *ledger);
+/* All ports are added: tells the cluster, and that what it knew of this host's former life is over. */
+int sync_start(struct sync *sync);
+
+void sync_tick(struct sync *sync, int64_t now_ms);
+int64_t sync_next(const struct sync *sync);
+/* A datagram or a bulk frame. `from` is authenticated. */
+void sync_on_message(struct sync *sync, int64_t now_ms, uint32_t from, const void *bytes, size_t nr);
+
+/* Leaves the cluster; tick for a second more. */
+void sync_leave(struct sync *sync);
+
+const struct sync_counters *sync_counters(const struct sync *sync);
+
+/* ---- Members and registry, to read ---- */
+
+/* Calls `each` for every known host but this one. */
+void sync_each_member(const struct sync *sync,
+		      void (*each)(void *data, const struct member_record *member), void *data);
+size_t sync_living(const struct sync *sync); /* with this host */
+/* One number over membership and registry: equal on two hosts when they know the same. */
+uint64_t sync_hash(const struct sync *sync);
+
+struct sync_vport {
+	struct uuid port;
+	uint32_t host;
+	uint64_t epoch;
+	struct slice description;
+};
+/* The port's owner by the registry. -ENOENT. */
+int sync_port_find(const struct sync *sync, struct uuid port, struct sync_vport *vport);
+/* -ENOENT when the host has not told. */
+int sync_host_info(const struct sync *sync, uint32_t host, struct host_info *info);
+
+/* ---- Ports and flows ---- */
+
+/* A port is here. `description` is a vport, encoded. New in the cluster, or restored: it is active at once. If another
+ * host owns it this is an unannounced move: the port denies (port_prepare) until its flows were pulled; strict: not
+ * without them. If it was prepared by a move, this activates it. -ENOSPC and others from port_prepare. */
+int sync_port_add(struct sync *sync, struct uuid port, struct slice description, bool strict);
+/* The VM is gone for good. */
+int sync_port_remove(struct sync *sync, struct uuid port);
+
+enum port_role sync_port_role(const struct sync *sync, struct uuid port, uint64_t *epoch);
+
+/* A flow of an active port is new or changed. -ESTALE: version not above the known one; -ENOENT: not active here. */
+int sync_flow_update(struct sync *sync, struct uuid port, const struct flow_record *record);
+int sync_flow_remove(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,
+		     uint64_t version);
+
+/* What is held of a port, as owner or copy. -ENOENT. */
+struct sync_flows {
+	uint64_t count;
+	uint64_t hash;
+};
+int sync_flows(const struct sync *sync, struct uuid port, struct sync_flows *flows);
+
+/* How far a peer of a port is behind. */
+struct sync_lag {
+	uint32_t peer;
+	uint64_t changes;
+	int64_t ms;	/* age of the oldest change it has not acknowledged */
+	bool safe;	/* a move to it could pause now: caught up, and at most 50 ms behind */
+	uint8_t status; /* enum flows_status of its last answer */
+};
+/* Returns how many there are; fills up to `room`. */
+size_t sync_lag(const struct sync *sync, struct uuid port, struct sync_lag *lag, size_t room);
+
+/* ---- Moves ---- */
+
+/* Source: 0 when under way; -ENOENT: not active here; -EALREADY: a move is under way; -EHOSTUNREACH: not alive. */
+int sync_move_begin(struct sync *sync, struct uuid port, uint32_t to, bool strict);
+/* Source: the VM is paused. Pauses the port, drains, offers it. -EAGAIN: the destination is not prepared yet; errno of
+ * the ledger: nothing happened. */
+int sync_move_pause(struct sync *sync, struct uuid port);
+/* Source: the VM goes on here. -ENOENT: no move. The end is told by move_event. */
+int sync_move_rollback(struct sync *sync, struct uuid port);
+/* Destination: the VM runs here, by command or by its first RARP, GARP or NA. 0: active, or as soon as the flows are
+ * here. -ENOENT: neither prepared nor known. */
+int sync_move_activate(struct sync *sync, struct uuid port);
+
+/* ---- Policy ---- */
+
+/* The store of policy generations: one interface for this one (local: a writer whose manifest the gossip spreads) and
+ * those that come. Objects are put first, then named by a generation. */
+struct policy_store {
+	void *data;
+	/* The generation in force in the cluster, number 0 when there is none. */
+	int (*get)(void *data, struct generation *active);
+	/* Makes `next` the generation if `expected` is active and nothing is staged: -EAGAIN. -EPERM: not the writer. */
+	int (*cas)(void *data, uint32_t expected, const struct generation *next);
+	/* Called when what `get` says has changed. One watcher; NULL ends it. */
+	void (*watch)(void *data, void (*changed)(void *watcher), void *watcher);
+	/* All generations that are known: active and staged ones of all terms. */
+	void (*list)(void *data, void (*each)(void *each_data, const struct generation *generation),
+		     void *each_data);
+};
+struct policy_store sync_policy_store(struct sync *sync);
+
+/* Before sync_start: what policy_keep was given last. */
+int sync_policy_restore(struct sync *sync, const struct manifest *manifest, uint32_t writer);
+/* Makes this host the writer, by command: a new term. */
+int sync_policy_take_over(struct sync *sync);
+/* What this host has realised. */
+uint32_t sync_policy_active(const struct sync *sync);
+
+#endif
