@@ -9,87 +9,178 @@ MANDIR := $(PREFIX)/share/man
 COMPLETIONDIR := $(PREFIX)/share/bash-completion/completions
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-CC ?= gcc
 CLANG ?= clang-19
 BPFTOOL ?= bpftool
 BISON ?= bison
 FLEX ?= flex
 B := build
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @$(if $(V),true,printf '  %-7s %s\n' $(1) $(2))
+
 WARNINGS := -Wall -Wextra -Wshadow -Werror
-CPPFLAGS := -Iinclude -I. -Ilib -I$(B) -I$(B)/bpf -D_GNU_SOURCE -DDFW_VERSION='"$(VERSION)"'
+CPPFLAGS := -Iinclude -I. -Ilib -Iselftests/unit -Iselftests/lib -I$(B) -I$(B)/bpf -D_GNU_SOURCE -DDFW_VERSION='"$(VERSION)"'
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu17 -fstack-protector-strong $(WARNINGS) -MMD -MP
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
 TRIPLET := $(shell $(CC) -print-multiarch)
-BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -I$(B) -I/usr/include/$(TRIPLET) -MMD -MP
-# Generated parsers have warnings of their own.
+BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -I/usr/include/$(TRIPLET) -MMD -MP
+# What flex and bison write has warnings of its own.
 GENERATED_CFLAGS := -Wno-error -Wno-unused-function -Wno-shadow -Wno-unused-parameter -Wno-sign-compare
 
 DFWD_LIBS := -lbpf -lelf -lz -lnanomsg -lmnl -ljansson
 DFWCTL_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm
+TEST_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm -lpthread
 
-objects = $(patsubst %.c,$(B)/$(2)/%.o,$(1))
-POLICY_SOURCES := $(wildcard policy/*.c)
-POLICY_GENERATED := $(patsubst %.y,$(B)/%.tab.c,$(wildcard policy/*.y)) $(patsubst %.l,$(B)/%.lex.c,$(wildcard policy/*.l))
-LIB_SOURCES := $(wildcard lib/*.c)
-LOADER_SOURCES := $(wildcard loader/*.c)
-CTL_SOURCES := $(wildcard ctl/*.c)
-SYNC_SOURCES := $(wildcard sync/*.c)
-.PRECIOUS: $(B)/bpf/%.bpf.o
-BPF_OBJECTS := $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
+POLICY := $(wildcard policy/*.c) $(patsubst %.y,$(B)/%.tab.c,$(wildcard policy/*.y)) \
+	$(patsubst %.l,$(B)/%.lex.c,$(wildcard policy/*.l))
+COMMON := $(wildcard lib/*.c) $(POLICY)
+LOADER := $(wildcard loader/*.c)
+CTL := $(wildcard ctl/*.c)
+SYNC := $(wildcard sync/*.c)
+SIM := $(wildcard selftests/sim/*.c)
+TESTLIB := $(wildcard selftests/lib/*.c)
+UNIT_TESTS := $(patsubst %.c,$(B)/%,$(wildcard selftests/unit/*.c))
+BPF_OBJECTS := $(patsubst %.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELETONS := $(BPF_OBJECTS:.bpf.o=.skel.h)
+GENERATED_HEADERS := $(patsubst %.c,%.h,$(filter $(B)/%,$(POLICY)))
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+san = $(patsubst %.c,$(B)/san/%.o,$(1))
 
 .DEFAULT_GOAL := all
+.SECONDARY:
+.DELETE_ON_ERROR:
 
 ##@ Build
-.PHONY: all
+.PHONY: all deps install uninstall
 all: $(B)/dfwd $(B)/dfwctl ## build everything
 
-# One rule for the optimised objects, one for those with sanitizers that the unit tests link.
+deps: ## install the Debian packages that building and testing need (root)
+	@tools/deps.sh
+
+# Optimised objects in obj/; in san/ those with sanitizers, for the unit tests.
 $(B)/obj/%.o: %.c
+	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 $(B)/obj/$(B)/%.o: $(B)/%.c
+	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Ipolicy $(CFLAGS) $(GENERATED_CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) -Ipolicy $(CFLAGS) $(GENERATED_CFLAGS) -c $< -o $@
 $(B)/san/%.o: %.c
+	$(call say,SAN,$<)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -c $< -o $@
 $(B)/san/$(B)/%.o: $(B)/%.c
+	$(call say,SAN,$<)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Ipolicy $(CFLAGS) $(GENERATED_CFLAGS) $(SANITIZE) -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) -Ipolicy $(CFLAGS) $(GENERATED_CFLAGS) $(SANITIZE) -c $< -o $@
 
 $(B)/policy/%.tab.c $(B)/policy/%.tab.h: policy/%.y
+	$(call say,BISON,$<)
 	@mkdir -p $(@D)
-	$(BISON) -Wall -Werror -d -o $(B)/policy/$*.tab.c $<
+	$(Q)$(BISON) -Wall -Werror -d -o $(B)/policy/$*.tab.c $<
 $(B)/policy/%.lex.c $(B)/policy/%.lex.h: policy/%.l
+	$(call say,FLEX,$<)
 	@mkdir -p $(@D)
-	$(FLEX) --header-file=$(B)/policy/$*.lex.h -o $(B)/policy/$*.lex.c $<
-GENERATED_HEADERS := $(POLICY_GENERATED:.c=.h)
-$(call objects,$(POLICY_SOURCES) $(POLICY_GENERATED),obj): | $(GENERATED_HEADERS)
-$(call objects,$(POLICY_SOURCES) $(POLICY_GENERATED),san): | $(GENERATED_HEADERS)
+	$(Q)$(FLEX) --header-file=$(B)/policy/$*.lex.h -o $(B)/policy/$*.lex.c $<
+$(call obj,$(POLICY)) $(call san,$(POLICY)): | $(GENERATED_HEADERS)
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c
+	$(call say,BPF,$<)
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $* > $@.tmp && mv $@.tmp $@
-$(call objects,$(LOADER_SOURCES),obj): | $(SKELETONS)
+	$(call say,SKEL,$<)
+	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
+$(call obj,$(LOADER)): | $(SKELETONS)
 
-COMMON_OBJECTS := $(call objects,$(LIB_SOURCES) $(POLICY_SOURCES) $(POLICY_GENERATED),obj)
-$(B)/dfwd: $(call objects,$(LOADER_SOURCES),obj) $(COMMON_OBJECTS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWD_LIBS)
-$(B)/dfwctl: $(call objects,$(CTL_SOURCES),obj) $(COMMON_OBJECTS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWCTL_LIBS)
+$(B)/dfwd: $(call obj,$(LOADER) $(COMMON))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWD_LIBS)
+$(B)/dfwctl: $(call obj,$(CTL) $(COMMON))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWCTL_LIBS)
+
+install: all ## install binaries, man pages, completion and units (DESTDIR, PREFIX)
+	install -D -m 0755 $(B)/dfwd $(DESTDIR)$(SBINDIR)/dfwd
+	install -D -m 0755 $(B)/dfwctl $(DESTDIR)$(SBINDIR)/dfwctl
+	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man5 docs/man/*.5
+	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man8 docs/man/*.8
+	install -d $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR)
+	$(B)/dfwctl --bash-completion > $(DESTDIR)$(COMPLETIONDIR)/dfwctl
+	for unit in loader/*.service.in; do \
+		sed 's|@SBINDIR@|$(SBINDIR)|g' $$unit > $(DESTDIR)$(UNITDIR)/$$(basename $$unit .in); \
+	done
+
+uninstall: ## remove what install has put there
+	rm -f $(DESTDIR)$(SBINDIR)/dfwd $(DESTDIR)$(SBINDIR)/dfwctl $(DESTDIR)$(COMPLETIONDIR)/dfwctl
+	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(wildcard docs/man/*.5)))
+	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(wildcard docs/man/*.8)))
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(patsubst %.in,%,$(wildcard loader/*.service.in))))
+
+##@ Try
+.PHONY: demo bench bench-compare
+demo: deps all ## show the main job on real packets (root)
+	@selftests/demo.sh
+
+bench: all ## ns per packet, against no firewall and against nftables (root; ARGS=--quick)
+	@selftests/bench/run $(ARGS)
+
+##@ Test
+.PHONY: check unit-tests conformance sim fuzz lint
+check: deps all unit-tests ## all tests (root)
+	@selftests/run
+
+unit-tests: $(UNIT_TESTS) ## build the unit tests (with ASan and UBSan)
+
+# A unit test links what it tests; those that include a .c file of ctl/ bring it themselves.
+$(B)/selftests/unit/sync_%: $(B)/san/selftests/unit/sync_%.o $(call san,$(SYNC) $(COMMON))
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS)
+$(B)/selftests/unit/%: $(B)/san/selftests/unit/%.o $(call san,$(COMMON) $(TESTLIB))
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS)
+
+conformance: deps all ## the catalogue of packet sequences, a TAP line a case (root; ONLY=T01,icmp)
+	@cd selftests/conformance && /usr/bin/python3 conform.py --adapter dfw $(if $(ONLY),--only $(ONLY))
+
+sim: $(B)/sim ## the distribution layer, a thousand hosts in one process (ARGS=...)
+	@$(B)/sim $(ARGS)
+$(B)/sim: $(call obj,$(SIM) $(SYNC) $(COMMON))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -ljansson
+
+# A fuzzer is one program of selftests/fuzz/, clang's, with all that it tests compiled in; its seeds lie in
+# selftests/fuzz/corpus/NAME, what it finds in build/fuzz/NAME.
+FUZZ_SECONDS ?= 60
+FUZZERS := $(patsubst selftests/fuzz/%_fuzz.c,%,$(wildcard selftests/fuzz/*_fuzz.c))
+FUZZ_CFLAGS := -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option
+$(B)/fuzz/%: selftests/fuzz/%_fuzz.c $(COMMON) $(SYNC) | $(GENERATED_HEADERS)
+	$(call say,FUZZ,$@)
+	@mkdir -p $(@D) $(B)/fuzz/found-$*
+	$(Q)$(CLANG) $(CPPFLAGS) -Ipolicy $(FUZZ_CFLAGS) -o $@ $< $(COMMON) $(if $(findstring sync,$*),$(SYNC)) -lbpf -lelf -lz -ljansson -lm
+fuzz: $(addprefix $(B)/fuzz/,$(FUZZERS)) ## run every fuzzer for FUZZ_SECONDS
+	@for name in $(FUZZERS); do \
+		echo "== $$name, $(FUZZ_SECONDS) s"; \
+		mkdir -p $(B)/fuzz/corpus-$$name selftests/fuzz/corpus/$$name; \
+		$(B)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$(B)/fuzz/found-$$name/ \
+			$(B)/fuzz/corpus-$$name selftests/fuzz/corpus/$$name 2>&1 | tail -n 12 || exit 1; \
+	done
+
+lint: ## formatting, static analysis, shellcheck, man pages
+	@tools/lint.sh
 
 ##@ Other
-.PHONY: clean
+.PHONY: clean help
 clean: ## remove build/
 	rm -rf $(B)
 
-.PHONY: help
 help: ## this text
-	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

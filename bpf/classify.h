@@ -34,14 +34,14 @@ static __always_inline __u32 class_of_address(__u32 tables, const struct dfw_add
 
 	if (!inner)
 		return 0;
-	class = bpf_map_lookup_elem(inner, addr);
+	key.prefix_bits = DFW_ADDR_BITS;
+	__builtin_memcpy(key.bytes, addr->bytes, sizeof(key.bytes));
+	class = bpf_map_lookup_elem(inner, key.bytes);
 	if (class)
 		return *class;
 	inner = bpf_map_lookup_elem(&addr_prefix, &tables);
 	if (!inner)
 		return 0;
-	key.prefix_bits = DFW_ADDR_BITS;
-	__builtin_memcpy(key.bytes, addr->bytes, sizeof(key.bytes));
 	class = bpf_map_lookup_elem(inner, &key);
 	return class ? *class : 0;
 }

@@ -40,12 +40,22 @@ enum ip_summed {
 #define NULL ((void *)0)
 #endif
 
+/* The part of the frame that lies in one piece. */
+static __always_inline const void *context_data(context_t *ctx)
+{
+	return (const void *)(long)ctx->data;
+}
+
+static __always_inline const void *context_data_end(context_t *ctx)
+{
+	return (const void *)(long)ctx->data_end;
+}
+
 /* Copies `bytes` (a constant) at `offset` of the frame; false when the frame is shorter. Never pulls: a GSO frame keeps
  * its pages where they are. */
 static __always_inline bool context_load(context_t *ctx, __u32 offset, void *to, const __u32 bytes)
 {
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
+	const void *data = context_data(ctx), *end = context_data_end(ctx);
 
 	barrier_var(offset); /* the bound must hold for the register that is added */
 	if (offset > MAX_FRAME_OFFSET)

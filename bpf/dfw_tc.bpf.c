@@ -15,17 +15,12 @@
 #include "verdict.h"
 
 /* Reads the link-layer header: addresses, tag, EtherType. */
-DFW_STAGE int parse_frame(context_t *ctx, struct packet *p)
+static __always_inline int parse_frame(context_t *ctx, struct packet *p,
+				       const struct dfw_port_config *config)
 {
-	struct dfw_port_config *config;
 	struct ethernet ethernet;
 	__u32 tags = 0;
 
-	if (!p)
-		return DFW_REASON_INTERNAL;
-	config = port_config(p->slot, p->bank);
-	if (!config)
-		return DFW_REASON_NOT_READY;
 	if (!context_load(ctx, 0, &ethernet, sizeof(ethernet)))
 		return DFW_REASON_TRUNCATED;
 	__builtin_memcpy(p->source_mac, ethernet.source, sizeof(p->source_mac));
@@ -138,7 +133,7 @@ static __always_inline bool reclaim(struct packet *p)
 	return removed > 0;
 }
 
-/* Asks the rules about a packet that has no flow. */
+/* Asks the rules about a packet that has no flow. STAGE_GO_ON: begin one. */
 DFW_STAGE int decide_new(context_t *ctx, struct packet *p)
 {
 	struct dfw_port_config *config;
@@ -152,7 +147,7 @@ DFW_STAGE int decide_new(context_t *ctx, struct packet *p)
 	if (!config)
 		return DFW_REASON_INTERNAL;
 	ruleset = config->ruleset[p->direction & 1];
-	reason = flow_may_begin(p);
+	reason = flow_may_begin(ctx, p);
 	if (reason != STAGE_GO_ON)
 		return reason;
 	slot = classify(p, ruleset, local_is_own(p, config));
@@ -180,11 +175,10 @@ DFW_STAGE int decide_new(context_t *ctx, struct packet *p)
 			     info->flags & DFW_RULE_LIMIT_SOURCE);
 	if (reason)
 		return reason;
+	p->on_change = info->on_change;
 	if (p->flags & PACKET_STALE)
 		flow_remove(p, false, DFW_REASON_PASSED);
-	reason = flow_begin(ctx, p, info->on_change);
-	p->new_flows = reason == STAGE_PASS;
-	return reason;
+	return STAGE_GO_ON;
 }
 
 /* Decides an IP packet whose headers are read. */
@@ -222,7 +216,13 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 		if (!flow)
 			break;
 		if (flow->generation != p->generation || flow->revision != p->revision) {
-			result = flow_revalidate(p, flow);
+			result = revalidate_begin(p, flow);
+			if (result == STAGE_GO_ON) {
+				int slot = classify(p, config->ruleset[p->direction & 1],
+						    local_is_own(p, config));
+
+				result = revalidate_end(p, flow, slot);
+			}
 			if (result == TRACK_RETRY)
 				continue;
 			if (result)
@@ -248,6 +248,10 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 		if (!opens)
 			return DFW_REASON_ICMP_NO_FLOW;
 		result = decide_new(ctx, p);
+		if (result == STAGE_GO_ON) {
+			result = flow_begin(ctx, p);
+			p->new_flows = result == STAGE_PASS;
+		}
 	}
 	if (result < 0)
 		return DFW_REASON_FLOW_BUSY;
@@ -259,7 +263,7 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 static __always_inline int decide(context_t *ctx, struct packet *p,
 				  const struct dfw_port_config *config)
 {
-	int result = parse_frame(ctx, p);
+	int result = parse_frame(ctx, p, config);
 
 	if (result)
 		return result;

@@ -57,18 +57,17 @@ static __always_inline bool flow_expired(const struct dfw_port_config *config,
 
 static __always_inline struct dfw_flow *flow_lookup(struct packet *p, bool half_opened)
 {
-	void *inner = half_opened ? bpf_map_lookup_elem(&half_open, &p->slot) :
-				    bpf_map_lookup_elem(&flows, &p->slot);
+	void *inner = half_opened ? port_map(&half_open, p) : port_map(&flows, p);
 
-	return inner ? bpf_map_lookup_elem(inner, &p->key) : NULL;
+	return inner ? port_map_find(inner, p) : NULL;
 }
 
 /* The live flow of p->key, or NULL; p->flags tells where it lies, or that something dead does. */
 static __always_inline struct dfw_flow *flow_find(struct packet *p,
 						  const struct dfw_port_config *config)
 {
-	void *inner = bpf_map_lookup_elem(&flows, &p->slot);
-	struct dfw_flow *flow = inner ? bpf_map_lookup_elem(inner, &p->key) : NULL;
+	void *inner = port_map(&flows, p);
+	struct dfw_flow *flow = inner ? port_map_find(inner, p) : NULL;
 
 	p->flags &= ~(PACKET_HALF_OPEN | PACKET_STALE);
 	if (flow) {
@@ -77,8 +76,8 @@ static __always_inline struct dfw_flow *flow_find(struct packet *p,
 		p->flags |= PACKET_STALE;
 		return NULL;
 	}
-	inner = bpf_map_lookup_elem(&half_open, &p->slot);
-	flow = inner ? bpf_map_lookup_elem(inner, &p->key) : NULL;
+	inner = port_map(&half_open, p);
+	flow = inner ? port_map_find(inner, p) : NULL;
 	if (!flow || flow_expired(config, flow, p->now_ns))
 		return NULL;
 	p->flags |= PACKET_HALF_OPEN;
@@ -131,10 +130,9 @@ DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
 			flow_number(p, flow->rule, -1);
 	}
 	flow_unlock(flow);
-	inner = half_opened ? bpf_map_lookup_elem(&half_open, &p->slot) :
-			      bpf_map_lookup_elem(&flows, &p->slot);
+	inner = half_opened ? port_map(&half_open, p) : port_map(&flows, p);
 	if (inner)
-		bpf_map_delete_elem(inner, &p->key);
+		port_map_remove(inner, p);
 	return 1;
 }
 
@@ -186,7 +184,7 @@ DFW_STAGE int flow_sweep(struct packet *p, __u32 op)
 		return 0;
 	sweep.packet = p;
 	sweep.config = port_config(p->slot, p->bank);
-	inner = bpf_map_lookup_elem(&flows, &p->slot);
+	inner = port_map(&flows, p);
 	if (!inner || !sweep.config)
 		return 0;
 	bpf_for_each_map_elem(inner, sweep_flow, &sweep, 0);

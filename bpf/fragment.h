@@ -62,7 +62,7 @@ DFW_STAGE int fragment_first_seen(struct packet *p)
 
 	if (!p)
 		return DFW_REASON_INTERNAL;
-	inner = bpf_map_lookup_elem(&fragments, &p->slot);
+	inner = port_map(&fragments, p);
 	if (!inner)
 		return DFW_REASON_INTERNAL;
 	fragment_key(p, &key);
@@ -84,7 +84,7 @@ DFW_STAGE int fragment_begin(struct packet *p)
 
 	if (!p)
 		return DFW_REASON_INTERNAL;
-	inner = bpf_map_lookup_elem(&fragments, &p->slot);
+	inner = port_map(&fragments, p);
 	if (!inner)
 		return DFW_REASON_INTERNAL;
 	fragment_key(p, &key);
@@ -154,7 +154,7 @@ DFW_STAGE int fragment_follow(struct packet *p)
 	if (!p)
 		return DFW_REASON_INTERNAL;
 	config = port_config(p->slot, p->bank);
-	inner = bpf_map_lookup_elem(&fragments, &p->slot);
+	inner = port_map(&fragments, p);
 	if (!config || !inner)
 		return DFW_REASON_INTERNAL;
 	fragment_key(p, &key);

@@ -3,6 +3,7 @@
 #define DFW_BPF_GUARD_H
 
 #include "parse.h"
+#include "verdict.h"
 
 /* SpoofGuard: who may say what about addresses. Nothing here makes a flow; what passes, passes by itself. */
 
@@ -33,6 +34,24 @@ static __always_inline bool address_never_destination(const struct packet *p,
 	return addr->bytes[12] == 0 || addr->bytes[12] == 127;
 }
 
+/* Are the port's addresses all that its VM may use? A port that learns begins with none. */
+static __always_inline bool guards_addresses(const struct dfw_port_config *config)
+{
+	return (config->nr_addresses || config->profile.flags & DFW_PROFILE_LEARN) &&
+	       config->profile.flags & DFW_PROFILE_GUARD_ADDRESS;
+}
+
+/* The VM claims an address that is not its own yet. A port that learns tells dfwd, which may take it into the port's
+ * addresses; this packet drops, the VM says it again. */
+static __always_inline void learn_address(struct packet *p, const struct dfw_port_config *config,
+					  const struct dfw_addr *addr)
+{
+	if (!(config->profile.flags & DFW_PROFILE_LEARN) || addr_unspecified(addr) || addr_multicast(addr))
+		return;
+	p->key.local = *addr;
+	event_packet(p, DFW_EVENT_ADDRESS, DFW_REASON_PASSED, NULL);
+}
+
 /* Are the packet's addresses such as this port may have? Asked for packets that no flow vouches for. */
 static __always_inline int guard_addresses(struct packet *p, const struct dfw_port_config *config)
 {
@@ -46,7 +65,7 @@ static __always_inline int guard_addresses(struct packet *p, const struct dfw_po
 	if (p->direction == DFW_IN && p->flags & PACKET_LINK_CAST && !addr_multicast(destination) &&
 	    port_owns(config, destination))
 		return DFW_REASON_DESTINATION_MAC;
-	if (!config->nr_addresses || !(config->profile.flags & DFW_PROFILE_GUARD_ADDRESS))
+	if (!guards_addresses(config))
 		return STAGE_PASS;
 	if (p->direction == DFW_OUT && !port_owns(config, source))
 		return DFW_REASON_SOURCE_ADDRESS;
@@ -55,10 +74,22 @@ static __always_inline int guard_addresses(struct packet *p, const struct dfw_po
 	return STAGE_PASS;
 }
 
+/* The same for a flow: what the frame in hand is like does not matter. */
+static __always_inline int guard_flow_addresses(struct packet *p, const struct dfw_port_config *config)
+{
+	__u16 flags = p->flags;
+	int reason;
+
+	p->flags &= ~PACKET_LINK_CAST;
+	reason = guard_addresses(p, config);
+	p->flags = flags;
+	return reason;
+}
+
 /* Is the packet's local address the port's own, in the sense of rules that name none? */
 static __always_inline bool local_is_own(const struct packet *p, const struct dfw_port_config *config)
 {
-	if (config->nr_addresses == 0)
+	if (config->nr_addresses == 0 && !(config->profile.flags & DFW_PROFILE_LEARN))
 		return true;
 	if (p->direction == DFW_OUT && !(config->profile.flags & DFW_PROFILE_GUARD_ADDRESS))
 		return true;
@@ -131,14 +162,18 @@ DFW_STAGE int guard_arp(context_t *ctx, struct packet *p)
 		if (guard && (!port_owns_mac(config, arp.sender_mac) ||
 			      !mac_equal(arp.sender_mac, p->source_mac)))
 			return DFW_REASON_ARP_SPOOF;
-		if (!config->nr_addresses || !(config->profile.flags & DFW_PROFILE_GUARD_ADDRESS))
+		if (!guards_addresses(config))
 			return STAGE_PASS;
 		/* A probe (RFC 5227 2.1.1) asks, from nobody, for the address that it wants. */
-		if (addr_unspecified(&sender))
-			return arp.operation == bpf_htons(ARP_REQUEST) && port_owns(config, &target) ?
-				       STAGE_PASS :
-				       DFW_REASON_ARP_SPOOF;
-		return port_owns(config, &sender) ? STAGE_PASS : DFW_REASON_ARP_SPOOF;
+		if (addr_unspecified(&sender)) {
+			if (arp.operation != bpf_htons(ARP_REQUEST))
+				return DFW_REASON_ARP_SPOOF;
+			sender = target;
+		}
+		if (port_owns(config, &sender))
+			return STAGE_PASS;
+		learn_address(p, config, &sender);
+		return DFW_REASON_ARP_SPOOF;
 	}
 	if ((guard && port_owns_mac(config, arp.sender_mac)) ||
 	    (config->profile.flags & DFW_PROFILE_GUARD_ADDRESS && port_owns(config, &sender)))
@@ -157,6 +192,15 @@ enum icmp6_type {
 	ICMP6_REDIRECT = 137,
 	ICMP6_MLD2_REPORT = 143,
 };
+
+#define ND_FLAG_SOLICITED 0x40
+
+static __always_inline bool nd_solicited(context_t *ctx, const struct packet *p)
+{
+	__u8 flags = 0;
+
+	return context_load(ctx, p->l4_offset + 4, &flags, sizeof(flags)) && flags & ND_FLAG_SOLICITED;
+}
 
 #define ND_OPTION_SOURCE_LINK 1
 #define ND_OPTION_TARGET_LINK 2
@@ -240,7 +284,7 @@ DFW_STAGE int guard_nd(context_t *ctx, struct packet *p)
 		return DFW_REASON_INTERNAL;
 	source = packet_source(p);
 	destination = packet_destination(p);
-	guard = config->nr_addresses && config->profile.flags & DFW_PROFILE_GUARD_ADDRESS;
+	guard = guards_addresses(config);
 	unspecified = addr_unspecified(source);
 
 	switch (p->icmp_type) {
@@ -301,8 +345,10 @@ DFW_STAGE int guard_nd(context_t *ctx, struct packet *p)
 	if (unspecified && p->icmp_type == ICMP6_NEIGHBOUR_SOLICITATION && !addr_multicast(destination))
 		return DFW_REASON_ND;
 
-	if (guard && p->direction == DFW_OUT && !unspecified && !port_owns(config, source))
+	if (guard && p->direction == DFW_OUT && !unspecified && !port_owns(config, source)) {
+		learn_address(p, config, source);
 		return DFW_REASON_ND_SPOOF;
+	}
 	if (guard && p->direction == DFW_IN && port_owns(config, source))
 		return DFW_REASON_ND_SPOOF;
 
@@ -323,10 +369,15 @@ DFW_STAGE int guard_nd(context_t *ctx, struct packet *p)
 			break;
 		if (p->direction == DFW_IN && !port_owns(config, &target))
 			return DFW_REASON_ND; /* RFC 4861 7.2.3: not for this node */
-		if (p->direction == DFW_OUT && unspecified && !port_owns(config, &target))
+		if (p->direction == DFW_OUT && unspecified && !port_owns(config, &target)) {
+			learn_address(p, config, &target);
 			return DFW_REASON_ND_SPOOF;
+		}
 		break;
 	case ICMP6_NEIGHBOUR_ADVERTISEMENT:
+		/* RFC 4861 7.1.2: what was asked for is answered to the one who asked. */
+		if (addr_multicast(destination) && nd_solicited(ctx, p))
+			return DFW_REASON_ND;
 		if (guard && port_owns(config, &target) != (p->direction == DFW_OUT))
 			return DFW_REASON_ND_SPOOF;
 		break;
@@ -348,12 +399,54 @@ static __always_inline bool dhcp_server_speaks(const struct packet *p)
 	       p->source_port == (p->flags & PACKET_V6 ? DHCP6_SERVER : DHCP_SERVER);
 }
 
+/* A BOOTP reply for the VM's card, of which an address may be learned (RFC 2131 2, 4.3.1). */
+struct bootp {
+	__u8 op;
+	__u8 fields[15];
+	__u8 your_ip[4];
+	__u8 server_ips[8];
+	__u8 client_mac[6];
+};
+
+#define BOOTP_REPLY 2
+#define BOOTP_OPTIONS 236 /* bytes before the options' magic number */
+#define DHCP_OPTION_MESSAGE 53
+#define DHCP_ACK 5
+
+static __always_inline bool dhcp_answers_us(context_t *ctx, struct packet *p,
+					    const struct dfw_port_config *config)
+{
+	__u32 offset = p->l4_offset + sizeof(struct udp);
+	struct {
+		__be32 magic;
+		__u8 option[3]; /* servers put the message type first */
+		__u8 next;
+	} options;
+	struct dfw_addr yours;
+	struct bootp bootp;
+
+	if (!context_load(ctx, offset, &bootp, sizeof(bootp)) || bootp.op != BOOTP_REPLY ||
+	    !port_owns_mac(config, bootp.client_mac))
+		return false;
+	if (context_load(ctx, offset + BOOTP_OPTIONS, &options, sizeof(options)) &&
+	    options.magic == bpf_htonl(0x63825363) && options.option[0] == DHCP_OPTION_MESSAGE &&
+	    options.option[2] == DHCP_ACK) {
+		struct dfw_addr local = p->key.local;
+
+		addr_from_v4(&yours, arp_ip(bootp.your_ip));
+		if (!port_owns(config, &yours))
+			learn_address(p, config, &yours);
+		p->key.local = local;
+	}
+	return true;
+}
+
 /* Is this the DHCP client of the VM, or an answer to it? Judged without a rule or flow: its addresses are not settled
  * yet (RFC 2131 4.1, RFC 8415 7). */
-static __always_inline bool dhcp_client_speaks(const struct packet *p,
+static __always_inline bool dhcp_client_speaks(context_t *ctx, struct packet *p,
 					       const struct dfw_port_config *config)
 {
-	bool v6 = p->flags & PACKET_V6;
+	bool v6 = p->flags & PACKET_V6, answers;
 	__u16 client = v6 ? DHCP6_CLIENT : DHCP_CLIENT, server = v6 ? DHCP6_SERVER : DHCP_SERVER;
 
 	if (!(config->profile.flags & DFW_PROFILE_ALLOW_DHCP) || p->flags & PACKET_FRAGMENT_HEADER)
@@ -371,7 +464,8 @@ static __always_inline bool dhcp_client_speaks(const struct packet *p,
 		return false;
 	if (v6)
 		return addr_link_local(&p->key.remote) && port_owns(config, &p->key.local);
-	return addr_broadcast(&p->key.local) || port_owns(config, &p->key.local);
+	answers = config->profile.flags & DFW_PROFILE_LEARN && dhcp_answers_us(ctx, p, config);
+	return answers || addr_broadcast(&p->key.local) || port_owns(config, &p->key.local);
 }
 
 #endif

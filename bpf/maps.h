@@ -116,6 +116,7 @@ struct dfw_btf_types {
 	struct dfw_port_config config;
 	struct dfw_port_state state;
 	struct dfw_rule_hits hits;
+	struct dfw_rule_total_key rule_total_key;
 	struct dfw_rule_info rule_info;
 	struct dfw_row_ref row_ref;
 	struct dfw_row_chunk row_chunk;

@@ -56,7 +56,14 @@ struct packet {
 	__u8 rule_direction; /* of the rule set that the rule is in: who began the flow */
 	__u8 new_flows;	     /* a flow was begun for it */
 	__u8 stateless;	     /* a stateless rule allowed it */
-	__u8 zero[7];
+	__u8 on_change;	     /* enum dfw_on_change of the rule */
+	/* What is kept while a flow is decided anew, see track.h. */
+	struct {
+		__u16 source_port;
+		__u16 destination_port;
+		__u8 direction;
+		__u8 icmp_type;
+	} view;
 };
 
 /* Packets and the sweep, which may be interrupted by a packet, have a place each. */
@@ -87,6 +94,37 @@ static __always_inline struct dfw_port_config *port_config(__u32 slot, __u32 ban
 	void *inner = bpf_map_lookup_elem(&configs, &index);
 
 	return inner ? bpf_map_lookup_elem(inner, &zero) : NULL;
+}
+
+/* The packet's port's map in a map of maps, and what lies there under the packet's key. The keys go by way of the stack:
+ * the verifier of 6.1 takes none from the memory that a stage is given. */
+static __always_inline void *port_map(void *outer, const struct packet *p)
+{
+	__u32 slot = p->slot;
+
+	return bpf_map_lookup_elem(outer, &slot);
+}
+
+static __always_inline void *port_map_find(void *inner, const struct packet *p)
+{
+	struct dfw_flow_key key = p->key;
+
+	return bpf_map_lookup_elem(inner, &key);
+}
+
+static __always_inline long port_map_put(void *inner, const struct packet *p, const struct dfw_flow *flow,
+					 __u64 flags)
+{
+	struct dfw_flow_key key = p->key;
+
+	return bpf_map_update_elem(inner, &key, flow, flags);
+}
+
+static __always_inline void port_map_remove(void *inner, const struct packet *p)
+{
+	struct dfw_flow_key key = p->key;
+
+	bpf_map_delete_elem(inner, &key);
 }
 
 static __always_inline struct dfw_port_state *port_state(__u32 slot)
@@ -173,6 +211,14 @@ static __always_inline bool port_owns_mac(const struct dfw_port_config *config, 
 		if (mac_equal(config->macs[i].bytes, mac))
 			return true;
 	return false;
+}
+
+static __always_inline void packet_restore_view(struct packet *p)
+{
+	p->direction = p->view.direction;
+	p->icmp_type = p->view.icmp_type;
+	p->source_port = p->view.source_port;
+	p->destination_port = p->view.destination_port;
 }
 
 static __always_inline struct dfw_addr *packet_source(struct packet *p)

@@ -4,6 +4,7 @@
 
 #include "checksum.h"
 #include "packet.h"
+#include "tcp.h"
 
 struct ethernet {
 	__u8 destination[6];
@@ -80,7 +81,6 @@ struct options {
 };
 
 #define TCP_OPTION_SCALE 3
-#define TCP_NO_SCALE 0xff
 
 static long options_step(__u64 index __attribute__((unused)), void *data)
 {
@@ -107,7 +107,8 @@ static long options_step(__u64 index __attribute__((unused)), void *data)
 	    kind == IP4_OPTION_STRICT_ROUTE)
 		options->routes = 1;
 	if (kind == TCP_OPTION_SCALE && length == 3 && at < MAX_OPTIONS_BYTES - 2)
-		options->scale = options->list[at + 2];
+		options->scale = options->list[at + 2] > TCP_MAX_SCALE ? TCP_MAX_SCALE :
+									  options->list[at + 2];
 	options->at += length;
 	return 0;
 malformed:
@@ -119,11 +120,16 @@ malformed:
 static __always_inline bool options_walk(context_t *ctx, __u32 offset, __u32 bytes,
 					 struct options *options)
 {
+	__u32 last = bytes - 1;
+
 	__builtin_memset(options, 0, sizeof(*options));
 	options->scale = TCP_NO_SCALE;
-	barrier_var(bytes);
-	if (bytes == 0 || bytes > MAX_OPTIONS_BYTES ||
-	    bpf_skb_load_bytes(ctx, offset, options->list, bytes) < 0)
+	/* Bounded by its last byte: from `bytes == 0` the verifier of 6.1 does not learn that it is 1 at least. */
+	barrier_var(last);
+	if (last >= MAX_OPTIONS_BYTES)
+		return false;
+	bytes = last + 1;
+	if (bpf_skb_load_bytes(ctx, offset, options->list, bytes) < 0)
 		return false;
 	options->bytes = bytes;
 	bpf_loop(MAX_OPTIONS_BYTES, options_step, options, 0);
@@ -143,7 +149,7 @@ DFW_STAGE int parse_ip4_options(context_t *ctx, __u32 offset, __u32 bytes, __u32
 		       STAGE_PASS;
 }
 
-DFW_STAGE int parse_ip4(context_t *ctx, struct packet *p, __u32 profile)
+static __always_inline int parse_ip4(context_t *ctx, struct packet *p, __u32 profile)
 {
 	__u32 header_bytes, frame_bytes, fragment;
 	struct ip4 ip;

@@ -15,6 +15,7 @@
 
 #define REJECT_MARK 0xdf3e7ec7
 #define REJECT_QUOTE_BYTES 512 /* the answer stays below 576 and 1280 bytes */
+#define REJECT_QUOTE_LEAST 28 /* an IPv4 header and 8 bytes (RFC 792) */
 #define REJECT_HOP_LIMIT 64
 #define REJECT_TOS 0xc0 /* precedence 6, internetwork control: RFC 1812 4.3.2.5 */
 
@@ -122,7 +123,7 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 		quote = p->bytes < REJECT_QUOTE_BYTES ? p->bytes : REJECT_QUOTE_BYTES;
 		quote &= ~1U;
 		barrier_var(quote);
-		if (quote < 28 || quote > REJECT_QUOTE_BYTES ||
+		if (quote < REJECT_QUOTE_LEAST || quote > REJECT_QUOTE_BYTES ||
 		    bpf_skb_load_bytes(ctx, p->l3_offset, scratch->bytes, quote) < 0)
 			return -1;
 	}
@@ -172,6 +173,10 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 		struct icmp icmp = { .type = v6 ? 1 : 3, .code = v6 ? 1 : 13 };
 		__s64 quoted;
 
+		/* The verifier of 6.1 does not see that there is a quote whenever this is no RST. */
+		barrier_var(quote);
+		if (quote < REJECT_QUOTE_LEAST)
+			return -1;
 		*(__u32 *)(scratch->bytes + (quote & (SCRATCH_BYTES - 4))) &= quote & 2 ? bpf_htonl(0xffff0000) : ~0U;
 		quoted = bpf_csum_diff(NULL, 0, (__be32 *)scratch->bytes,
 				       ((quote + 3) & ~3U) & (2 * SCRATCH_BYTES - 1), 0);

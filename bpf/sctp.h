@@ -148,6 +148,8 @@ static __always_inline int sctp_track(struct dfw_flow *flow, const struct sctp_p
 	case SCTP_COOKIE_ACK:
 		if (!right && !proposed)
 			return DFW_REASON_SCTP_TAG;
+		if (!r->tag) /* it answers no COOKIE ECHO (5.2.5) */
+			return DFW_REASON_SCTP_NO_FLOW;
 		if (proposed)
 			s->tag = s->init_tag;
 		if (flow->state == DFW_FLOW_SCTP_INIT || flow->state == DFW_FLOW_SCTP_COOKIE)

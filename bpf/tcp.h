@@ -5,6 +5,8 @@
 #include <dfw/flow.h>
 #include <dfw/reason.h>
 
+#include "context.h"
+
 /*
  * The TCP tracker: what a flow's two ends may send now. Windows follow Guido van Rooij, "Real Stateful TCP Packet
  * Filtering in IP Filter" (2001); RST and SYN on live connections RFC 5961; states RFC 9293 3.3.2 as seen from between.
@@ -23,13 +25,12 @@ struct tcp_segment {
 	__u32 window; /* as in the header, not scaled */
 	__u32 bytes;  /* payload */
 	__u8 flags;   /* enum tcp_flag */
-	__u8 scale;   /* of a SYN: the window scale option, or TCP_NO_SCALE */
+	__u8 scale;   /* of a SYN: the window scale option, at most TCP_MAX_SCALE, or TCP_NO_SCALE */
 };
 
-#ifndef TCP_NO_SCALE
+#define TCP_MAX_SCALE 14 /* RFC 7323 2.3: more counts as this */
 #define TCP_NO_SCALE 0xff
-#endif
-#define TCP_MAX_SCALE 14 /* RFC 7323 2.3 */
+
 
 /* Acknowledgements may lag behind by a window, but never less than this (van Rooij's MAXACKWINDOW). */
 #define TCP_MIN_ACK_LAG 66000
@@ -88,7 +89,7 @@ static __always_inline void tcp_take_syn(struct dfw_flow *flow, const struct tcp
 	flow->leg_flags[from & 1] = DFW_LEG_SYN;
 	if (segment->scale != TCP_NO_SCALE) {
 		flow->leg_flags[from & 1] |= DFW_LEG_SCALE;
-		scale = segment->scale > TCP_MAX_SCALE ? TCP_MAX_SCALE : segment->scale;
+		scale = segment->scale;
 	}
 	if (from == DFW_ORIG)
 		flow->orig_scale = scale;

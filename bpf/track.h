@@ -69,21 +69,24 @@ static __always_inline bool flow_confirmed(const struct dfw_flow *flow, __u32 fr
 /* Copies a half-open flow, whose lock is held, among the confirmed. 0, or a negative errno of the update. */
 DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
 {
-	struct dfw_flow copy;
+	__u32 zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
+	struct dfw_flow *copy;
 	void *inner;
 	int r;
 
-	if (!p || !flow)
+	if (!p || !flow || !scratch)
 		return -1;
-	inner = bpf_map_lookup_elem(&flows, &p->slot);
+	inner = port_map(&flows, p);
 	if (!inner)
 		return -1;
-	__builtin_memcpy(&copy, flow, sizeof(copy));
-	copy.lock = 0;
-	r = bpf_map_update_elem(inner, &p->key, &copy, BPF_NOEXIST);
+	copy = (struct dfw_flow *)scratch->bytes;
+	__builtin_memcpy(copy, flow, sizeof(*copy));
+	copy->lock = 0;
+	r = port_map_put(inner, p, copy, BPF_NOEXIST);
 	if (r == 0) {
-		flow_number(p, copy.rule, 1);
-		event_packet(p, DFW_EVENT_FLOW_CONFIRMED, DFW_REASON_PASSED, &copy);
+		flow_number(p, copy->rule, 1);
+		event_packet(p, DFW_EVENT_FLOW_CONFIRMED, DFW_REASON_PASSED, flow);
 	}
 	return r;
 }
@@ -159,9 +162,9 @@ DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 		if (r == 0 || r == ERRNO_EXISTS) {
 			flow->state = DFW_FLOW_DEAD;
 			flow_unlock(flow);
-			inner = bpf_map_lookup_elem(&half_open, &p->slot);
+			inner = port_map(&half_open, p);
 			if (inner)
-				bpf_map_delete_elem(inner, &p->key);
+				port_map_remove(inner, p);
 			return r == 0 ? STAGE_PASS : TRACK_RETRY;
 		}
 		/* Not let through, so that the peers do not take for open what has no place here. The tracker has
@@ -176,58 +179,66 @@ DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 }
 
 /* Begins a flow for a packet that its rule allows. PASSED or a reason to drop. */
-DFW_STAGE int flow_begin(context_t *ctx, struct packet *p, __u32 on_change)
+DFW_STAGE int flow_begin(context_t *ctx, struct packet *p)
 {
+	__u32 zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
 	struct dfw_port_config *config;
 	struct tcp_segment segment = {};
 	struct sctp_packet sctp = {};
-	struct dfw_flow flow = {};
 	int reason = STAGE_PASS;
+	struct dfw_flow *flow;
 	void *inner;
 
-	if (!p)
+	if (!p || !scratch)
 		return DFW_REASON_INTERNAL;
 	config = port_config(p->slot, p->bank);
-	inner = bpf_map_lookup_elem(&half_open, &p->slot);
+	inner = port_map(&half_open, p);
 	if (!config || !inner)
 		return DFW_REASON_INTERNAL;
+	if (p->key.protocol == PROTOCOL_TCP) {
+		packet_segment(ctx, p, &segment);
+	} else if (p->key.protocol == PROTOCOL_SCTP) {
+		reason = sctp_parse(ctx, p->l4_offset, p->l4_bytes, &sctp);
+		if (reason)
+			return reason;
+	}
 
+	flow = (struct dfw_flow *)scratch->bytes;
+	__builtin_memset(flow, 0, sizeof(*flow));
 	switch (p->key.protocol) {
 	case PROTOCOL_TCP:
-		packet_segment(ctx, p, &segment);
-		reason = tcp_begin(&flow, &segment, config->profile.flags & DFW_PROFILE_STRICT_TCP);
+		reason = tcp_begin(flow, &segment, config->profile.flags & DFW_PROFILE_STRICT_TCP);
 		break;
 	case PROTOCOL_SCTP:
-		reason = sctp_parse(ctx, p->l4_offset, p->l4_bytes, &sctp);
-		if (!reason)
-			reason = sctp_begin(&flow, &sctp);
+		reason = sctp_begin(flow, &sctp);
 		break;
 	case PROTOCOL_UDP:
-		flow.state = DFW_FLOW_UDP_NEW;
+		flow->state = DFW_FLOW_UDP_NEW;
 		break;
 	case PROTOCOL_ICMP:
 	case PROTOCOL_ICMP6:
-		flow.state = DFW_FLOW_ICMP_NEW;
+		flow->state = DFW_FLOW_ICMP_NEW;
 		break;
 	default:
-		flow.state = DFW_FLOW_OTHER_NEW;
+		flow->state = DFW_FLOW_OTHER_NEW;
 	}
 	if (reason)
 		return reason;
 
-	flow.generation = p->generation;
-	flow.revision = p->revision;
-	flow.last_seen_ns = p->now_ns;
-	flow.created_ns = p->now_ns;
-	flow.rule = p->rule;
-	flow.rule_slot = p->rule_slot;
-	flow.on_change = on_change;
-	flow.initiator = p->direction;
-	flow.legs[DFW_ORIG].packets = p->segments;
-	flow.legs[DFW_ORIG].bytes = p->bytes;
-	if (bpf_map_update_elem(inner, &p->key, &flow, BPF_ANY) != 0)
+	flow->generation = p->generation;
+	flow->revision = p->revision;
+	flow->last_seen_ns = p->now_ns;
+	flow->created_ns = p->now_ns;
+	flow->rule = p->rule;
+	flow->rule_slot = p->rule_slot;
+	flow->on_change = p->on_change;
+	flow->initiator = p->direction;
+	flow->legs[DFW_ORIG].packets = p->segments;
+	flow->legs[DFW_ORIG].bytes = p->bytes;
+	if (port_map_put(inner, p, flow, BPF_ANY) != 0)
 		return DFW_REASON_FLOW_MEMORY;
-	event_packet(p, DFW_EVENT_FLOW_NEW, DFW_REASON_PASSED, &flow);
+	event_packet(p, DFW_EVENT_FLOW_NEW, DFW_REASON_PASSED, flow);
 	return STAGE_PASS;
 }
 
@@ -264,7 +275,7 @@ DFW_STAGE int flow_limits(struct packet *p, __u32 per_second, __u32 burst, __u32
 }
 
 /* What a packet must be to open a flow, before any rule is asked. STAGE_GO_ON: ask the rules. */
-DFW_STAGE int flow_may_begin(struct packet *p)
+DFW_STAGE int flow_may_begin(context_t *ctx, struct packet *p)
 {
 	struct dfw_port_config *config;
 	int reason;
@@ -274,7 +285,7 @@ DFW_STAGE int flow_may_begin(struct packet *p)
 	config = port_config(p->slot, p->bank);
 	if (!config)
 		return DFW_REASON_INTERNAL;
-	if (p->key.protocol == PROTOCOL_UDP && dhcp_client_speaks(p, config))
+	if (p->key.protocol == PROTOCOL_UDP && dhcp_client_speaks(ctx, p, config))
 		return STAGE_PASS;
 	reason = guard_addresses(p, config);
 	if (reason)
@@ -293,16 +304,17 @@ DFW_STAGE int flow_may_begin(struct packet *p)
 	return STAGE_GO_ON;
 }
 
-/* Decides a flow of an older generation anew, as its first packet would be now. PASSED: it lives on, stamped; else it is
- * gone, and this is why. */
-DFW_STAGE int flow_revalidate(struct packet *p, struct dfw_flow *flow)
+/*
+ * A flow of an older generation is decided anew, as its first packet would be now: revalidate_begin, classify,
+ * revalidate_end (three steps of the caller, so that their frames do not add up on the stack).
+ */
+
+/* Puts the packet's view to what the flow's initiator sent first. STAGE_GO_ON: ask the rules; PASSED: the flow lives on;
+ * else it is gone, and this is why. */
+DFW_STAGE int revalidate_begin(struct packet *p, struct dfw_flow *flow)
 {
-	__u16 source_port, destination_port;
 	struct dfw_port_config *config;
-	struct dfw_rule_info *info;
-	__u8 direction, icmp_type;
-	int slot, reason;
-	__u32 ruleset;
+	int reason;
 
 	if (!p || !flow)
 		return DFW_REASON_INTERNAL;
@@ -321,11 +333,10 @@ DFW_STAGE int flow_revalidate(struct packet *p, struct dfw_flow *flow)
 		return DFW_REASON_FLOW_KILLED;
 	}
 
-	/* The rules see the flow as its initiator began it. */
-	direction = p->direction;
-	icmp_type = p->icmp_type;
-	source_port = p->source_port;
-	destination_port = p->destination_port;
+	p->view.direction = p->direction;
+	p->view.icmp_type = p->icmp_type;
+	p->view.source_port = p->source_port;
+	p->view.destination_port = p->destination_port;
 	p->direction = flow->initiator;
 	p->icmp_type = p->key.remote_port & 0xff;
 	if (flow->initiator == DFW_OUT) {
@@ -335,21 +346,30 @@ DFW_STAGE int flow_revalidate(struct packet *p, struct dfw_flow *flow)
 		p->source_port = p->key.remote_port;
 		p->destination_port = p->key.local_port;
 	}
-	p->flags &= ~PACKET_LINK_CAST;
-	ruleset = config->ruleset[p->direction & 1];
-	reason = guard_addresses(p, config);
-	slot = reason ? -1 : classify(p, ruleset, local_is_own(p, config));
-	p->direction = direction;
-	p->icmp_type = icmp_type;
-	p->source_port = source_port;
-	p->destination_port = destination_port;
-	if (reason) {
-		flow_remove(p, p->flags & PACKET_HALF_OPEN, reason);
-		return reason;
-	}
+	reason = guard_flow_addresses(p, config);
+	if (reason == STAGE_PASS)
+		return STAGE_GO_ON;
+	packet_restore_view(p);
+	flow_remove(p, p->flags & PACKET_HALF_OPEN, reason);
+	return reason;
+}
 
-	info = rule_info(ruleset, slot);
-	if (slot < 0 || !info)
+/* Does what the rule at `slot` says. PASSED: the flow lives on, stamped; TRACK_RETRY: it is gone, but packets pass by a
+ * stateless rule; else it is gone, and this is why. */
+DFW_STAGE int revalidate_end(struct packet *p, struct dfw_flow *flow, int slot)
+{
+	struct dfw_port_config *config;
+	struct dfw_rule_info *info;
+	int reason;
+
+	if (!p || !flow)
+		return DFW_REASON_INTERNAL;
+	packet_restore_view(p);
+	config = port_config(p->slot, p->bank);
+	if (!config || slot < 0)
+		return DFW_REASON_INTERNAL;
+	info = rule_info(config->ruleset[flow->initiator & 1], slot);
+	if (!info)
 		return DFW_REASON_INTERNAL;
 	p->rule = info->id;
 	p->action = info->action;
@@ -364,10 +384,10 @@ DFW_STAGE int flow_revalidate(struct packet *p, struct dfw_flow *flow)
 	}
 	p->rule_slot = slot;
 	p->rule_direction = flow->initiator;
-	reason = info->action == DFW_ACTION_REJECT     ? DFW_REASON_REJECTED :
-		 info->action == DFW_ACTION_ALLOW      ? STAGE_PASS :
-		 info->flags & DFW_RULE_DEFAULT	       ? DFW_REASON_DEFAULT :
-							 DFW_REASON_RULE;
+	reason = info->action == DFW_ACTION_REJECT ? DFW_REASON_REJECTED :
+		 info->action == DFW_ACTION_ALLOW  ? STAGE_PASS :
+		 info->flags & DFW_RULE_DEFAULT	   ? DFW_REASON_DEFAULT :
+						     DFW_REASON_RULE;
 	flow_remove(p, p->flags & PACKET_HALF_OPEN, reason);
 	return reason == STAGE_PASS ? TRACK_RETRY : reason;
 }

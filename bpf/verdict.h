@@ -30,7 +30,7 @@ static __always_inline void count_reason(struct packet *p, __u32 reason)
 	struct dfw_reason_counter *counter;
 	void *inner;
 
-	inner = bpf_map_lookup_elem(&counters, &p->slot);
+	inner = port_map(&counters, p);
 	both = inner ? bpf_map_lookup_elem(inner, &direction) : NULL;
 	barrier_var(reason); /* the verifier must see the bound on the register that is used */
 	if (!both || reason >= DFW_REASON_COUNT)
@@ -95,7 +95,7 @@ DFW_STAGE int event_packet(struct packet *p, __u32 type, __u32 reason, struct df
 
 	if (!p)
 		return 0;
-	if (type == DFW_EVENT_VERDICT || type == DFW_EVENT_DROP) {
+	if (type == DFW_EVENT_VERDICT || type == DFW_EVENT_DROP || type == DFW_EVENT_ADDRESS) {
 		__u32 zero = 0;
 		struct event_ration *ration = bpf_map_lookup_elem(&event_rations, &zero);
 

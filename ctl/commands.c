@@ -135,7 +135,10 @@ static const struct field_spec vport_fields[] = {
 	{"name", "name of the vport"},
 	{"dev", "its network device; null when dfwd's file does not know the vport"},
 	{"macs", "array of its MAC addresses"},
-	{"ips", "array of its IP addresses"},
+	{"ips", "array of its IP addresses, as given"},
+	{"derived_ips", "array of its link-local addresses that its MAC addresses make"},
+	{"learned_ips", "array of the addresses that it has learned, see learn-addresses in "
+			"dfw-policy(5)"},
 	{"vlans", "array of the VLAN ids of a trunk port; empty: an access port"},
 	{"tags", "object of its tags"},
 	{"profile", "name of its profile"},

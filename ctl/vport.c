@@ -84,17 +84,60 @@ static json_t *macs_json(const struct vport *vport)
 	return list;
 }
 
-static json_t *addresses_json(const struct vport *vport)
+/* How the vport came to an address. The kernel makes no difference, dfwd's file does. */
+enum source {
+	SOURCE_GIVEN,
+	SOURCE_DERIVED, /* of its MAC */
+	SOURCE_LEARNED,
+};
+
+static bool is_stored(const struct vport *vport, const char *key, const char *text)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(vport->stored, key), i, entry)
+		if (json_is_string(entry) && strcmp(json_string_value(entry), text) == 0)
+			return true;
+	return false;
+}
+
+static bool is_of_mac(const struct dfw_port_config *config, const struct dfw_addr *addr)
+{
+	for (uint32_t i = 0; i < config->nr_macs && i < DFW_PORT_MACS; i++) {
+		const struct dfw_addr of_mac = addr_of_mac(config->macs[i].bytes);
+
+		if (memcmp(&of_mac, addr, sizeof(of_mac)) == 0)
+			return true;
+	}
+	return false;
+}
+
+static enum source address_source(const struct vport *vport, const struct dfw_addr *addr)
+{
+	char text[ADDR_TEXT_LEN];
+
+	addr_format(addr, text);
+	if (is_stored(vport, "ips", text))
+		return SOURCE_GIVEN;
+	if (is_stored(vport, "learned", text))
+		return SOURCE_LEARNED;
+	return is_of_mac(&vport->view.config, addr) ? SOURCE_DERIVED : SOURCE_GIVEN;
+}
+
+static json_t *addresses_json(const struct vport *vport, enum source source, const char *stored)
 {
 	const struct dfw_port_config *config = &vport->view.config;
 	char text[ADDR_TEXT_LEN];
 	json_t *list;
 
 	if (!vport->realised)
-		return json_deep_copy(json_object_get(vport->stored, "ips"));
+		return json_deep_copy(json_object_get(vport->stored, stored));
 	list = json_array();
 	for (uint32_t i = 0; i < config->nr_addresses && i < DFW_PORT_ADDRESSES; i++)
-		json_array_append_new(list, json_string(addr_format(&config->addresses[i], text)));
+		if (address_source(vport, &config->addresses[i]) == source)
+			json_array_append_new(list, json_string(addr_format(&config->addresses[i],
+									    text)));
 	return list;
 }
 
@@ -165,7 +208,14 @@ static void add_stored(json_t *json, const struct vport *vport)
 static void add_identity(json_t *json, const struct vport *vport)
 {
 	json_object_set_new(json, "macs", or_empty(macs_json(vport), json_array()));
-	json_object_set_new(json, "ips", or_empty(addresses_json(vport), json_array()));
+	json_object_set_new(json, "ips",
+			    or_empty(addresses_json(vport, SOURCE_GIVEN, "ips"), json_array()));
+	json_object_set_new(json, "derived_ips",
+			    or_empty(addresses_json(vport, SOURCE_DERIVED, "derived"),
+				     json_array()));
+	json_object_set_new(json, "learned_ips",
+			    or_empty(addresses_json(vport, SOURCE_LEARNED, "learned"),
+				     json_array()));
 	json_object_set_new(json, "vlans", or_empty(vlans_json(vport), json_array()));
 	json_object_set_new(json, "uuid", or_null(uuid_json(vport)));
 	json_object_set_new(json, "epoch", json_integer(vport_epoch(vport)));

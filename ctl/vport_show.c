@@ -80,6 +80,8 @@ static enum exit_status print_details(const struct invocation *call, const struc
 	_cleanup_json_ json_t *json = vport_json(vport);
 	_cleanup_free_ char *macs = joined(json_object_get(json, "macs"));
 	_cleanup_free_ char *ips = joined(json_object_get(json, "ips"));
+	_cleanup_free_ char *derived = joined(json_object_get(json, "derived_ips"));
+	_cleanup_free_ char *learned = joined(json_object_get(json, "learned_ips"));
 	_cleanup_free_ char *tags = joined_tags(json_object_get(json, "tags"));
 	enum color color;
 	const char *state = vport_state(vport, &color);
@@ -91,6 +93,8 @@ static enum exit_status print_details(const struct invocation *call, const struc
 	print_line(table, "device", text_or_dash(json, "dev"), COLOR_NONE);
 	print_line(table, "MAC addresses", macs, COLOR_NONE);
 	print_line(table, "IP addresses", ips, COLOR_NONE);
+	print_line(table, "of its MAC", derived, COLOR_NONE);
+	print_line(table, "learned", learned, COLOR_NONE);
 	print_line(table, "tags", tags, COLOR_NONE);
 	print_line(table, "profile", text_or_dash(json, "profile"), COLOR_NONE);
 	print_line(table, "uuid", text_or_dash(json, "uuid"), COLOR_NONE);

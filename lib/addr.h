@@ -22,6 +22,9 @@ int prefix_parse(const char *text, struct dfw_addr *addr, uint32_t *bits);
 int mac_parse(const char *text, uint8_t mac[6]);
 
 bool addr_is_v4(const struct dfw_addr *addr);
+bool addr_is_link_local6(const struct dfw_addr *addr);
+/* The link-local address that a card makes of its MAC: fe80::/64 and the modified EUI-64 (RFC 4291, appendix A). */
+struct dfw_addr addr_of_mac(const uint8_t mac[6]);
 
 /* Clears the bits behind the first `bits` of 128. */
 void addr_mask(struct dfw_addr *addr, uint32_t bits);

@@ -77,8 +77,9 @@ static int read_hits(const char *instance, uint32_t slot, uint32_t bank,
 	return fd < 0 ? fd : map_each(fd, take_hits, reader);
 }
 
-/* What the rules of the same ids had counted when former revisions went. */
-static int add_totals(const char *instance, const char *vport, struct rules_reader *reader)
+/* What the rules of the same ids and direction had counted when former revisions went. */
+static int add_totals(const char *instance, const char *vport, enum dfw_direction direction,
+		      struct rules_reader *reader)
 {
 	_cleanup_close_ int fd =
 		vport_map_open(instance, vport, "rule_totals", sizeof(struct dfw_rule_hits));
@@ -86,8 +87,10 @@ static int add_totals(const char *instance, const char *vport, struct rules_read
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	for (uint32_t i = 0; i < reader->nr; i++) {
+		const struct dfw_rule_total_key key = {.rule = reader->rules[i].info.id,
+						       .direction = direction};
 		struct dfw_rule_hits total;
-		int r = bpf_map_lookup_elem(fd, &reader->rules[i].info.id, &total);
+		int r = bpf_map_lookup_elem(fd, &key, &total);
 
 		if (r == 0)
 			hits_add(&reader->rules[i].hits, &total);
@@ -139,7 +142,7 @@ static int read_rules(const char *instance, const char *vport, enum dfw_directio
 	if (r == 0)
 		r = read_hits(instance, config.slot, bank, &reader);
 	if (r == 0)
-		r = add_totals(instance, vport, &reader);
+		r = add_totals(instance, vport, direction, &reader);
 	if (r < 0)
 		return r;
 	*nr = reader.nr;

@@ -67,7 +67,7 @@ int attach_init(struct attach *attach, const struct object *object, const char *
 	return 0;
 }
 
-/* ---- tcx ------------------------------------------------------------------------------------------------------ */
+/* ---- tcx -------------------------------------------------------------------------------------------------------- */
 
 static int tcx_attach_side(const struct attach *attach, const struct port *port,
 			   const struct side *side, uint32_t ifindex)
@@ -130,7 +130,7 @@ static int tcx_update_side(const struct attach *attach, const struct port *port,
 	return link < 0 ? link : bpf_link_update(link, program, NULL);
 }
 
-/* ---- clsact --------------------------------------------------------------------------------------------------- */
+/* ---- clsact ----------------------------------------------------------------------------------------------------- */
 
 static const char *clsact_mark(const struct attach *attach, uint32_t ifindex, char *path)
 {
@@ -203,7 +203,7 @@ static int clsact_detach_side(const struct side *side, uint32_t ifindex)
 	return r == -ENODEV || r == -ENOENT ? 0 : r;
 }
 
-/* ---- Both ----------------------------------------------------------------------------------------------------- */
+/* ---- Both ------------------------------------------------------------------------------------------------------- */
 
 static int attach_side(const struct attach *attach, const struct port *port,
 		       const struct side *side, uint32_t ifindex)
@@ -298,7 +298,7 @@ int attach_find(const struct attach *attach, struct port *port)
 	return 0;
 }
 
-/* ---- Upgrade -------------------------------------------------------------------------------------------------- */
+/* ---- Upgrade ---------------------------------------------------------------------------------------------------- */
 
 static int update_side(const struct attach *attach, const struct port *port,
 		       const struct side *side, const struct programs *programs)
@@ -338,7 +338,7 @@ int attach_upgrade(const struct attach *attach, struct port *const *ports, size_
 	return 0;
 }
 
-/* ---- After a daemon that is dead ------------------------------------------------------------------------------ */
+/* ---- After a daemon that is dead -------------------------------------------------------------------------------- */
 
 static int end_vport(const char *instance, const char *vport)
 {

@@ -29,7 +29,7 @@ struct reply {
 	struct policy_errors errors; /* of the policy */
 };
 
-/* ---- status --------------------------------------------------------------------------------------------------- */
+/* ---- status ----------------------------------------------------------------------------------------------------- */
 
 static int64_t ago_ms(uint64_t then_ns)
 {
@@ -67,7 +67,7 @@ static int run_status(struct dfwd *d, const json_t *arguments, struct reply *rep
 	return 0;
 }
 
-/* ---- vport-* -------------------------------------------------------------------------------------------------- */
+/* ---- vport-* ---------------------------------------------------------------------------------------------------- */
 
 static json_t *vport_json(const struct port *port)
 {
@@ -142,7 +142,7 @@ static int run_vport_del(struct dfwd *d, const json_t *arguments, struct reply *
 	return r < 0 ? r : vport_del(d, port, &reply->errors);
 }
 
-/* ---- policy-* ------------------------------------------------------------------------------------------------- */
+/* ---- policy-* --------------------------------------------------------------------------------------------------- */
 
 static int run_policy_apply(struct dfwd *d, const json_t *arguments, struct reply *reply)
 {
@@ -176,7 +176,7 @@ static int run_policy_rollback(struct dfwd *d, const json_t *arguments, struct r
 	return r == -ENOENT ? -EINVAL : r;
 }
 
-/* ---- flow-kill ------------------------------------------------------------------------------------------------ */
+/* ---- flow-kill -------------------------------------------------------------------------------------------------- */
 
 static int wrong_filter(const char *key, const char *value)
 {
@@ -230,7 +230,7 @@ static int run_flow_kill(struct dfwd *d, const json_t *arguments, struct reply *
 	return r;
 }
 
-/* ---- shutdown ------------------------------------------------------------------------------------------------- */
+/* ---- shutdown --------------------------------------------------------------------------------------------------- */
 
 static int run_shutdown(struct dfwd *d, const json_t *arguments, struct reply *reply)
 {
@@ -244,7 +244,7 @@ static int run_shutdown(struct dfwd *d, const json_t *arguments, struct reply *r
 	return 0;
 }
 
-/* ---- All of them ---------------------------------------------------------------------------------------------- */
+/* ---- All of them ------------------------------------------------------------------------------------------------ */
 
 static const struct command {
 	const char *name;

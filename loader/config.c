@@ -49,7 +49,7 @@ static void cut_blanks(char *text)
 		text[--length] = '\0';
 }
 
-/* ---- Values --------------------------------------------------------------------------------------------------- */
+/* ---- Values ----------------------------------------------------------------------------------------------------- */
 
 static int read_number(struct reader *reader, const char *value, unsigned int lowest,
 		       unsigned int highest, unsigned int *number)
@@ -115,7 +115,7 @@ static const struct setting {
 	{"tag", true, add_tag},
 };
 
-/* ---- Lines ---------------------------------------------------------------------------------------------------- */
+/* ---- Lines ------------------------------------------------------------------------------------------------------ */
 
 static int read_setting(struct reader *reader, char *line)
 {

@@ -23,7 +23,7 @@
 #define TICK_NS	  50000000 /* the datapath does not wake us for each event */
 #define SECOND_NS 1000000000ULL
 
-/* ---- Start ---------------------------------------------------------------------------------------------------- */
+/* ---- Start ------------------------------------------------------------------------------------------------------ */
 
 /* The pins of our programs follow the links: at no time a pin names what is not attached. */
 static int upgrade(struct dfwd *d)
@@ -151,7 +151,7 @@ int daemon_start(struct dfwd *d)
 	return r;
 }
 
-/* ---- Run ------------------------------------------------------------------------------------------------------ */
+/* ---- Run -------------------------------------------------------------------------------------------------------- */
 
 static void reload(struct dfwd *d)
 {
@@ -182,13 +182,19 @@ static void handle_signals(struct dfwd *d)
 	}
 }
 
+static void consume(struct dfwd *d)
+{
+	events_consume(d);
+	learn_claimed(d);
+}
+
 static void handle_tick(struct dfwd *d)
 {
 	uint64_t expirations, now = monotonic_ns();
 
 	if (read(d->timer, &expirations, sizeof(expirations)) < 0 || d->detached)
 		return;
-	events_consume(d);
+	consume(d);
 	sweep_some(d);
 	if (now < d->slow_ns)
 		return;
@@ -209,7 +215,7 @@ static void handle_ready(struct dfwd *d, int fd)
 	else if (fd == d->links.fd)
 		devices_read(d);
 	else if (fd == events_fd(d))
-		events_consume(d);
+		consume(d);
 	else
 		control_serve(d);
 }
@@ -232,7 +238,7 @@ int daemon_run(struct dfwd *d)
 	return 0;
 }
 
-/* ---- Stop ----------------------------------------------------------------------------------------------------- */
+/* ---- Stop ------------------------------------------------------------------------------------------------------- */
 
 void daemon_stop(struct dfwd *d)
 {

@@ -11,6 +11,7 @@
 #include "attach.h"
 #include "config.h"
 #include "events.h"
+#include "learn.h"
 #include "links.h"
 #include "object.h"
 #include "policy/policy.h"
@@ -31,6 +32,7 @@ struct dfwd {
 	struct attach attach;
 	struct links links;
 	struct events events;
+	struct learn learn;
 	struct policy_store store;
 	struct control *control;
 

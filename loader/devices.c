@@ -13,7 +13,7 @@
 static void tell(struct dfwd *d, const struct port *port, const char *change)
 {
 	log_info("vport %s: device %s %s", port->spec->name, port->spec->dev, change);
-	events_publish(d, "device",
+	events_publish(d, EVENT_TOPIC_DAEMON, "device",
 		       json_pack("{s:s, s:s, s:s}", "change", change, "vport", port->spec->name,
 				 "dev", port->spec->dev));
 }
@@ -85,7 +85,7 @@ static void handle(const struct link_event *event, void *data)
 		seen(d, event->ifindex, event->name);
 }
 
-/* ---- All of them ---------------------------------------------------------------------------------------------- */
+/* ---- All of them ------------------------------------------------------------------------------------------------ */
 
 struct scan {
 	struct link_event *found;

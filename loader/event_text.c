@@ -24,10 +24,9 @@ static const struct {
 	[DFW_EVENT_FLOW_CLOSED] = {"flow-closed", 'f'},
 	[DFW_EVENT_VERDICT] = {"verdict", 'v'},
 	[DFW_EVENT_DROP] = {"drop", 'd'},
-	[DFW_EVENT_ADDRESS] = {"address", 'a'},
 };
 
-/* ---- Building a text ------------------------------------------------------------------------------------------ */
+/* ---- Building a text -------------------------------------------------------------------------------------------- */
 
 struct text {
 	char *bytes;
@@ -67,7 +66,7 @@ const char *event_time(uint64_t time_ns, char text[EVENT_TIME_LEN])
 	return text;
 }
 
-/* ---- What an event says --------------------------------------------------------------------------------------- */
+/* ---- What an event says ----------------------------------------------------------------------------------------- */
 
 static const char *direction_name(uint8_t direction)
 {
@@ -80,9 +79,22 @@ static bool is_flow(const struct dfw_event *event)
 	       event->type == DFW_EVENT_FLOW_CLOSED;
 }
 
+/* The end of a flow that was swept or killed comes with no packet: its key tells the family. */
+static uint16_t ethertype(const struct dfw_event *event)
+{
+	if (!is_flow(event))
+		return event->ethertype;
+	return addr_is_v4(&event->key.local) ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6;
+}
+
+static bool has_packet(const struct dfw_event *event)
+{
+	return event->ethertype != 0;
+}
+
 static bool is_ip(const struct dfw_event *event)
 {
-	return event->ethertype == ETHERTYPE_IPV4 || event->ethertype == ETHERTYPE_IPV6;
+	return ethertype(event) == ETHERTYPE_IPV4 || ethertype(event) == ETHERTYPE_IPV6;
 }
 
 static bool is_icmp(uint8_t protocol)
@@ -123,7 +135,7 @@ static void event_ends(const struct dfw_event *event, struct ends *ends)
 	}
 }
 
-/* ---- JSON ----------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
 /* Names of rules are of the policy's making, but no reason to publish broken JSON. */
 static void append_quoted(struct text *text, const char *value)
@@ -183,19 +195,17 @@ size_t event_json(const struct event_view *view, char bytes[EVENT_TEXT_LEN])
 	const struct dfw_event *event = view->event;
 	uint8_t type = event->type < ARRAY_SIZE(kinds) ? event->type : DFW_EVENT_NONE;
 	struct text text = {.bytes = bytes};
-	char time[EVENT_TIME_LEN], mac[MAC_TEXT_LEN], learned[ADDR_TEXT_LEN];
+	char time[EVENT_TIME_LEN], mac[MAC_TEXT_LEN];
 	struct ends ends;
 
 	event_ends(event, &ends);
 	append(&text, "%c {\"time\":\"%s\",\"event\":\"%s\",\"seq\":%llu,\"vport\":\"%s\"",
 	       kinds[type].topic, event_time(event->time_ns, time), kinds[type].name,
 	       (unsigned long long)view->sequence, view->vport);
-	append(&text, ",\"direction\":\"%s\",\"mac\":\"%s\",\"ethertype\":%u",
-	       direction_name(ends.direction), mac_format(event->mac, mac), event->ethertype);
-	if (type == DFW_EVENT_ADDRESS) {
-		append(&text, ",\"address\":\"%s\"}", addr_format(&event->key.local, learned));
-		return text.used;
-	}
+	append(&text, ",\"direction\":\"%s\"", direction_name(ends.direction));
+	if (has_packet(event))
+		append(&text, ",\"mac\":\"%s\"", mac_format(event->mac, mac));
+	append(&text, ",\"ethertype\":%u", ethertype(event));
 	if (is_ip(event))
 		append_ends(&text, event, &ends);
 	append_verdict(&text, view);
@@ -205,7 +215,7 @@ size_t event_json(const struct event_view *view, char bytes[EVENT_TEXT_LEN])
 	return text.used;
 }
 
-/* ---- The log -------------------------------------------------------------------------------------------------- */
+/* ---- The log ---------------------------------------------------------------------------------------------------- */
 
 void event_log_line(const struct event_view *view, char bytes[EVENT_TEXT_LEN])
 {

@@ -18,7 +18,7 @@
 #define CONSUME_AT_ONCE 8192 /* events, before other things have their turn */
 #define SECOND_NS	1000000000ULL
 
-/* ---- Names of rules ------------------------------------------------------------------------------------------- */
+/* ---- Names of rules --------------------------------------------------------------------------------------------- */
 
 static int compare_rules(const void *a, const void *b)
 {
@@ -83,7 +83,7 @@ static const char *rule_name(const struct events *events, uint32_t id)
 	return found ? found->name : "";
 }
 
-/* ---- To subscribers ------------------------------------------------------------------------------------------- */
+/* ---- To subscribers --------------------------------------------------------------------------------------------- */
 
 static bool has_subscribers(const struct events *events)
 {
@@ -98,7 +98,7 @@ static void publish(struct events *events, const char *text, size_t bytes)
 		log_debug("cannot publish: %s", nn_strerror(errno));
 }
 
-void events_publish(struct dfwd *d, const char *name, json_t *json)
+void events_publish(struct dfwd *d, char topic, const char *name, json_t *json)
 {
 	struct events *events = &d->events;
 	char time[EVENT_TIME_LEN];
@@ -110,14 +110,14 @@ void events_publish(struct dfwd *d, const char *name, json_t *json)
 	json_object_set_new(json, "seq", json_integer((json_int_t)++events->sequence));
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
-	if (text && asprintf(&message, "s %s", text) >= 0) {
+	if (text && asprintf(&message, "%c %s", topic, text) >= 0) {
 		publish(events, message, strlen(message));
 		free(message);
 	}
 	free(text);
 }
 
-/* ---- To the log ----------------------------------------------------------------------------------------------- */
+/* ---- To the log ------------------------------------------------------------------------------------------------- */
 
 /* A token bucket that holds a second's worth. */
 static bool may_log(struct dfwd *d)
@@ -148,7 +148,7 @@ static void log_verdict(struct dfwd *d, const struct event_view *view)
 	log_notice("%s", text);
 }
 
-/* ---- From the datapath ---------------------------------------------------------------------------------------- */
+/* ---- From the datapath ------------------------------------------------------------------------------------------ */
 
 struct consumer {
 	struct dfwd *d;
@@ -176,7 +176,10 @@ static int consume_one(void *data, void *record, size_t bytes)
 	};
 	if (event->type == DFW_EVENT_VERDICT)
 		log_verdict(d, &view);
-	if (consumer->subscribers) {
+	if (event->type == DFW_EVENT_ADDRESS) {
+		/* What is told is what comes of it. */
+		learn_note(d, event);
+	} else if (consumer->subscribers) {
 		d->events.sequence++;
 		publish(&d->events, text, event_json(&view, text));
 	}
@@ -217,7 +220,7 @@ void events_tick(struct dfwd *d)
 		log_warning("%llu events of the datapath were lost: they came faster than they "
 			    "were read",
 			    (unsigned long long)lost);
-		events_publish(d, "events-lost",
+		events_publish(d, EVENT_TOPIC_DAEMON, "events-lost",
 			       json_pack("{s:I, s:I}", "lost", (json_int_t)lost, "total",
 					 (json_int_t)losses));
 	}

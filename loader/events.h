@@ -14,6 +14,10 @@
 
 struct dfwd;
 
+/* Topics of what dfwd itself tells. */
+#define EVENT_TOPIC_ADDRESS 'a'
+#define EVENT_TOPIC_DAEMON  's'
+
 struct rule_name {
 	uint32_t id;
 	char name[DFW_RULE_NAME_LEN];
@@ -46,7 +50,7 @@ void events_tick(struct dfwd *d);
 /* Names for the ids of rules. */
 void events_set_rules(struct events *events, const struct compiled *compiled);
 
-/* Publishes an event of the daemon's own, {"time", "event": name, ...}; takes `json` over. */
-void events_publish(struct dfwd *d, const char *name, json_t *json);
+/* Publishes an event of the daemon's own, {"time", "event": name, ...}, under a topic of one letter; takes `json` over. */
+void events_publish(struct dfwd *d, char topic, const char *name, json_t *json);
 
 #endif

@@ -25,9 +25,8 @@ static void add(struct dfw_rule_hits *sum, const struct dfw_rule_hits *part)
 /* A larger rule_totals with the totals of the rules that the port still has, or had until now. Those of rules gone for
  * longer are forgotten: somewhere the list must end. */
 static int remake_totals(const struct object *object, const struct port *port, int former,
-			 const uint32_t *rule_ids, uint32_t hits_count)
+			 const struct dfw_rule_total_key *rules, uint32_t hits_count)
 {
-	struct map_shape shape = object->hits.inner;
 	_cleanup_close_ int new = -1;
 	struct bpf_map_info info;
 	char path[PATH_MAX];
@@ -35,19 +34,18 @@ static int remake_totals(const struct object *object, const struct port *port, i
 
 	if (r < 0)
 		return r;
-	shape.type = BPF_MAP_TYPE_HASH;
-	shape.flags = BPF_F_NO_PREALLOC;
-	new = object_make_map(object, &shape, "rule_totals",
+	new = object_make_map(object, &object->rule_totals, "rule_totals",
 			      2 * (hits_count + port->config.hits_count) + info.max_entries / 2);
 	if (new < 0)
 		return new;
 	for (uint32_t i = 0; i < hits_count + port->config.hits_count; i++) {
-		uint32_t id = i < hits_count ? rule_ids[i] : port->rule_ids[i - hits_count];
+		const struct dfw_rule_total_key *rule =
+			i < hits_count ? &rules[i] : &port->rules[i - hits_count];
 		struct dfw_rule_hits total;
 
-		if (map_get(former, &id, &total) < 0)
+		if (map_get(former, rule, &total) < 0)
 			continue;
-		r = map_put(new, &id, &total);
+		r = map_put(new, rule, &total);
 		if (r < 0)
 			return r;
 	}
@@ -56,31 +54,33 @@ static int remake_totals(const struct object *object, const struct port *port, i
 	return r < 0 ? r : TAKE_FD(new);
 }
 
-static int fold_rule(int totals, uint32_t id, const struct dfw_rule_hits *hits)
+static int fold_rule(int totals, const struct dfw_rule_total_key *rule,
+		     const struct dfw_rule_hits *hits)
 {
 	struct dfw_rule_hits total;
-	int r = map_get(totals, &id, &total);
+	int r = map_get(totals, rule, &total);
 
 	if (r == -ENOENT)
 		memset(&total, 0, sizeof(total));
 	else if (r < 0)
 		return r;
 	add(&total, hits);
-	return map_put(totals, &id, &total);
+	return map_put(totals, rule, &total);
 }
 
 static int fold_all(const struct object *object, const struct port *port, int *totals,
-		    const struct dfw_rule_hits *hits, const uint32_t *rule_ids, uint32_t hits_count)
+		    const struct dfw_rule_hits *hits, const struct dfw_rule_total_key *rules,
+		    uint32_t hits_count)
 {
 	bool remade = false;
 	uint32_t i = 0;
 
 	while (i < hits_count) {
-		int r = hits[i].packets || hits[i].flows ? fold_rule(*totals, rule_ids[i], &hits[i])
+		int r = hits[i].packets || hits[i].flows ? fold_rule(*totals, &rules[i], &hits[i])
 							 : 0;
 
 		if (r == -E2BIG && !remade) {
-			int new = remake_totals(object, port, *totals, rule_ids, hits_count);
+			int new = remake_totals(object, port, *totals, rules, hits_count);
 
 			if (new < 0)
 				return new;
@@ -97,12 +97,12 @@ static int fold_all(const struct object *object, const struct port *port, int *t
 }
 
 /* Each CPU has its part of the map. *sums is malloc'd. */
-static int sum_cpus(int rules, uint32_t hits_count, struct dfw_rule_hits **sums)
+static int sum_cpus(int hits, uint32_t hits_count, struct dfw_rule_hits **sums)
 {
 	int cpus = libbpf_num_possible_cpus();
 	_cleanup_free_ struct dfw_rule_hits *read = NULL;
 	int r = cpus < 0 ? cpus
-			 : map_read_array(rules, (uint32_t)cpus * hits_count, sizeof(*read),
+			 : map_read_array(hits, (uint32_t)cpus * hits_count, sizeof(*read),
 					  (void **)&read);
 
 	if (r < 0)
@@ -113,8 +113,8 @@ static int sum_cpus(int rules, uint32_t hits_count, struct dfw_rule_hits **sums)
 	return 0;
 }
 
-int hits_fold(const struct object *object, const struct port *port, int former_rules,
-	      const uint32_t *rule_ids, uint32_t hits_count)
+int hits_fold(const struct object *object, const struct port *port, int former_hits,
+	      const struct dfw_rule_total_key *rules, uint32_t hits_count)
 {
 	_cleanup_close_ int totals = port_open_map(object, port, "rule_totals");
 	_cleanup_free_ struct dfw_rule_hits *sums = NULL;
@@ -122,9 +122,9 @@ int hits_fold(const struct object *object, const struct port *port, int former_r
 
 	if (hits_count == 0)
 		return 0;
-	r = totals < 0 ? totals : sum_cpus(former_rules, hits_count, &sums);
+	r = totals < 0 ? totals : sum_cpus(former_hits, hits_count, &sums);
 	if (r == 0)
-		r = fold_all(object, port, &totals, sums, rule_ids, hits_count);
+		r = fold_all(object, port, &totals, sums, rules, hits_count);
 	return r < 0 ? log_errno(r, "vport %s: the hits of its former rules are lost",
 				 port->spec->name)
 		     : 0;

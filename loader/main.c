@@ -109,7 +109,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments)
 	return 0;
 }
 
-/* ---- Before anything is touched ------------------------------------------------------------------------------- */
+/* ---- Before anything is touched --------------------------------------------------------------------------------- */
 
 static int check_privileges(void)
 {
@@ -183,7 +183,7 @@ static int take_lock(const struct dfwd *d, int *lock)
 	return 0;
 }
 
-/* ---- Main ----------------------------------------------------------------------------------------------------- */
+/* ---- Main ------------------------------------------------------------------------------------------------------- */
 
 static int set_directories(struct dfwd *d, const struct arguments *arguments)
 {

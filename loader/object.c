@@ -9,7 +9,10 @@
 
 #include <linux/magic.h>
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
+
+#include <dfw/ruleset.h>
 
 #include "dfw_tc.skel.h"
 #include "file.h"
@@ -35,7 +38,7 @@ static int *program_fd(struct programs *programs, size_t index)
 	return (int *)((char *)programs + program_table[index].offset);
 }
 
-/* ---- Where pins are ------------------------------------------------------------------------------------------- */
+/* ---- Where pins are --------------------------------------------------------------------------------------------- */
 
 static int check_bpffs(void)
 {
@@ -69,7 +72,7 @@ int object_unpin(const char *instance)
 	return 0;
 }
 
-/* ---- Adopting pinned maps ------------------------------------------------------------------------------------- */
+/* ---- Adopting pinned maps --------------------------------------------------------------------------------------- */
 
 static int refuse(const char *pin, const char *why, const char *instance)
 {
@@ -178,7 +181,7 @@ static int open_former_programs(struct object *object)
 	return 0;
 }
 
-/* ---- The first start ------------------------------------------------------------------------------------------ */
+/* ---- The first start -------------------------------------------------------------------------------------------- */
 
 static int init_maps(struct object *object)
 {
@@ -244,7 +247,7 @@ static int pin_first(struct object *object)
 	return 0;
 }
 
-/* ---- Loading -------------------------------------------------------------------------------------------------- */
+/* ---- Loading ---------------------------------------------------------------------------------------------------- */
 
 /* libbpf tells of its troubles while it loads, the verifier's log among them; later it complains of what we expect. */
 static bool loading;
@@ -279,6 +282,22 @@ static int read_shape(struct outer_map *outer, const struct bpf_map *map)
 	return 0;
 }
 
+/* Only user space has these maps, so the object has no template of them, but for the types. */
+static int shape_rule_totals(struct object *object)
+{
+	const struct btf *btf = bpf_object__btf(object->skeleton->obj);
+	int key = btf__find_by_name_kind(btf, "dfw_rule_total_key", BTF_KIND_STRUCT);
+
+	if (key < 0)
+		return log_errno(key, "the BPF object has no type dfw_rule_total_key");
+	object->rule_totals = object->hits.inner;
+	object->rule_totals.type = BPF_MAP_TYPE_HASH;
+	object->rule_totals.flags = BPF_F_NO_PREALLOC;
+	object->rule_totals.key_bytes = sizeof(struct dfw_rule_total_key);
+	object->rule_totals.btf_key = (uint32_t)key;
+	return 0;
+}
+
 static int read_shapes(struct object *object)
 {
 	int r = 0;
@@ -286,7 +305,7 @@ static int read_shapes(struct object *object)
 #define READ_SHAPE(name) r = r < 0 ? r : read_shape(&object->name, object->skeleton->maps.name);
 	OBJECT_OUTER_MAPS(READ_SHAPE)
 #undef READ_SHAPE
-	return r;
+	return r < 0 ? r : shape_rule_totals(object);
 }
 
 static int find_fds(struct object *object)
@@ -405,7 +424,7 @@ int object_pin_programs(struct object *object)
 	return r < 0 ? log_errno(r, "cannot sign the layout") : 0;
 }
 
-/* ---- In use --------------------------------------------------------------------------------------------------- */
+/* ---- In use ----------------------------------------------------------------------------------------------------- */
 
 int object_make_map(const struct object *object, const struct map_shape *shape, const char *name,
 		    uint32_t entries)

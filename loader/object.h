@@ -68,6 +68,7 @@ struct object {
 #define OBJECT_OUTER_MAP(name) struct outer_map name;
 	OBJECT_OUTER_MAPS(OBJECT_OUTER_MAP)
 #undef OBJECT_OUTER_MAP
+	struct map_shape rule_totals; /* of each port; no program reads them */
 	struct programs programs; /* ours; the skeleton owns the fds */
 	struct programs former;	  /* those that were pinned when we came, -1 without */
 	int grace;		  /* see object_grace_period */

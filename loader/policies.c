@@ -26,7 +26,7 @@ static void tell(struct dfwd *d, const char *cause, const struct applied *applie
 {
 	log_notice("policy generation %u is in force (%s): %zu rules on %zu vports",
 		   applied->generation, cause, applied->rules, applied->vports);
-	events_publish(d, "policy",
+	events_publish(d, EVENT_TOPIC_DAEMON, "policy",
 		       json_pack("{s:I, s:s}", "generation", (json_int_t)applied->generation,
 				 "cause", cause));
 }

@@ -23,7 +23,7 @@ static const char *active_path(const struct policy_store *store, char *path)
 	return path;
 }
 
-/* ---- What is on disk ------------------------------------------------------------------------------------------ */
+/* ---- What is on disk -------------------------------------------------------------------------------------------- */
 
 /* "17.json" -> 17; 0: another file. */
 static uint32_t generation_of(const char *file)
@@ -143,7 +143,7 @@ int store_load(const struct policy_store *store, uint32_t generation, json_t **b
 	return 0;
 }
 
-/* ---- A new generation ----------------------------------------------------------------------------------------- */
+/* ---- A new generation ------------------------------------------------------------------------------------------- */
 
 static int write_json(const char *path, const json_t *json)
 {
@@ -279,7 +279,7 @@ int store_follow_kernel(struct policy_store *store, uint32_t generation)
 	return 0;
 }
 
-/* ---- Texts ---------------------------------------------------------------------------------------------------- */
+/* ---- Texts ------------------------------------------------------------------------------------------------------ */
 
 /* The name by which a file of a bundle is known: beside the file that includes it, unless it is absolute. dfwctl names
  * them by the same rule. malloc'd. */

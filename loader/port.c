@@ -14,7 +14,7 @@
 #include "log.h"
 #include "maps.h"
 #include "port.h"
-#include "view.h"
+#include "view_pins.h"
 
 #define INSTALL_PORTS 64 /* at once: a bound on open fds */
 #define RULE_TOTALS   1024
@@ -60,7 +60,7 @@ void port_free(struct port *port)
 	if (!port)
 		return;
 	spec_free(port->spec);
-	free(port->rule_ids);
+	free(port->rules);
 	cleanup_close(&port->state);
 	free(port);
 }
@@ -95,7 +95,7 @@ int port_make_config(const struct object *object, const struct dfw_port_config *
 	return r < 0 ? r : TAKE_FD(map);
 }
 
-/* ---- Making a port -------------------------------------------------------------------------------------------- */
+/* ---- Making a port ---------------------------------------------------------------------------------------------- */
 
 /* While its maps are made, the folder has a name that no port has. */
 static const char *unfinished_path(const struct object *object, const char *name, const char *pin,
@@ -131,16 +131,6 @@ static int make_part(const struct object *object, const struct port *port, const
 	return pin_part(object, port, part->pin, map);
 }
 
-/* What rules had counted when former revisions went, by stable id. The datapath knows nothing of it. */
-static int make_rule_totals(const struct object *object, uint32_t entries)
-{
-	struct map_shape shape = object->hits.inner;
-
-	shape.type = BPF_MAP_TYPE_HASH;
-	shape.flags = BPF_F_NO_PREALLOC;
-	return object_make_map(object, &shape, "rule_totals", entries);
-}
-
 static int make_parts(const struct object *object, const struct port *port,
 		      const struct dfw_profile *profile)
 {
@@ -152,7 +142,8 @@ static int make_parts(const struct object *object, const struct port *port,
 		if (r < 0)
 			return r;
 	}
-	totals = make_rule_totals(object, RULE_TOTALS);
+	/* The datapath knows nothing of it. */
+	totals = object_make_map(object, &object->rule_totals, "rule_totals", RULE_TOTALS);
 	return pin_part(object, port, "rule_totals", totals);
 }
 
@@ -214,6 +205,7 @@ int port_create(const struct object *object, struct vport_spec **spec, uint32_t 
 	r = port_new(spec, &config, &new);
 	if (r < 0)
 		return log_errno(r, "vport %s", (*spec)->name);
+	new->made_ns = monotonic_ns();
 	r = make_folder(object, new, profile);
 	if (r == 0) {
 		new->state = port_open_map(object, new, "state");
@@ -227,7 +219,7 @@ int port_create(const struct object *object, struct vport_spec **spec, uint32_t 
 	return 0;
 }
 
-/* ---- Where the datapath finds them ---------------------------------------------------------------------------- */
+/* ---- Where the datapath finds them ------------------------------------------------------------------------------ */
 
 static int install_part(const struct object *object, const struct part *part,
 			struct port *const *ports, size_t nr)
@@ -272,7 +264,7 @@ int ports_install(const struct object *object, struct port *const *ports, size_t
 	return 0;
 }
 
-/* ---- Taking over ---------------------------------------------------------------------------------------------- */
+/* ---- Taking over ------------------------------------------------------------------------------------------------ */
 
 static int check_part(const struct object *object, const struct port *port,
 		      const struct map_shape *shape, const char *pin)
@@ -315,6 +307,9 @@ int port_adopt(const struct object *object, struct vport_spec **spec,
 		if (r < 0)
 			return r;
 	}
+	r = check_part(object, new, &object->rule_totals, "rule_totals");
+	if (r < 0)
+		return r;
 	new->state = port_open_map(object, new, "state");
 	if (new->state < 0)
 		return log_errno(new->state, "vport %s", new->spec->name);
@@ -322,7 +317,7 @@ int port_adopt(const struct object *object, struct vport_spec **spec,
 	return 0;
 }
 
-/* ---- Taking away ---------------------------------------------------------------------------------------------- */
+/* ---- Taking away ------------------------------------------------------------------------------------------------ */
 
 int port_destroy(const struct object *object, const char *name, uint32_t slot)
 {
@@ -344,7 +339,7 @@ int port_destroy(const struct object *object, const char *name, uint32_t slot)
 	return r < 0 ? log_errno(r, "vport %s: cannot remove all of its maps", name) : 0;
 }
 
-/* ---- Changing ------------------------------------------------------------------------------------------------- */
+/* ---- Changing --------------------------------------------------------------------------------------------------- */
 
 int port_pin_bank(const struct object *object, const struct port *port, uint32_t bank)
 {

@@ -14,7 +14,7 @@
 #include "realise.h"
 #include "view.h"
 
-/* ---- The list ------------------------------------------------------------------------------------------------- */
+/* ---- The list --------------------------------------------------------------------------------------------------- */
 
 struct port *ports_find(const struct dfwd *d, const char *name)
 {
@@ -96,7 +96,7 @@ void port_remove(struct dfwd *d, struct port *port)
 	port_free(port);
 }
 
-/* ---- vports.json ---------------------------------------------------------------------------------------------- */
+/* ---- vports.json ------------------------------------------------------------------------------------------------ */
 
 static const char *file_path(const struct dfwd *d, char *path)
 {
@@ -145,7 +145,7 @@ static int read_file(const struct dfwd *d, json_t **json)
 	return 0;
 }
 
-/* ---- What the kernel has -------------------------------------------------------------------------------------- */
+/* ---- What the kernel has ---------------------------------------------------------------------------------------- */
 
 /* The configs of the bank in force, by slot; malloc'd. `name` is empty where there is no port. */
 static int read_kernel(const struct dfwd *d, struct dfw_port_config **configs, size_t *nr)
@@ -179,7 +179,7 @@ static const struct dfw_port_config *find_config(const struct dfw_port_config *c
 	return NULL;
 }
 
-/* ---- At a start ----------------------------------------------------------------------------------------------- */
+/* ---- At a start ------------------------------------------------------------------------------------------------- */
 
 static int restore_adopted(struct dfwd *d, struct vport_spec **spec,
 			   const struct dfw_port_config *config, struct port **port)

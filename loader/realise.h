@@ -29,7 +29,10 @@ struct revision;
 struct wanted_port {
 	struct port *port; /* may be NULL until commit, for a port that is being made */
 	const struct vport_spec *spec;
+	struct vport_spec *next; /* owned: the port's own from the commit on; `spec` is the same then */
 };
+
+void wanted_free(struct wanted_port *wanted, size_t nr);
 
 void revision_free(struct revision *revision);
 static inline void revision_cleanup(struct revision **revision)
@@ -52,7 +55,7 @@ void revision_set_port(struct revision *revision, size_t index, struct port *por
 /* Rules of all ports and both directions, defaults not counted. */
 size_t revision_rules(const struct revision *revision);
 
-/* Does nothing when the kernel says just that already. Errors are logged. */
+/* Does nothing to the kernel when that says just the same already. Errors are logged. */
 int revision_commit(struct revision *revision);
 
 /* The ports as they are, for revision_prepare: with `spec` in the place of the port's when `changed` is not NULL, added
@@ -60,6 +63,8 @@ int revision_commit(struct revision *revision);
  * Returns NULL without memory. */
 struct wanted_port *wanted_list(const struct dfwd *d, const struct port *changed,
 				const struct vport_spec *spec, size_t *nr, size_t *index);
+/* The spec that the port of wanted[] shall have, to be changed: a copy of its own. NULL: no memory. */
+struct vport_spec *wanted_change(struct wanted_port *wanted);
 
 /* Reads from the kernel what is in force: d->bank, d->revision. */
 int realised_read(struct dfwd *d);

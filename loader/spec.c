@@ -122,6 +122,14 @@ static bool addr_is_unicast(const struct dfw_addr *addr)
 	return memcmp(addr, &none, sizeof(none)) != 0 && addr->bytes[0] != 0xff;
 }
 
+static bool list_has(const struct dfw_addr *list, size_t nr, const struct dfw_addr *addr)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (memcmp(&list[i], addr, sizeof(*addr)) == 0)
+			return true;
+	return false;
+}
+
 int spec_add_ip(struct vport_spec *spec, const char *text)
 {
 	struct dfw_addr addr;
@@ -131,15 +139,97 @@ int spec_add_ip(struct vport_spec *spec, const char *text)
 			     text ? text : "");
 	if (!addr_is_unicast(&addr))
 		return wrong("ip \"%s\": not an address that a VM can have", text);
-	for (size_t i = 0; i < spec->nr_ips; i++)
-		if (memcmp(&spec->ips[i], &addr, sizeof(addr)) == 0)
-			return wrong("ip \"%s\" is given twice", text);
+	if (list_has(spec->ips, spec->nr_ips, &addr))
+		return wrong("ip \"%s\" is given twice", text);
 	if (spec->nr_ips == DFW_PORT_ADDRESSES)
 		return wrong("ip \"%s\": a vport has at most %d addresses", text,
 			     DFW_PORT_ADDRESSES);
 	spec->ips[spec->nr_ips++] = addr;
 	return 0;
 }
+
+/* ---- All of its addresses --------------------------------------------------------------------------------------- */
+
+bool spec_has(const struct vport_spec *spec, const struct dfw_addr *addr)
+{
+	return list_has(spec->addresses, spec->nr_addresses, addr);
+}
+
+/* `addresses` ends with the learned ones. */
+static size_t nr_claimed(const struct vport_spec *spec)
+{
+	return spec->nr_addresses - spec->nr_learned;
+}
+
+/* False: it is there already, or no room is left. */
+static bool add_address(struct vport_spec *spec, const struct dfw_addr *addr)
+{
+	if (spec->nr_addresses == DFW_PORT_ADDRESSES || spec_has(spec, addr))
+		return false;
+	spec->addresses[spec->nr_addresses++] = *addr;
+	return true;
+}
+
+static void derive(struct vport_spec *spec)
+{
+	bool v6 = false;
+
+	for (size_t i = 0; i < spec->nr_ips; i++) {
+		if (addr_is_link_local6(&spec->ips[i]))
+			return;
+		v6 |= !addr_is_v4(&spec->ips[i]);
+	}
+	for (size_t i = 0; i < spec->nr_macs && v6; i++) {
+		struct dfw_addr addr = addr_of_mac(spec->macs[i].bytes);
+
+		add_address(spec, &addr);
+	}
+}
+
+void spec_settle(struct vport_spec *spec)
+{
+	size_t kept = 0;
+
+	spec->nr_addresses = 0;
+	for (size_t i = 0; i < spec->nr_ips; i++)
+		add_address(spec, &spec->ips[i]);
+	derive(spec);
+	for (size_t i = 0; i < spec->nr_learned; i++)
+		if (add_address(spec, &spec->learned[i]))
+			spec->learned[kept++] = spec->learned[i];
+	spec->nr_learned = kept;
+}
+
+int spec_learn(struct vport_spec *spec, const struct dfw_addr *addr)
+{
+	if (!addr_is_unicast(addr))
+		return -EINVAL;
+	if (!add_address(spec, addr))
+		return -ENOSPC;
+	spec->learned[spec->nr_learned++] = *addr;
+	return 0;
+}
+
+bool spec_must_unlearn(const struct vport_spec *spec, const struct vport_spec *other)
+{
+	for (size_t i = 0; i < spec->nr_learned; i++)
+		if (list_has(other->addresses, nr_claimed(other), &spec->learned[i]))
+			return true;
+	return false;
+}
+
+void spec_unlearn(struct vport_spec *spec, const struct vport_spec *other)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < spec->nr_learned; i++)
+		if (!list_has(other->addresses, nr_claimed(other), &spec->learned[i]))
+			spec->learned[kept++] = spec->learned[i];
+	spec->nr_learned = kept;
+	spec_settle(spec);
+}
+
+/* ---- What the operator says ------------------------------------------------------------------------------------- */
 
 static int add_vlan(struct vport_spec *spec, const json_t *value)
 {
@@ -263,10 +353,12 @@ int spec_read(struct vport_spec *spec, const json_t *json)
 		r = read_tags(spec, member);
 	if (r == 0 && (member = json_object_get(json, "profile")) && !json_is_null(member))
 		r = spec_set_profile(spec, json_string_value(member));
+	if (r == 0)
+		spec_settle(spec);
 	return r;
 }
 
-/* ---- vports.json ---------------------------------------------------------------------------------------------- */
+/* ---- vports.json ------------------------------------------------------------------------------------------------ */
 
 static void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_LEN])
 {
@@ -303,7 +395,7 @@ static int append_text(json_t *list, const char *text)
 json_t *spec_to_json(const struct vport_spec *spec)
 {
 	_cleanup_json_ json_t *macs = json_array(), *ips = json_array(), *tags = json_object(),
-			      *vlans = json_array();
+			      *vlans = json_array(), *learned = json_array();
 	char text[ADDR_TEXT_LEN], uuid[UUID_TEXT_LEN];
 	int r = 0;
 
@@ -311,6 +403,8 @@ json_t *spec_to_json(const struct vport_spec *spec)
 		r |= append_text(macs, mac_format(spec->macs[i].bytes, text));
 	for (size_t i = 0; i < spec->nr_ips; i++)
 		r |= append_text(ips, addr_format(&spec->ips[i], text));
+	for (size_t i = 0; i < spec->nr_learned; i++)
+		r |= append_text(learned, addr_format(&spec->learned[i], text));
 	for (size_t i = 0; i < spec->nr_vlans; i++)
 		r |= json_array_append_new(vlans, json_integer(spec->vlans[i]));
 	for (size_t i = 0; i < spec->nr_tags; i++)
@@ -318,10 +412,29 @@ json_t *spec_to_json(const struct vport_spec *spec)
 	if (r < 0)
 		return NULL;
 	uuid_format(spec->uuid, uuid);
-	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:s, s:s, s:I, s:s}", "name", spec->name,
-			 "dev", spec->dev, "macs", macs, "ips", ips, "vlans", vlans, "tags", tags,
+	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:s, s:s, s:I, s:s}", "name",
+			 spec->name, "dev", spec->dev, "macs", macs, "ips", ips, "learned", learned,
+			 "vlans", vlans, "tags", tags,
 			 "profile", spec->profile, "uuid", uuid, "epoch", (json_int_t)spec->epoch,
 			 "pattern", spec->pattern);
+}
+
+static int read_learned(struct vport_spec *spec, const json_t *list)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry)
+	{
+		const char *text = json_string_value(entry);
+		struct dfw_addr addr;
+
+		if (!text || addr_parse(text, &addr) < 0 || !addr_is_unicast(&addr))
+			return wrong("vport %s: \"learned\" has what is no address", spec->name);
+		if (!spec_has(spec, &addr))
+			spec_learn(spec, &addr);
+	}
+	return 0;
 }
 
 int spec_from_json(const json_t *json, struct vport_spec **spec)
@@ -335,6 +448,8 @@ int spec_from_json(const json_t *json, struct vport_spec **spec)
 	r = spec_set_name(read, json_text(json, "name"));
 	if (r == 0)
 		r = spec_read(read, json);
+	if (r == 0)
+		r = read_learned(read, json_object_get(json, "learned"));
 	if (r < 0)
 		return r;
 	if (!read->dev[0])
@@ -350,7 +465,7 @@ int spec_from_json(const json_t *json, struct vport_spec **spec)
 	return 0;
 }
 
-/* ---- Conflicts ------------------------------------------------------------------------------------------------ */
+/* ---- Conflicts -------------------------------------------------------------------------------------------------- */
 
 #define taken(...)                      \
 	({                              \
@@ -371,10 +486,9 @@ int spec_conflict(const struct vport_spec *spec, const struct vport_spec *other)
 			if (memcmp(&spec->macs[i], &other->macs[k], sizeof(spec->macs[i])) == 0)
 				return taken("mac %s belongs to vport %s already",
 					     mac_format(spec->macs[i].bytes, text), other->name);
-	for (size_t i = 0; i < spec->nr_ips; i++)
-		for (size_t k = 0; k < other->nr_ips; k++)
-			if (memcmp(&spec->ips[i], &other->ips[k], sizeof(spec->ips[i])) == 0)
-				return taken("ip %s belongs to vport %s already",
-					     addr_format(&spec->ips[i], text), other->name);
+	for (size_t i = 0; i < nr_claimed(spec); i++)
+		if (list_has(other->addresses, nr_claimed(other), &spec->addresses[i]))
+			return taken("ip %s belongs to vport %s already",
+				     addr_format(&spec->addresses[i], text), other->name);
 	return 0;
 }

@@ -26,8 +26,13 @@ struct vport_spec {
 	char dev[IF_NAMESIZE];
 	struct dfw_port_mac macs[DFW_PORT_MACS];
 	size_t nr_macs;
-	struct dfw_addr ips[DFW_PORT_ADDRESSES];
+	struct dfw_addr ips[DFW_PORT_ADDRESSES];     /* that the operator gave */
 	size_t nr_ips;
+	struct dfw_addr learned[DFW_PORT_ADDRESSES]; /* in the order in which they came */
+	size_t nr_learned;
+	/* All that are the port's own: `ips`, what spec_settle derives, `learned`. */
+	struct dfw_addr addresses[DFW_PORT_ADDRESSES];
+	size_t nr_addresses;
 	uint16_t vlans[DFW_PORT_VLANS];
 	size_t nr_vlans;
 	struct policy_tag tags[SPEC_TAGS]; /* malloc'd strings */
@@ -60,11 +65,23 @@ int spec_add_mac(struct vport_spec *spec, const char *text);
 int spec_add_ip(struct vport_spec *spec, const char *text);
 int spec_set_profile(struct vport_spec *spec, const char *profile);
 
+/* Works out `addresses`, after a change. An IPv6 station also speaks from a link-local address, which operators seldom
+ * list: when `ips` has an IPv6 address, but none of that kind, those that its MACs make are the port's too. Learned ones
+ * that are listed by now, or that find no room any more, are forgotten. */
+void spec_settle(struct vport_spec *spec);
+bool spec_has(const struct vport_spec *spec, const struct dfw_addr *addr);
+
+/* Adds a learned address that the port does not have yet. -EINVAL: none that a VM can have; -ENOSPC: no room. */
+int spec_learn(struct vport_spec *spec, const struct dfw_addr *addr);
+/* What it has only learned, and `other` has a better claim to: the operator's word, or its MAC. */
+bool spec_must_unlearn(const struct vport_spec *spec, const struct vport_spec *other);
+void spec_unlearn(struct vport_spec *spec, const struct vport_spec *other);
+
 /* Both ways, with "name", "uuid", "epoch" and "pattern", for vports.json. NULL: no memory. */
 json_t *spec_to_json(const struct vport_spec *spec);
 int spec_from_json(const json_t *json, struct vport_spec **spec);
 
-/* Logs and returns -EEXIST when both claim the same name, device, MAC or address. */
+/* Logs and returns -EEXIST when both claim the same name, device, MAC or address. What was only learned is no claim. */
 int spec_conflict(const struct vport_spec *spec, const struct vport_spec *other);
 
 #endif

@@ -13,7 +13,7 @@
 
 #define MAKE_RULESETS 128 /* at once: a bound on open fds */
 
-/* ---- Arrays --------------------------------------------------------------------------------------------------- */
+/* ---- Arrays ----------------------------------------------------------------------------------------------------- */
 
 /* The keys 0, 1, 2 ..., malloc'd. */
 static uint32_t *count_keys(size_t nr)
@@ -65,7 +65,7 @@ static int array_equal(const struct outer_map *outer, uint32_t index, const void
 	return memcmp(read, values, nr * outer->inner.value_bytes) == 0;
 }
 
-/* ---- Tables --------------------------------------------------------------------------------------------------- */
+/* ---- Tables ----------------------------------------------------------------------------------------------------- */
 
 static void prefix_key(const struct compiled_address *address, struct dfw_prefix_key *key)
 {
@@ -231,7 +231,7 @@ int tables_equal(const struct object *object, uint32_t index, const struct compi
 			 : equal;
 }
 
-/* ---- Rule sets ------------------------------------------------------------------------------------------------ */
+/* ---- Rule sets -------------------------------------------------------------------------------------------------- */
 
 int ruleset_equal(const struct object *object, uint32_t index,
 		  const struct compiled_ruleset *ruleset)
@@ -353,7 +353,7 @@ int ruleset_rule_ids(const struct object *object, uint32_t index, uint32_t **ids
 	return 0;
 }
 
-/* ---- Taking away ---------------------------------------------------------------------------------------------- */
+/* ---- Taking away ------------------------------------------------------------------------------------------------ */
 
 /* Elements of a map of maps can be replaced in a batch, but only removed one grace period after the other: an empty map
  * takes the place of what goes. */

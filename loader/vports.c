@@ -11,16 +11,38 @@
 #include "view.h"
 #include "vports.h"
 
+/* What the operator says outweighs what a VM says. */
+static int unlearn(struct wanted_port *wanted, size_t nr, const struct vport_spec *claims)
+{
+	for (size_t i = 0; i < nr; i++) {
+		struct vport_spec *next;
+
+		if (wanted[i].spec == claims || !spec_must_unlearn(wanted[i].spec, claims))
+			continue;
+		log_notice("vport %s claims what vport %s has learned, which forgets it",
+			   claims->name, wanted[i].spec->name);
+		next = wanted_change(&wanted[i]);
+		if (!next)
+			return log_errno(-ENOMEM, "vport %s", claims->name);
+		spec_unlearn(next, claims);
+	}
+	return 0;
+}
+
 static int prepare(struct dfwd *d, const struct port *changed, const struct vport_spec *spec,
 		   struct revision **revision, size_t *index, struct staged_file *file,
 		   struct policy_errors *errors)
 {
 	size_t nr;
 	struct wanted_port *wanted = wanted_list(d, changed, spec, &nr, index);
-	int r = wanted ? ports_stage_file(d, wanted, nr, file) : -ENOMEM;
+	int r = wanted ? 0 : log_errno(-ENOMEM, "cannot list the vports");
 
+	if (r == 0 && spec)
+		r = unlearn(wanted, nr, spec);
+	if (r == 0)
+		r = ports_stage_file(d, wanted, nr, file);
 	if (r < 0) {
-		free(wanted);
+		wanted_free(wanted, nr);
 		return r;
 	}
 	return revision_prepare(d, d->policy, d->revision.generation, wanted, nr, revision, errors);
@@ -48,11 +70,11 @@ static int commit_file(struct staged_file *file)
 static void tell(struct dfwd *d, const char *what, const struct port *port)
 {
 	log_info("vport %s: %s, device %s", port->spec->name, what, port->spec->dev);
-	events_publish(d, "vport",
+	events_publish(d, EVENT_TOPIC_DAEMON, "vport",
 		       json_pack("{s:s, s:s}", "change", what, "vport", port->spec->name));
 }
 
-/* ---- Add ------------------------------------------------------------------------------------------------------ */
+/* ---- Add -------------------------------------------------------------------------------------------------------- */
 
 /* The port denies from here on, and its device is enforced. */
 static int make_port(struct dfwd *d, struct vport_spec **spec, const struct dfw_profile *profile,
@@ -106,7 +128,7 @@ int vport_add(struct dfwd *d, struct vport_spec **spec, struct policy_errors *er
 	return 0;
 }
 
-/* ---- Set ------------------------------------------------------------------------------------------------------ */
+/* ---- Set -------------------------------------------------------------------------------------------------------- */
 
 int vport_set(struct dfwd *d, struct port *port, struct vport_spec **spec,
 	      struct policy_errors *errors)
@@ -138,7 +160,7 @@ int vport_set(struct dfwd *d, struct port *port, struct vport_spec **spec,
 	return r;
 }
 
-/* ---- Del ------------------------------------------------------------------------------------------------------ */
+/* ---- Del -------------------------------------------------------------------------------------------------------- */
 
 int vport_del(struct dfwd *d, struct port *port, struct policy_errors *errors)
 {
@@ -160,7 +182,7 @@ int vport_del(struct dfwd *d, struct port *port, struct policy_errors *errors)
 	return 0;
 }
 
-/* ---- By pattern ----------------------------------------------------------------------------------------------- */
+/* ---- By pattern ------------------------------------------------------------------------------------------------- */
 
 /* A restart must know the port, or it would take it for one that a crash left behind. */
 static void save_list(struct dfwd *d)
@@ -216,7 +238,7 @@ void vport_add_by_pattern(struct dfwd *d, const char *device)
 		add_left_out(d, &spec);
 }
 
-/* ---- All ------------------------------------------------------------------------------------------------------ */
+/* ---- All -------------------------------------------------------------------------------------------------------- */
 
 static int prepare_all(struct dfwd *d, struct revision **revision, struct policy_errors *errors)
 {

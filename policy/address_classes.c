@@ -7,7 +7,8 @@
 #include "address_classes.h"
 #include "table.h"
 
-struct class {
+struct class
+{
 	uint32_t id;
 	uint32_t nr;
 	uint32_t sets[]; /* sorted */

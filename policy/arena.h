@@ -21,7 +21,7 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* A list is a struct { type *items; size_t nr; size_t room; }, zeroed when empty. Returns a new, zeroed last item. */
-#define list_push(arena, list)                                                                   \
+#define list_push(arena, list)                                                                     \
 	((__typeof__((list)->items))list_push_bytes((arena), (void **)&(list)->items, &(list)->nr, \
 						    &(list)->room, sizeof(*(list)->items)))
 void *list_push_bytes(struct arena *arena, void **items, size_t *nr, size_t *room, size_t bytes);

@@ -22,28 +22,29 @@ static bool build_name(struct parser *parser, const struct place *place, const c
 	if (name_valid(name))
 		return true;
 	parser_error(parser, place,
-		     "'" SHORT_WORD "' is no name for a %s, it would be 1 to %d letters, digits, '_', "
+		     "'" SHORT_WORD
+		     "' is no name for a %s, it would be 1 to %d letters, digits, '_', "
 		     "'.' and '-', the last two not first",
 		     name, what, MODEL_MAX_NAME);
 	return false;
 }
 
-#define BUILD_DEFINITION(type, list)                                                              \
-	struct type *build_##type(struct parser *parser, const struct place *place,               \
-				  const char *name)                                               \
-	{                                                                                         \
-		struct policy *policy = parser->policy;                                           \
-		struct type **slot = list_push(&policy->arena, &policy->list);                    \
-		struct type *type = arena_alloc(&policy->arena, sizeof(*type));                   \
-                                                                                                  \
-		if (!slot || !type) {                                                             \
-			policy->list.nr -= slot != NULL;                                          \
-			return parser_no_memory(parser);                                          \
-		}                                                                                 \
-		build_name(parser, place, #type, name);                                           \
-		*type = (struct type){.name = name, .place = *place};                             \
-		*slot = type;                                                                     \
-		return type;                                                                      \
+#define BUILD_DEFINITION(type, list)                                                \
+	struct type *build_##type(struct parser *parser, const struct place *place, \
+				  const char *name)                                 \
+	{                                                                           \
+		struct policy *policy = parser->policy;                             \
+		struct type **slot = list_push(&policy->arena, &policy->list);      \
+		struct type *type = arena_alloc(&policy->arena, sizeof(*type));     \
+                                                                                    \
+		if (!slot || !type) {                                               \
+			policy->list.nr -= slot != NULL;                            \
+			return parser_no_memory(parser);                            \
+		}                                                                   \
+		build_name(parser, place, #type, name);                             \
+		*type = (struct type){.name = name, .place = *place};               \
+		*slot = type;                                                       \
+		return type;                                                        \
 	}
 
 BUILD_DEFINITION(group, groups)
@@ -79,8 +80,9 @@ static void prefix_error(struct parser *parser, const struct place *place, const
 	} else if (error == -ERANGE) {
 		addr_parse(host, &addr);
 		parser_error(parser, place,
-			     "'" SHORT_WORD "' is too long a prefix, an IPv%d prefix has at most %d bits", text,
-			     addr_is_v4(&addr) ? 4 : 6, addr_is_v4(&addr) ? 32 : 128);
+			     "'" SHORT_WORD
+			     "' is too long a prefix, an IPv%d prefix has at most %d bits",
+			     text, addr_is_v4(&addr) ? 4 : 6, addr_is_v4(&addr) ? 32 : 128);
 	} else if (inet_pton(AF_INET6, host, addr.bytes) == 1 && addr_is_v4(&addr)) {
 		parser_error(parser, place,
 			     "'" SHORT_WORD "' is an IPv4 address in an IPv6 one, write %s", text,
@@ -112,11 +114,12 @@ bool build_pattern(struct parser *parser, const struct place *place, const char 
 	operand->place = *place;
 	operand->pattern = pattern;
 	for (const char *c = pattern; *c; c++) {
-		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
-		    strchr("._-:*?", *c))
+		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+		    (*c >= '0' && *c <= '9') || strchr("._-:*?", *c))
 			continue;
 		parser_error(parser, place,
-			     "'" SHORT_WORD "' names no vport, it would be letters, digits and . _ - : "
+			     "'" SHORT_WORD
+			     "' names no vport, it would be letters, digits and . _ - : "
 			     "with * for any letters and ? for one",
 			     pattern);
 		return false;
@@ -206,12 +209,15 @@ bool build_number(struct parser *parser, const struct place *place, const char *
 	int r = number_parse(text, highest, &value);
 
 	if (r == -EINVAL)
-		parser_error(parser, place, "'" SHORT_WORD "' is no number, %s is %" PRIu32 " to %" PRIu32,
-			     text, what, lowest, highest);
+		parser_error(parser, place,
+			     "'" SHORT_WORD "' is no number, %s is %" PRIu32 " to %" PRIu32, text,
+			     what, lowest, highest);
 	else if (r < 0)
-		parser_error(parser, place, "%s " SHORT_WORD " is above %" PRIu32, what, text, highest);
+		parser_error(parser, place, "%s " SHORT_WORD " is above %" PRIu32, what, text,
+			     highest);
 	else if (value < lowest)
-		parser_error(parser, place, "%s " SHORT_WORD " is below %" PRIu32, what, text, lowest);
+		parser_error(parser, place, "%s " SHORT_WORD " is below %" PRIu32, what, text,
+			     lowest);
 	else
 		*number = (uint32_t)value;
 	return r == 0 && value >= lowest;
@@ -264,8 +270,9 @@ bool build_ports(struct parser *parser, const struct place *place, const char *t
 	    !build_number(parser, place, "port", dash + 1, 0, 65535, &high))
 		return false;
 	if (low > high) {
-		parser_error(parser, place, "port range %s runs backwards, write %" PRIu32 "-%" PRIu32,
-			     text, high, low);
+		parser_error(parser, place,
+			     "port range %s runs backwards, write %" PRIu32 "-%" PRIu32, text, high,
+			     low);
 		return false;
 	}
 	return add_range(parser, ports, low, high);
@@ -419,7 +426,8 @@ static bool build_duration(struct parser *parser, const struct place *place, con
 
 	if (r == -EINVAL)
 		parser_error(parser, place,
-			     "'" SHORT_WORD "' is no duration, write a number with its unit: 500ms, 30s, 5m, 2h "
+			     "'" SHORT_WORD
+			     "' is no duration, write a number with its unit: 500ms, 30s, 5m, 2h "
 			     "or 1d",
 			     text);
 	else if (r < 0 || *ns < lowest || *ns > longest)
@@ -452,8 +460,7 @@ bool build_timeout(struct parser *parser, const struct place *place, struct prof
 {
 	int index = build_word(parser, place, "flow state", state_words, state);
 
-	if (index < 0 ||
-	    setting_twice(parser, place, state, profile->timeouts_given & 1U << index))
+	if (index < 0 || setting_twice(parser, place, state, profile->timeouts_given & 1U << index))
 		return false;
 	profile->timeouts_given |= 1U << index;
 	/* A live state that lasts 0 s would make flows that never match. */
@@ -483,7 +490,8 @@ bool build_setting(struct parser *parser, const struct place *place, struct prof
 	}
 	on = word_value(switch_words, value);
 	if (on < 0) {
-		parser_error(parser, value_place, "'%s' is on or off, not '" SHORT_WORD "'", name, value);
+		parser_error(parser, value_place, "'%s' is on or off, not '" SHORT_WORD "'", name,
+			     value);
 		return false;
 	}
 	return build_flag(parser, place, profile, name, on);

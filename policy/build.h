@@ -3,8 +3,9 @@
 #define POLICY_BUILD_H
 
 /*
- * The checks and steps that both forms share: from the words of a policy to parts of the model. Each notes its own
- * error at `place`. Those that return bool return whether it went well; those that return a pointer, NULL for no memory.
+ * The checks and steps that both forms share: from the words of a policy to parts of the model. Each notes its
+ * own error at `place`. Those that return bool return whether it went well; those that return a pointer, NULL for no
+ * memory.
  */
 
 #include "parser.h"

@@ -182,7 +182,7 @@ static int match_ports(struct compiler *compiler, const struct operand_list *lis
 
 struct lists_builder {
 	struct compiler *compiler;
-	struct entry_list *lists;    /* of compiled port p: p * DFW_DIRECTIONS + direction */
+	struct entry_list *lists; /* of compiled port p: p * DFW_DIRECTIONS + direction */
 	struct ports_match local;
 	struct ports_match applied;
 };
@@ -210,8 +210,7 @@ static int add_entries(struct lists_builder *builder, size_t index, const struct
 		if (!(in && !excluded) &&
 		    !(builder->local.has_addresses && (has_addresses || !excluded)))
 			continue;
-		slot = list_push(&compiler->arena,
-				 &builder->lists[i * DFW_DIRECTIONS + direction]);
+		slot = list_push(&compiler->arena, &builder->lists[i * DFW_DIRECTIONS + direction]);
 		if (!slot)
 			return -ENOMEM;
 		*slot = (uint32_t)(index << ENTRY_SHIFT | (in ? ENTRY_PORT : 0) |
@@ -461,15 +460,15 @@ static int build_sets(struct compiler *compiler)
 			r = match_addresses(compiler, operands_of(match->rule, remote), true,
 					    &match->remote[remote]);
 			if (r == 0)
-				r = match_addresses(compiler, operands_of(match->rule, local), false,
-						    &match->local[local]);
+				r = match_addresses(compiler, operands_of(match->rule, local),
+						    false, &match->local[local]);
 			if (r == 0)
 				r = match_values(compiler, match);
 		}
 	}
 	if (r == 0 && compiler->sources.nr)
-		r = value_set(compiler, &compiler->sources, &compiler->sources_by_content, &has_port,
-			      &id);
+		r = value_set(compiler, &compiler->sources, &compiler->sources_by_content,
+			      &has_port, &id);
 	return r;
 }
 
@@ -499,7 +498,8 @@ static int add_group(struct compiler *compiler, struct prefix_entries *entries,
 		const struct operand *member = &group->members.items[i];
 
 		if (member->kind == OPERAND_PREFIX)
-			r = add_prefix(compiler, entries, &member->address, member->prefix_bits, set);
+			r = add_prefix(compiler, entries, &member->address, member->prefix_bits,
+				       set);
 		else if (member->kind == OPERAND_GROUP)
 			r = add_group(compiler, entries, member->group, set, visited);
 	}
@@ -540,8 +540,8 @@ static int build_classes(struct compiler *compiler)
 	struct compiled *out = compiler->out;
 	struct classes *classes = &compiler->classes;
 	struct prefix_entries entries = {0};
-	uint32_t *visited = arena_alloc(&compiler->arena,
-					(compiler->policy->groups.nr + 1) * sizeof(*visited));
+	uint32_t *visited =
+		arena_alloc(&compiler->arena, (compiler->policy->groups.nr + 1) * sizeof(*visited));
 	int r = 0;
 
 	out->l4 = calloc(DFW_L4_BLOCKS, sizeof(*out->l4));
@@ -587,8 +587,8 @@ static int list_rules(struct compiler *compiler)
 {
 	const struct policy *policy = compiler->policy;
 
-	compiler->matches = arena_alloc(&compiler->arena,
-					(policy->nr_rules + 1) * sizeof(*compiler->matches));
+	compiler->matches =
+		arena_alloc(&compiler->arena, (policy->nr_rules + 1) * sizeof(*compiler->matches));
 	if (!compiler->matches)
 		return -ENOMEM;
 	for (size_t i = 0; i < policy->tiers.nr; i++)

@@ -35,7 +35,8 @@ enum rule_end {
 struct rule_match {
 	const struct rule *rule;
 	struct address_match remote[RULE_ENDS]; /* this end is the remote one */
-	struct address_match local[RULE_ENDS];	/* this end is the local one: addresses only, ports are in the entry */
+	struct address_match local
+		[RULE_ENDS]; /* this end is the local one: addresses only, ports are in the entry */
 	bool values_known;
 	uint32_t values; /* set of l4 values, or ANY_SET */
 	uint32_t sources;
@@ -43,13 +44,13 @@ struct rule_match {
 };
 
 /* A rule in a port's list. */
-#define ENTRY_PORT 1 /* the local end means this port: any address of its own matches */
-#define ENTRY_NOT  2 /* the local end excludes this port: no address of its own matches */
+#define ENTRY_PORT  1 /* the local end means this port: any address of its own matches */
+#define ENTRY_NOT   2 /* the local end excludes this port: no address of its own matches */
 #define ENTRY_SHIFT 2
 
 struct rule_list {
 	enum dfw_direction direction;
-	bool no_addresses; /* the port has none: then each local address counts as its own */
+	bool no_addresses;	 /* the port has none: then each local address counts as its own */
 	const uint32_t *entries; /* index of the rule << ENTRY_SHIFT | ENTRY_* */
 	size_t nr;
 };

@@ -73,6 +73,11 @@ void parser_error(struct parser *parser, const struct place *place, const char *
 	_cleanup_free_ char *text = NULL;
 	va_list arguments;
 
+	/* A file that is wrong everywhere should not cost more than one that is right. */
+	if (parser_errors_full(parser)) {
+		parser->errors->nr_unreported++;
+		return;
+	}
 	va_start(arguments, format);
 	if (vasprintf(&text, format, arguments) < 0)
 		text = NULL;

@@ -11,7 +11,7 @@
 %define api.token.prefix {T_}
 %define api.location.type {struct place}
 %define parse.error custom
-/* Both together make the list of expected words exact, and keep `error` where it was shifted until a separator comes. */
+/* Both together make the list of expected words exact, and keep `error` where it was shifted until a separator. */
 %define parse.lac full
 %define lr.default-reduction accepting
 %locations
@@ -722,7 +722,9 @@ static int yyreport_syntax_error(const yypcontext_t *context, struct source *sou
 {
 	yysymbol_kind_t expected[MAX_EXPECTED];
 	yysymbol_kind_t found = yypcontext_token(context);
-	int nr = yypcontext_expected_tokens(context, expected, MAX_EXPECTED);
+	int nr = parser_errors_full(PARSER)
+			 ? 0
+			 : yypcontext_expected_tokens(context, expected, MAX_EXPECTED);
 	const char *word = source->token_text;
 	struct suggestion suggestion = {.wanted = word ? word : ""};
 	char mean[SUGGESTION_TEXT_LEN], part[64], list[640] = "", what[96];

@@ -73,7 +73,8 @@ static void check_keys(struct reader *reader, const struct place *place, json_t 
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(object, key, value) {
+	json_object_foreach(object, key, value)
+	{
 		struct suggestion suggestion = {.wanted = key};
 		char mean[SUGGESTION_TEXT_LEN];
 		bool known = false;
@@ -254,7 +255,8 @@ static void read_operand(struct reader *reader, const struct place *place, json_
 	operand->place = *place;
 	if (!is_a(reader, place, json, JSON_OBJECT))
 		return;
-	CHECK_KEYS(reader, place, json, "address", "vport", "group", "tag", "any", "any_vport", "not");
+	CHECK_KEYS(reader, place, json, "address", "vport", "group", "tag", "any", "any_vport",
+		   "not");
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		given += json_object_get(json, kinds[i]) != NULL;
 	if (given != 1) {
@@ -391,7 +393,8 @@ static void read_protocol(struct reader *reader, const struct place *place, json
 		return;
 	if (!protocol_has_ports(item->protocol) &&
 	    (json_object_get(json, "ports") || json_object_get(json, "source_ports")))
-		parser_error(reader->parser, place, "tcp, udp and sctp have ports, not '%.80s'", text);
+		parser_error(reader->parser, place, "tcp, udp and sctp have ports, not '%.80s'",
+			     text);
 	else if (!protocol_has_types(item->protocol) && json_object_get(json, "types"))
 		parser_error(reader->parser, place, "icmp and icmp6 have types, not '%.80s'", text);
 	else if (protocol_has_types(item->protocol))
@@ -590,7 +593,8 @@ static void read_profile(struct reader *reader, const struct place *place, json_
 		build_flag(parser, &inner, profile, key, true_at(reader, &inner, object, key));
 
 	object = object_at(reader, place, json, "limits", &inner);
-	json_object_foreach(object, key, value) {
+	json_object_foreach(object, key, value)
+	{
 		int limit = build_word(parser, &inner, "limit", profile_limit_words, key);
 
 		at = member(reader, &inner, key);
@@ -606,7 +610,8 @@ static void read_profile(struct reader *reader, const struct place *place, json_
 	}
 
 	object = object_at(reader, place, json, "timeouts", &inner);
-	json_object_foreach(object, key, value) {
+	json_object_foreach(object, key, value)
+	{
 		text = string_at(reader, &inner, object, key);
 		if (text) {
 			at = member(reader, &inner, key);
@@ -642,10 +647,10 @@ void json_read(struct parser *parser, const char *file, const char *text, size_t
 	json_t *defaults;
 
 	if (!root) {
-		/* jansson's columns begin at 0; some errors have no place. */
+		/* The column of the last letter read, from 1; some errors have no place. */
 		place.path = NULL;
 		place.line = error.line > 0 ? (unsigned int)error.line : 1;
-		place.column = error.column >= 0 ? (unsigned int)error.column + 1 : 1;
+		place.column = error.column > 0 ? (unsigned int)error.column : 1;
 		parser->incomplete = true;
 		parser_error(parser, &place, "%s", error.text);
 		return;

@@ -271,7 +271,8 @@ static json_t *write_profile(struct writer *writer, const struct profile *profil
 	set(writer, object, "flags", flags);
 	set(writer, object, "limits", limits);
 	if (profile->resync_given)
-		set(writer, object, "resync", json_sprintf("%" PRIu32 "s", profile->resync_seconds));
+		set(writer, object, "resync",
+		    json_sprintf("%" PRIu32 "s", profile->resync_seconds));
 	set(writer, object, "timeouts", timeouts);
 	return object;
 }

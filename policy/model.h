@@ -75,10 +75,10 @@ struct operand {
 	bool negated;
 	uint32_t prefix_bits; /* OPERAND_PREFIX: of 128 */
 	union {
-		struct dfw_addr address;     /* OPERAND_PREFIX */
-		const char *pattern;	     /* OPERAND_VPORT */
-		const struct tag_expr *tag;  /* OPERAND_TAG */
-		struct {		     /* OPERAND_GROUP */
+		struct dfw_addr address;    /* OPERAND_PREFIX */
+		const char *pattern;	    /* OPERAND_VPORT */
+		const struct tag_expr *tag; /* OPERAND_TAG */
+		struct {		    /* OPERAND_GROUP */
 			const char *name;
 			struct group *group; /* resolve.c */
 		};
@@ -221,12 +221,12 @@ struct default_rule {
 };
 
 /* The numbers of a profile. X(field, name in the language, default, lowest, highest) */
-#define PROFILE_LIMITS(X)                                                                   \
-	X(max_flows, "max-flows", DFW_DEFAULT_MAX_FLOWS, 1, 1U << 26)                       \
-	X(max_half_open, "max-half-open", DFW_DEFAULT_MAX_HALF_OPEN, 1, 1U << 26)           \
-	X(new_per_second, "new-per-second", 0, 0, 1000000000)                               \
+#define PROFILE_LIMITS(X)                                                                    \
+	X(max_flows, "max-flows", DFW_DEFAULT_MAX_FLOWS, 1, 1U << 26)                        \
+	X(max_half_open, "max-half-open", DFW_DEFAULT_MAX_HALF_OPEN, 1, 1U << 26)            \
+	X(new_per_second, "new-per-second", 0, 0, 1000000000)                                \
 	X(reject_per_second, "reject-per-second", DFW_DEFAULT_REJECT_PER_SECOND, 0, 1000000) \
-	X(max_fragments, "max-fragments", DFW_DEFAULT_MAX_FRAGMENTS, 1, 1U << 20)           \
+	X(max_fragments, "max-fragments", DFW_DEFAULT_MAX_FRAGMENTS, 1, 1U << 20)            \
 	X(max_learned, "max-learned", DFW_DEFAULT_MAX_LEARNED, 0, 1U << 16)
 
 enum profile_limit {
@@ -239,7 +239,7 @@ enum profile_limit {
 struct profile {
 	const char *name;
 	struct place place;
-	uint32_t flags;	    /* of `flags_given` */
+	uint32_t flags; /* of `flags_given` */
 	uint32_t flags_given;
 	uint32_t limits[PROFILE_NR_LIMITS];
 	uint32_t limits_given; /* bit of enum profile_limit */
@@ -275,7 +275,6 @@ struct policy {
 	struct rule **rules_by_id; /* sorted */
 	size_t nr_rules;
 };
-
 
 /* The profile of that name (NULL: "default") with all that it leaves out filled in. Returns 0 or -ENOENT. */
 int profile_complete(const struct policy *policy, const char *name, struct dfw_profile *complete);

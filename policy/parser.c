@@ -71,7 +71,8 @@ static bool is_json(const char *text, size_t bytes)
 {
 	size_t i = 0;
 
-	while (i < bytes && (text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r'))
+	while (i < bytes &&
+	       (text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r'))
 		i++;
 	return i < bytes && text[i] == '{';
 }
@@ -102,11 +103,12 @@ void parser_file(struct parser *parser, const char *from, const char *name,
 
 	if (bytes > POLICY_MAX_BYTES - parser->bytes) {
 		parser->incomplete = true;
-		parser_error(parser, place,
-			     "'%s' has %zu bytes, %zu too many: all texts of a policy together have "
-			     "at most %u",
-			     resolved, bytes, bytes - (POLICY_MAX_BYTES - parser->bytes),
-			     POLICY_MAX_BYTES);
+		parser_error(
+			parser, place,
+			"'%s' has %zu bytes, %zu too many: all texts of a policy together have "
+			"at most %u",
+			resolved, bytes, bytes - (POLICY_MAX_BYTES - parser->bytes),
+			POLICY_MAX_BYTES);
 	} else {
 		parser->bytes += bytes;
 		if (is_json(text, bytes))

@@ -34,6 +34,12 @@ struct parser {
 void parser_error(struct parser *parser, const struct place *place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Errors are counted only, so their words need not be found any more. */
+static inline bool parser_errors_full(const struct parser *parser)
+{
+	return parser->errors->nr >= POLICY_MAX_ERRORS;
+}
+
 /* Notes that there is no memory and returns NULL, for `return parser_no_memory(parser)`. */
 void *parser_no_memory(struct parser *parser);
 

@@ -11,16 +11,17 @@ static const struct dfw_profile built_in = {
 #define PROFILE_DEFAULT(symbol, name, on, help) | ((on) ? DFW_PROFILE_##symbol : 0)
 	DFW_PROFILE_FLAGS(PROFILE_DEFAULT)
 #undef PROFILE_DEFAULT
-	,
+		,
 #define PROFILE_DEFAULT(field, name, initial, lowest, highest) .field = (initial),
 	PROFILE_LIMITS(PROFILE_DEFAULT)
 #undef PROFILE_DEFAULT
-	.resync_seconds = DFW_DEFAULT_RESYNC_SECONDS,
-	.timeouts_ns = {
-#define PROFILE_DEFAULT(symbol, name, seconds) [DFW_FLOW_##symbol] = (seconds) * NS_PER_SECOND,
-		DFW_FLOW_STATES_LIST(PROFILE_DEFAULT)
+		.resync_seconds = DFW_DEFAULT_RESYNC_SECONDS,
+	.timeouts_ns =
+		{
+#define PROFILE_DEFAULT(symbol, name, seconds) [DFW_FLOW_##symbol] = (seconds)*NS_PER_SECOND,
+			DFW_FLOW_STATES_LIST(PROFILE_DEFAULT)
 #undef PROFILE_DEFAULT
-	},
+		},
 };
 
 static const struct profile *find(const struct policy *policy, const char *name)

@@ -33,17 +33,17 @@ static void twice(struct resolver *resolver, const struct place *place, const ch
 			     what, name, first->file, first->line, first->column);
 }
 
-#define ADD_NAMES(resolver, what, names, definitions)                                             \
-	for (size_t i = 0; i < (definitions)->nr; i++) {                                          \
-		__typeof__(*(definitions)->items) definition = (definitions)->items[i], first;    \
-                                                                                                  \
-		first = table_add_name(&(resolver)->policy->arena, (names), definition->name,          \
-				  definition);                                                    \
-		if (!first)                                                                       \
-			parser_no_memory((resolver)->parser);                                     \
-		else if (first != definition)                                                     \
-			twice((resolver), &definition->place, (what), definition->name,           \
-			      &first->place);                                                     \
+#define ADD_NAMES(resolver, what, names, definitions)                                          \
+	for (size_t i = 0; i < (definitions)->nr; i++) {                                       \
+		__typeof__(*(definitions)->items) definition = (definitions)->items[i], first; \
+                                                                                               \
+		first = table_add_name(&(resolver)->policy->arena, (names), definition->name,  \
+				       definition);                                            \
+		if (!first)                                                                    \
+			parser_no_memory((resolver)->parser);                                  \
+		else if (first != definition)                                                  \
+			twice((resolver), &definition->place, (what), definition->name,        \
+			      &first->place);                                                  \
 	}
 
 static void add_names(struct resolver *resolver)
@@ -100,9 +100,10 @@ static bool find_group(struct resolver *resolver, struct operand *operand)
 	operand->group = table_find_name(&resolver->groups, operand->name);
 	if (operand->group)
 		return true;
-	for (size_t i = 0; i < policy->groups.nr; i++)
+	for (size_t i = 0; i < policy->groups.nr && !parser_errors_full(resolver->parser); i++)
 		suggestion_offer(&suggestion, policy->groups.items[i]->name);
-	if (!name_valid(operand->name) || strspn(operand->name, "0123456789.-") == strlen(operand->name))
+	if (!name_valid(operand->name) ||
+	    strspn(operand->name, "0123456789.-") == strlen(operand->name))
 		parser_error(resolver->parser, &operand->place,
 			     "'%.80s' is no group, address or prefix", operand->name);
 	else if (strcmp(operand->name, "any") == 0 || strcmp(operand->name, "any-vport") == 0)
@@ -125,7 +126,7 @@ static bool find_service(struct resolver *resolver, struct service_item *item)
 	item->service = table_find_name(&resolver->services, item->name);
 	if (item->service)
 		return true;
-	for (size_t i = 0; i < policy->services.nr; i++)
+	for (size_t i = 0; i < policy->services.nr && !parser_errors_full(resolver->parser); i++)
 		suggestion_offer(&suggestion, policy->services.items[i]->name);
 	if (!suggestion.best && word_value(protocol_words, item->name) >= 0)
 		parser_error(resolver->parser, &item->place,
@@ -159,8 +160,8 @@ static bool enter(struct resolver *resolver, const char *what, enum walk *walk, 
 		return false;
 	}
 	if (resolver->path_len == MODEL_MAX_NESTING) {
-		parser_error(resolver->parser, place, "%ss contain each other more than %d deep", what,
-			     MODEL_MAX_NESTING);
+		parser_error(resolver->parser, place, "%ss contain each other more than %d deep",
+			     what, MODEL_MAX_NESTING);
 		resolver->too_deep = true;
 		return false;
 	}
@@ -176,8 +177,8 @@ static void leave(struct resolver *resolver, const char *what, enum walk *walk,
 	*walk = WALK_DONE;
 	resolver->path_len--;
 	if (nesting > MODEL_MAX_NESTING && !resolver->too_deep) {
-		parser_error(resolver->parser, place, "%ss contain each other more than %d deep", what,
-			     MODEL_MAX_NESTING);
+		parser_error(resolver->parser, place, "%ss contain each other more than %d deep",
+			     what, MODEL_MAX_NESTING);
 		resolver->too_deep = true;
 	}
 }
@@ -218,9 +219,10 @@ static void add_traffic(struct resolver *resolver, struct traffic *traffic,
 	if (r == -ENOMEM)
 		parser_no_memory(resolver->parser);
 	else if (r < 0)
-		parser_error(resolver->parser, &item->place,
-			     "this pairs destination and source ports of its protocol otherwise than "
-			     "what stands before it; write a rule for each");
+		parser_error(
+			resolver->parser, &item->place,
+			"this pairs destination and source ports of its protocol otherwise than "
+			"what stands before it; write a rule for each");
 }
 
 static void finish_traffic(struct resolver *resolver, struct traffic *traffic)
@@ -236,7 +238,8 @@ static void walk_service(struct resolver *resolver, struct service *service,
 		return;
 	if (service->items.nr == 0)
 		parser_error(resolver->parser, &service->place,
-			     "service '%s' is empty, a service has at least one item", service->name);
+			     "service '%s' is empty, a service has at least one item",
+			     service->name);
 	for (size_t i = 0; i < service->items.nr; i++) {
 		struct service_item *item = &service->items.items[i];
 
@@ -283,8 +286,9 @@ static void check_applied_to(struct resolver *resolver, const struct operand_lis
 		const struct operand *operand = &list->items[i];
 
 		if (operand->kind == OPERAND_PREFIX)
-			parser_error(resolver->parser, &operand->place,
-				     "applied-to names vports, by group, name or tag, not addresses");
+			parser_error(
+				resolver->parser, &operand->place,
+				"applied-to names vports, by group, name or tag, not addresses");
 		else if (operand->kind == OPERAND_GROUP && operand->group &&
 			 operand->group->walk == WALK_DONE && !operand->group->has_vports)
 			parser_error(resolver->parser, &operand->place,
@@ -361,10 +365,11 @@ static void check_ids(struct resolver *resolver, struct rule *const *rules, size
 		const struct rule *rule = rules[i], *other = i ? rules[i - 1] : NULL;
 
 		if (rule->id == default_ids[0] || rule->id == default_ids[1])
-			parser_error(resolver->parser, &rule->place,
-				     "rule '%s/%s' has the id of the policy's default, give it another "
-				     "name",
-				     rule->tier->name, rule->name);
+			parser_error(
+				resolver->parser, &rule->place,
+				"rule '%s/%s' has the id of the policy's default, give it another "
+				"name",
+				rule->tier->name, rule->name);
 		if (!other || other->id != rule->id)
 			continue;
 		/* A tier that stands twice is told once, not again for its rules. */

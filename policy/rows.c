@@ -24,14 +24,15 @@ static bool words_zero(const uint64_t *words)
 static bool row_equal(const struct rows *rows, const struct dfw_row_ref *ref, uint64_t chunks,
 		      const uint64_t *bits)
 {
-	const struct dfw_row_chunk *stored = &rows->chunks[ref->chunk];
+	size_t stored = ref->chunk;
 
 	if (ref->chunks != chunks)
 		return false;
-	for (; chunks; chunks &= chunks - 1, stored++) {
+	for (; chunks; chunks &= chunks - 1) {
+		const struct dfw_row_chunk *chunk = &rows->chunks[stored++];
 		const uint64_t *words = bits + (size_t)__builtin_ctzll(chunks) * DFW_CHUNK_WORDS;
 
-		if (memcmp(stored->words, words, sizeof(stored->words)) != 0)
+		if (memcmp(chunk->words, words, sizeof(chunk->words)) != 0)
 			return false;
 	}
 	return true;
@@ -71,10 +72,12 @@ static uint32_t *find_slot(const struct rows *rows, uint64_t hash, uint64_t chun
 			   const uint64_t *bits)
 {
 	for (size_t i = hash & (rows->nr_slots - 1);; i = (i + 1) & (rows->nr_slots - 1)) {
-		const struct row *row = &rows->known.items[rows->slots[i] - 1];
+		const struct row *row;
 
-		if (!rows->slots[i] ||
-		    (row->hash == hash && bits && row_equal(rows, &row->ref, chunks, bits)))
+		if (!rows->slots[i])
+			return &rows->slots[i];
+		row = &rows->known.items[rows->slots[i] - 1];
+		if (row->hash == hash && bits && row_equal(rows, &row->ref, chunks, bits))
 			return &rows->slots[i];
 	}
 }

@@ -19,22 +19,22 @@ struct source {
 	struct parser *parser;
 	const char *file;
 	void *scanner;
-	struct token token;    /* what the lexer read last */
-	struct token ahead;    /* read but not given to the grammar yet */
+	struct token token; /* what the lexer read last */
+	struct token ahead; /* read but not given to the grammar yet */
 	bool has_ahead;
-	int given;	       /* the kind the grammar got last, */
+	int given;		/* the kind the grammar got last, */
 	const char *token_text; /* and its text, NULL: none */
-	unsigned int line;     /* of the lexer */
+	unsigned int line;	/* of the lexer */
 	unsigned int column;
-	unsigned int braces;   /* open ones */
+	unsigned int braces; /* open ones */
 	unsigned int brace_line;
 	unsigned int parentheses;
 	unsigned int rule_column; /* of the name of the rule being read, 0: none */
-	bool bad_statement;    /* the rest of it is skipped, with its block */
-	struct tier *tier;     /* what the grammar is inside of */
+	bool bad_statement;	  /* the rest of it is skipped, with its block */
+	struct tier *tier;	  /* what the grammar is inside of */
 	struct profile *profile;
 	struct rule *rule;
-	uint8_t icmp; /* the protocol whose types are being read */
+	uint8_t icmp;	      /* the protocol whose types are being read */
 	unsigned int clauses; /* bit of enum clause: those the rule has */
 };
 

@@ -123,7 +123,8 @@ void source_skip_statement(struct source *source)
 /* What was given calls for more, so the line's end ends nothing. */
 static bool wants_more(int kind)
 {
-	return kind == ',' || kind == T_PORT_COMMA || kind == T_AND || kind == T_OR || kind == T_NOT;
+	return kind == ',' || kind == T_PORT_COMMA || kind == T_AND || kind == T_OR ||
+	       kind == T_NOT;
 }
 
 /* A line's end ends a statement, a member, a rule. Not so inside of parentheses, behind a comma or an operator, and

@@ -24,7 +24,6 @@ static void write_quoted(FILE *out, const char *text)
 
 static void write_name(FILE *out, const char *name)
 {
-	/* The implicit tier and the first profile are called so; where a name is defined the keyword is one. */
 	if (name_plain(name))
 		fputs(name, out);
 	else
@@ -212,7 +211,7 @@ static void write_default(FILE *out, enum dfw_direction direction, const struct 
 		rule->log ? " log" : "");
 }
 
-/* "group NAME {", ...; DEFAULT is the one keyword that may be a name there. */
+/* "group NAME {"; `default` is the one word of the language that needs no quotes there. */
 static void write_head(FILE *out, const char *word, const char *name)
 {
 	fprintf(out, "%s ", word);

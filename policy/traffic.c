@@ -176,8 +176,8 @@ int traffic_finish(struct arena *arena, struct traffic *traffic)
 				   port_protocols[i].source_base);
 		if (r < 0)
 			return r;
-		constrained |= pairs->sources.items[0].low != 0 ||
-			       pairs->sources.items[0].high != 65535;
+		constrained |=
+			pairs->sources.items[0].low != 0 || pairs->sources.items[0].high != 65535;
 	}
 	traffic->portless = traffic->others.nr > 0;
 	r = append(arena, &traffic->values, &traffic->others, 0);

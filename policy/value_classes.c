@@ -18,7 +18,8 @@ static void toggle(struct combination *combination, uint32_t set)
 	combination->halves[1] ^= hash_mix(~((uint64_t)set * 0xd1342543de82ef95ULL));
 }
 
-struct class {
+struct class
+{
 	uint32_t id;
 	struct combination combination;
 };
@@ -57,8 +58,8 @@ static struct class *find_class(struct arena *arena, struct table *table,
 	return table_add(arena, table, &class->combination, sizeof(class->combination), class);
 }
 
-int value_classes_build(struct arena *arena, const struct value_sets *sets,
-			struct dfw_l4_block *l4, struct value_classes *classes)
+int value_classes_build(struct arena *arena, const struct value_sets *sets, struct dfw_l4_block *l4,
+			struct value_classes *classes)
 {
 	size_t nr_events = 2 * count_ranges(sets), nr = 0;
 	struct combination combination = {0};
@@ -87,7 +88,8 @@ int value_classes_build(struct arena *arena, const struct value_sets *sets,
 		bool nothing;
 
 		*step = (struct value_step){.value = classes->events[i].value, .first_event = i};
-		for (nr = 0; i + nr < nr_events && classes->events[i + nr].value == step->value; nr++)
+		for (nr = 0; i + nr < nr_events && classes->events[i + nr].value == step->value;
+		     nr++)
 			toggle(&combination, classes->events[i + nr].set);
 		step->nr_events = nr;
 		/* Class 0 is that of the values in no set. */
@@ -100,8 +102,8 @@ int value_classes_build(struct arena *arena, const struct value_sets *sets,
 		step->class = class->id;
 	}
 	for (size_t i = 0; i + 1 < classes->nr_steps; i++)
-		for (uint32_t value = classes->steps[i].value;
-		     value < classes->steps[i + 1].value; value++)
+		for (uint32_t value = classes->steps[i].value; value < classes->steps[i + 1].value;
+		     value++)
 			l4[value / DFW_L4_BLOCK].classes[value % DFW_L4_BLOCK] =
 				classes->steps[i].class;
 	return 0;

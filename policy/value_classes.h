@@ -44,7 +44,7 @@ struct value_classes {
 };
 
 /* Lies in the arena; enters the classes in `l4`. Returns 0 or -ENOMEM. */
-int value_classes_build(struct arena *arena, const struct value_sets *sets,
-			struct dfw_l4_block *l4, struct value_classes *classes);
+int value_classes_build(struct arena *arena, const struct value_sets *sets, struct dfw_l4_block *l4,
+			struct value_classes *classes);
 
 #endif

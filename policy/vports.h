@@ -12,11 +12,11 @@ struct vports {
 	struct arena *arena;
 	const struct policy_port *ports;
 	size_t nr;
-	size_t words;	      /* of a bitmap */
-	struct table by_name; /* name -> policy_port */
-	struct table by_tag;  /* "key" and "key=value" -> port_list */
+	size_t words;	       /* of a bitmap */
+	struct table by_name;  /* name -> policy_port */
+	struct table by_tag;   /* "key" and "key=value" -> port_list */
 	struct table patterns; /* pattern -> bitmap */
-	uint64_t **groups;    /* by group index: bitmap, NULL: not asked for yet */
+	uint64_t **groups;     /* by group index: bitmap, NULL: not asked for yet */
 };
 
 /* Returns 0, -ENOMEM, or -EEXIST with *again: the index of a port whose name another has. */

@@ -12,8 +12,11 @@
 #include "words.h"
 
 const struct word action_words[] = {
-	{"allow", DFW_ACTION_ALLOW},   {"drop", DFW_ACTION_DROP}, {"reject", DFW_ACTION_REJECT},
-	{"pass", DFW_ACTION_PASS}, {NULL, 0},
+	{"allow", DFW_ACTION_ALLOW},
+	{"drop", DFW_ACTION_DROP},
+	{"reject", DFW_ACTION_REJECT},
+	{"pass", DFW_ACTION_PASS},
+	{NULL, 0},
 };
 
 const struct word on_change_words[] = {
@@ -25,31 +28,50 @@ const struct word on_change_words[] = {
 
 /* IANA, "Assigned Internet Protocol Numbers". */
 const struct word protocol_words[] = {
-	{"icmp", 1},	 {"igmp", 2},	{"ipip", 4},	{"tcp", 6},	    {"egp", 8},
-	{"igp", 9},	 {"udp", 17},	{"dccp", 33},	{"ipv6", 41},	    {"rsvp", 46},
-	{"gre", 47},	 {"esp", 50},	{"ah", 51},	{"icmp6", 58},	    {"ipv6-icmp", 58},
-	{"eigrp", 88},	 {"ospf", 89},	{"etherip", 97}, {"pim", 103},	    {"ipcomp", 108},
-	{"vrrp", 112},	 {"l2tp", 115}, {"isis", 124},	{"sctp", 132},	    {"udplite", 136},
-	{"mpls", 137},	 {NULL, 0},
+	{"icmp", 1},   {"igmp", 2},   {"ipip", 4},     {"tcp", 6},    {"egp", 8},
+	{"igp", 9},    {"udp", 17},   {"dccp", 33},    {"ipv6", 41},  {"rsvp", 46},
+	{"gre", 47},   {"esp", 50},   {"ah", 51},      {"icmp6", 58}, {"ipv6-icmp", 58},
+	{"eigrp", 88}, {"ospf", 89},  {"etherip", 97}, {"pim", 103},  {"ipcomp", 108},
+	{"vrrp", 112}, {"l2tp", 115}, {"isis", 124},   {"sctp", 132}, {"udplite", 136},
+	{"mpls", 137}, {NULL, 0},
 };
 
 /* RFC 792, RFC 1256 */
 const struct word icmp_words[] = {
-	{"echo", 8},	       {"echo-request", 8},	{"echo-reply", 0},
-	{"unreachable", 3},    {"source-quench", 4},	{"redirect", 5},
-	{"router-advert", 9},  {"router-solicit", 10},	{"time-exceeded", 11},
-	{"parameter", 12},     {"timestamp", 13},	{"timestamp-reply", 14},
+	{"echo", 8},
+	{"echo-request", 8},
+	{"echo-reply", 0},
+	{"unreachable", 3},
+	{"source-quench", 4},
+	{"redirect", 5},
+	{"router-advert", 9},
+	{"router-solicit", 10},
+	{"time-exceeded", 11},
+	{"parameter", 12},
+	{"timestamp", 13},
+	{"timestamp-reply", 14},
 	{NULL, 0},
 };
 
 /* RFC 4443, RFC 4861, RFC 2710, RFC 3810 */
 const struct word icmp6_words[] = {
-	{"echo", 128},		  {"echo-request", 128},   {"echo-reply", 129},
-	{"unreachable", 1},	  {"packet-too-big", 2},   {"time-exceeded", 3},
-	{"parameter", 4},	  {"mld-query", 130},	   {"mld-report", 131},
-	{"mld-done", 132},	  {"router-solicit", 133}, {"router-advert", 134},
-	{"neighbor-solicit", 135}, {"neighbor-advert", 136}, {"redirect", 137},
-	{"mld2-report", 143},	  {NULL, 0},
+	{"echo", 128},
+	{"echo-request", 128},
+	{"echo-reply", 129},
+	{"unreachable", 1},
+	{"packet-too-big", 2},
+	{"time-exceeded", 3},
+	{"parameter", 4},
+	{"mld-query", 130},
+	{"mld-report", 131},
+	{"mld-done", 132},
+	{"router-solicit", 133},
+	{"router-advert", 134},
+	{"neighbor-solicit", 135},
+	{"neighbor-advert", 136},
+	{"redirect", 137},
+	{"mld2-report", 143},
+	{NULL, 0},
 };
 
 const struct word state_words[] = {

@@ -3,14 +3,13 @@
 #include "sync/hash.h"
 
 /*
- * COMPARE carries one hash of all that the sender knows; equal: nothing follows. Otherwise the receiver answers with its
- * digest, in chunks of host ids; for each chunk the first host sends what it knows better and asks, by lines of its own, for
+ * COMPARE carries one hash of all that the sender knows; equal: the receiver says so. Otherwise it answers with its digest, in chunks of host ids; for each chunk the first host sends what it knows better and asks, by lines of its own, for
  * what the other knows better. Every message stands alone: any of them may be lost.
  */
 
 #define COMPARE_MIN_MS	 10000
 #define COMPARE_MAX_MS	 30000
-#define COMPARE_AGAIN_MS 1000 /* after a mismatch */
+#define COMPARE_AGAIN_MS 1000 /* until somebody says "equal"; more where digests are long */
 #define ANSWER_FRAMES	 16   /* per digest chunk; the rest comes next time */
 #define JOIN_PATIENCE_MS 3000 /* after which a host that meets nobody takes itself for the first */
 #define LEARN_MS	 1000 /* from the first digest until what it announced is here */
@@ -108,9 +107,15 @@ void antientropy_init(struct sync *sync)
 	sync->ready_ms = sync->now + (sync->config.nr_seeds ? JOIN_PATIENCE_MS : 0);
 }
 
-static void put_compare_packet(struct sync *sync, struct writer *packet, const struct member *about)
+static int64_t again_ms(const struct sync *sync)
 {
-	struct compare compare = { .hash = sync_hash(sync) };
+	return sync->now + COMPARE_AGAIN_MS + 2 * (int64_t)sync->members.nr_alive;
+}
+
+static void put_compare_packet(struct sync *sync, struct writer *packet, const struct member *about,
+			       bool answer)
+{
+	struct compare compare = { .hash = sync_hash(sync), .answer = answer };
 	struct member_record self = member_to_record(&sync->members.self);
 
 	put_member_record(packet, &self);
@@ -131,10 +136,10 @@ void antientropy_contact(void *data, uint32_t host, const char *address)
 
 	packet_begin(&packet, bytes, sizeof(bytes));
 	if (host) {
-		put_compare_packet(sync, &packet, members_find(&sync->members, host));
+		put_compare_packet(sync, &packet, members_find(&sync->members, host), false);
 		gossip_send(&sync->gossip, host, &packet);
 	} else {
-		put_compare_packet(sync, &packet, NULL);
+		put_compare_packet(sync, &packet, NULL, false);
 		gossip_send_seed(&sync->gossip, address, &packet);
 	}
 }
@@ -144,9 +149,7 @@ void antientropy_tick(struct sync *sync)
 	uint32_t host;
 
 	if (sync->now >= sync->compare_ms) {
-		sync->compare_ms =
-			sync->now + COMPARE_MIN_MS +
-			(int64_t)random_below(sync->env, COMPARE_MAX_MS - COMPARE_MIN_MS);
+		sync->compare_ms = again_ms(sync);
 		host = members_random(&sync->members);
 		if (host)
 			antientropy_contact(sync, host, NULL);
@@ -175,12 +178,25 @@ static void send_digest(struct sync *sync, uint32_t to)
 
 void antientropy_on_compare(struct sync *sync, uint32_t from, const struct compare *compare)
 {
-	if (compare->hash == sync_hash(sync)) {
-		sync->ready_ms = earlier(sync->ready_ms, sync->now);
+	uint8_t bytes[WIRE_DATAGRAM];
+	struct writer packet;
+
+	if (compare->hash != sync_hash(sync)) {
+		sync->compare_ms = earlier(sync->compare_ms, again_ms(sync));
+		if (!compare->answer)
+			send_digest(sync, from);
 		return;
 	}
-	sync->compare_ms = earlier(sync->compare_ms, sync->now + COMPARE_AGAIN_MS);
-	send_digest(sync, from);
+	sync->ready_ms = earlier(sync->ready_ms, sync->now);
+	if (compare->answer) {
+		sync->compare_ms =
+			sync->now + COMPARE_MIN_MS +
+			(int64_t)random_below(sync->env, COMPARE_MAX_MS - COMPARE_MIN_MS);
+		return;
+	}
+	packet_begin(&packet, bytes, sizeof(bytes));
+	put_compare_packet(sync, &packet, members_find(&sync->members, from), true);
+	gossip_send(&sync->gossip, from, &packet);
 }
 
 /* Law M1 again, without suspicions. */
@@ -252,7 +268,5 @@ int antientropy_on_digest(struct sync *sync, uint32_t from, struct reader reader
 		put_digest_message(&packer.writer, &wanted);
 		packer_flush(&packer);
 	}
-	if (packer.frames)
-		sync->compare_ms = earlier(sync->compare_ms, sync->now + COMPARE_AGAIN_MS);
 	return 0;
 }

@@ -89,12 +89,14 @@ void put_entries_head(struct writer *writer, const struct entries_head *head)
 {
 	put_u32(writer, head->origin);
 	put_u64(writer, head->from);
+	put_u8(writer, head->rumour);
 }
 
 void get_entries_head(struct reader *reader, struct entries_head *head)
 {
 	get_u32(reader, &head->origin);
 	get_u64(reader, &head->from);
+	get_u8(reader, &head->rumour);
 }
 
 void put_entry_record(struct writer *writer, const struct entry_record *record)

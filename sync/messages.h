@@ -31,7 +31,9 @@ struct digest {
 	F(u64, incarnation) \
 	F(u32, by) /* who says so: independent accusers shorten a suspicion */ \
 	F(text, address)
-#define FIELDS_COMPARE(F) F(u64, hash)
+#define FIELDS_COMPARE(F) \
+	F(u64, hash)      \
+	F(u8, answer) /* to one that had the same hash */
 
 #define FIELDS_FLOWS_ACK(F)                                      \
 	F(uuid, port)                                            \
@@ -184,6 +186,7 @@ struct entry_record {
 struct entries_head {
 	uint32_t origin;
 	uint64_t from; /* "all live entries of the origin in (from, version of the last]" */
+	uint8_t rumour; /* news, to be told on; not the answer to a digest */
 };
 
 /* A TLV is: head, then records until its end. */

@@ -236,6 +236,8 @@ int sync_move_pause(struct sync *sync, struct uuid id)
 void move_resume(struct sync *sync, struct port *port)
 {
 	port->move.state = MOVE_OFFERED;
+	if (flows_admit(&port->flows, sync->now, INT32_MIN))
+		sync->counters.no_memory++;
 	peer_add(sync, port, port->move.peer, true);
 	port->move.send_ms = sync->now;
 	port_wake(sync, port, sync->now);
@@ -451,6 +453,15 @@ void move_leave(struct sync *sync, struct port *port)
 	port_wake(sync, port, port->expires_ms);
 }
 
+/* A copy of the last epoch is a good beginning; an older one may hold what was deleted since. */
+static void begin_with_copy(struct sync *sync, struct port *port)
+{
+	if (port->epoch < port->fence)
+		port_clear_flows(sync, port);
+	else
+		port_feed(sync, port);
+}
+
 void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare *message)
 {
 	struct port *port = port_get(sync, message->port);
@@ -492,7 +503,8 @@ void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare
 		port->role = PORT_PREPARED;
 		port->attached = true;
 		port->nr_peers = 0;
-		port_feed(sync, port);
+		port->fence = higher(port->fence, message->epoch);
+		begin_with_copy(sync, port);
 	}
 	if (port->move.id != message->move) {
 		port->role = PORT_PREPARED;
@@ -501,7 +513,6 @@ void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare
 					    .peer = from,
 					    .strict = message->flags & 1,
 					    .wanted = port->move.wanted };
-		/* A copy of an older epoch is no start for this one: the stream's sweep cleans it. */
 		port->epoch = higher(port->epoch, message->epoch);
 		port->fence = higher(port->fence, message->epoch);
 	}
@@ -509,6 +520,8 @@ void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare
 	send_answer(sync, from, port->id, message->move, STEP_PREPARE, MOVE_OK, port);
 	port_wake(sync, port, port->move.deadline_ms);
 }
+
+static void next_candidate(struct sync *sync, struct port *port);
 
 /* V2: exactly what FINAL describes, or not at all. */
 static enum move_result check_final(const struct port *port)
@@ -530,8 +543,11 @@ static void on_checked(struct sync *sync, struct port *port)
 	enum move_result result = check_final(port);
 
 	send_answer(sync, port->move.peer, port->id, port->move.id, STEP_FINAL, result, port);
-	if (result == MOVE_MISMATCH)
+	if (result == MOVE_MISMATCH) {
 		port->move.have_final = false;
+		if (port->role == PORT_PULLING && ++port->move.attempts == MISMATCHES)
+			next_candidate(sync, port);
+	}
 	if (result != MOVE_OK)
 		return;
 	if (port->role == PORT_PREPARED)
@@ -558,6 +574,8 @@ void move_on_final(struct sync *sync, uint32_t from, const struct move_final *me
 	if (!arriving || message->epoch < port->fence) {
 		send_answer(sync, from, port->id, message->move, STEP_FINAL,
 			    arriving ? MOVE_FENCED : MOVE_UNKNOWN, NULL);
+		if (port->role == PORT_PULLING)
+			next_candidate(sync, port);
 		return;
 	}
 	/* Once staged, staged: the source is passive, its flows cannot have changed. */
@@ -610,6 +628,7 @@ static void ask_candidate(struct sync *sync, struct port *port)
 	move->peer = move->candidates[move->candidate];
 	move->id = env_of(sync)->random(env_of(sync)->data) | 1;
 	move->have_final = false;
+	move->attempts = 0;
 	move->deadline_ms = sync->now + CANDIDATE_MS;
 	send_pull(sync, port);
 	port_wake(sync, port, move->send_ms);
@@ -655,7 +674,7 @@ void move_pull(struct sync *sync, struct port *port, bool strict)
 	port->role = PORT_PULLING;
 	port->nr_peers = 0;
 	if (!fed)
-		port_feed(sync, port);
+		begin_with_copy(sync, port);
 	port->move = (struct move){ .state = MOVE_ARRIVING,
 				    .strict = strict,
 				    .wanted = true,
@@ -783,7 +802,7 @@ void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *mess
 {
 	struct port *port = port_find(sync, message->port);
 	enum move_result result = MOVE_NO_STATE;
-	bool here_first;
+	bool is_free;
 
 	if (!port) {
 		send_answer(sync, from, message->port, message->move, STEP_PULL, result, NULL);
@@ -811,10 +830,11 @@ void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *mess
 			move_end(port);
 		break;
 	case PORT_HANDOVER:
-		/* It was offered to somebody: he forgot (restarted), or died, or it is not the asker's. */
-		here_first = port->move.peer == from || !members_living(&sync->members, port->move.peer);
+		/* It was offered to somebody. If he forgot it (restarted) or died it goes to whoever has the VM. */
+		is_free = port->move.peer == from || port->move.told == MOVE_UNKNOWN + 1 ||
+			     !members_living(&sync->members, port->move.peer);
 		result = MOVE_REFUSED;
-		if (!here_first || port->move.state == MOVE_ROLLING)
+		if (!is_free || port->move.state == MOVE_ROLLING)
 			break;
 		port->nr_peers = 0;
 		port->move = (struct move){ .state = MOVE_OFFERED, .id = message->move, .peer = from };

@@ -8,6 +8,7 @@
 
 /* A rebase costs one message per live entry and host: only when it is earned. */
 #define REBASE_SLACK 16
+#define OVERTAKE_BY  (1U << 20)
 
 static void put_entry(struct writer *writer, const struct entry *entry)
 {
@@ -26,7 +27,8 @@ static bool put_rumour(struct writer *writer, const struct rumour *rumour)
 	uint8_t *begin = tlv_begin(writer, MESSAGE_ENTRIES);
 
 	put_entries_head(writer, &(struct entries_head){ .origin = entry->origin->host,
-							 .from = entry->previous });
+							 .from = entry->previous,
+							 .rumour = 1 });
 	put_entry(writer, entry);
 	return tlv_end(writer, begin);
 }
@@ -250,7 +252,7 @@ static void advance(struct registry *registry, struct origin *origin)
 
 /* Returns 0 or -ENOMEM. */
 static int apply(struct registry *registry, struct origin *origin,
-		 const struct entry_record *record, uint64_t previous)
+		 const struct entry_record *record, uint64_t previous, bool rumour)
 {
 	struct entry *old = find(origin, record->kind, &record->id), *entry;
 
@@ -267,7 +269,8 @@ static int apply(struct registry *registry, struct origin *origin,
 		return -ENOMEM;
 	if (old)
 		entry_remove(registry, old);
-	gossip_tell(registry->gossip, &entry->rumour);
+	if (rumour)
+		gossip_tell(registry->gossip, &entry->rumour);
 	registry->changed(registry->data, entry);
 	return 0;
 }
@@ -278,7 +281,8 @@ int registry_overtake(struct registry *registry, uint64_t version)
 		return 0;
 	if (version > UINT64_MAX / 2)
 		return -EBADMSG;
-	registry->last_version = version;
+	/* What is told of us may be but a part of it: leave a distance. */
+	registry->last_version = version + OVERTAKE_BY;
 	return registry_rebase(registry);
 }
 
@@ -306,7 +310,7 @@ int registry_on_entries(struct registry *registry, struct reader reader)
 		if (origin == registry->own)
 			r = registry_overtake(registry, record.version);
 		else
-			r = apply(registry, origin, &record, previous);
+			r = apply(registry, origin, &record, previous, head.rumour);
 		/* What we have under a newer version does not break the chain: the record stood in this range. */
 		if (!r && origin != registry->own && previous <= origin->known &&
 		    origin->known < record.version) {

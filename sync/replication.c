@@ -211,7 +211,7 @@ void replication_on_ack(struct sync *sync, uint32_t from, const struct flows_ack
 		break;
 	case FLOWS_GAP:
 		peer->status = FLOWS_OK;
-		if (ack->position < peer->acked) {
+		if (!ack->position || ack->position < peer->acked) {
 			peer_restart(sync, port, peer);
 		} else if (ack->position != peer->gap || sync->now >= peer->gap_ms + TIMEOUT_MS) {
 			/* Each frame behind a lost one asks for it: listen to the first. */
@@ -329,7 +329,11 @@ void port_clear_flows(struct sync *sync, struct port *port)
 	if (port->role == PORT_REPLICA)
 		sync->replica_flows -= port->flows.count;
 	flows_free(&port->flows);
-	port->reading = (struct reading){ .pass = port->reading.pass };
+	port->reading = (struct reading){ .source = port->reading.source,
+					  .life = port->reading.life,
+					  .stream = port->reading.stream,
+					  .pass = port->reading.pass,
+					  .closed = true };
 }
 
 void port_feed(struct sync *sync, struct port *port)
@@ -437,7 +441,8 @@ static bool may_write(struct sync *sync, struct port *port, uint32_t from,
 	case PORT_STAGED:
 		if (head->epoch > port->epoch)
 			move_leave(sync, port);
-		break;
+		/* What was compared with FINAL stays as it is: the source is passive, and has nothing new to say. */
+		return port->role != PORT_STAGED;
 	}
 	return true;
 }
@@ -450,8 +455,11 @@ static bool open_stream(struct sync *sync, struct port *port, uint32_t from,
 	bool same_log = reading->source == from && head->epoch == port->epoch &&
 			head->life == reading->life;
 
-	if (same_log && head->stream == reading->stream)
-		return true;
+	if (same_log && head->stream == reading->stream) {
+		if (reading->closed)
+			send_ack(sync, port, from, head, FLOWS_GAP);
+		return !reading->closed;
+	}
 	if (same_log && head->stream < reading->stream)
 		return false;
 	if (reading->source == from && head->epoch == port->epoch && head->life < reading->life)

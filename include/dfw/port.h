@@ -26,8 +26,7 @@
 	  "IPv4 options other than source routes and record route pass")                       \
 	X(LEARN, "learn-addresses", 0, "addresses are learned from ARP, ND and DHCP")          \
 	X(CHECKSUM, "checksum", 1,                                                             \
-	  "transport checksums that the hardware did not check are checked")                   \
-	X(SYN_COOKIES, "syn-cookies", 0, "a flood of SYNs to the VM is answered by cookies")
+	  "transport checksums that the hardware did not check are checked")
 
 enum dfw_profile_bit {
 #define DFW_PROFILE_BIT(symbol, name, on, help) DFW_PROFILE_BIT_##symbol,

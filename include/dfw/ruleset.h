@@ -108,6 +108,14 @@ struct dfw_rule_hits {
 };
 DFW_ASSERT_SIZE(struct dfw_rule_hits, 32);
 
+/* Key of a port's rule_totals: what a rule had counted, as struct dfw_rule_hits, when revisions before this one went. A
+ * rule may stand in both directions. */
+struct dfw_rule_total_key {
+	__u32 rule;	 /* stable id */
+	__u32 direction; /* enum dfw_direction */
+};
+DFW_ASSERT_SIZE(struct dfw_rule_total_key, 8);
+
 struct dfw_prefix_key {
 	__u32 prefix_bits; /* of the 128 */
 	__u8 bytes[16];

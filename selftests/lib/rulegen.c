@@ -53,14 +53,14 @@ static uint32_t get_v4(const struct dfw_addr *addr)
 
 /* How often, in percent, each kind of field is what. */
 static const struct shape {
-	uint32_t any_source;	  /* 0.0.0.0/0 */
+	uint32_t any_source; /* 0.0.0.0/0 */
 	uint32_t any_destination;
-	uint32_t host;		  /* of the others: a full address */
+	uint32_t host; /* of the others: a full address */
 	uint32_t any_protocol;
-	uint32_t tcp;		  /* of the others; the rest are UDP and a few ICMP */
-	uint32_t source_port;	  /* given at all */
-	uint32_t exact_port;	  /* of the destination ports: one port, the others are ranges */
-	uint32_t networks;	  /* addresses of a rule set lie in this many /16, in rules for each */
+	uint32_t tcp;	      /* of the others; the rest are UDP and a few ICMP */
+	uint32_t source_port; /* given at all */
+	uint32_t exact_port;  /* of the destination ports: one port, the others are ranges */
+	uint32_t networks;    /* addresses of a rule set lie in this many /16, in rules for each */
 } shapes[] = {
 	[RULEGEN_ACL] = {1, 3, 55, 8, 85, 0, 75, 60},
 	[RULEGEN_FW] = {12, 10, 35, 3, 60, 25, 60, 40},
@@ -70,8 +70,8 @@ static const struct shape {
 static void random_prefix(struct rulegen *generator, const struct shape *shape, size_t nr,
 			  uint32_t percent_any, struct dfw_addr *addr, uint32_t *bits)
 {
-	static const uint8_t lengths[] = {8, 14, 16, 16, 18, 20, 21, 22, 23, 24, 24, 24, 25, 26, 27,
-					  28, 28, 29, 30, 31};
+	static const uint8_t lengths[] = {8,  14, 16, 16, 18, 20, 21, 22, 23, 24,
+					  24, 24, 25, 26, 27, 28, 28, 29, 30, 31};
 	uint32_t networks = (uint32_t)(nr / shape->networks) + 1;
 	/* The n-th network is always the same, so that prefixes nest. */
 	uint32_t network = (10 + rulegen_below(generator, networks) * 7919U) * 2654435761U;
@@ -93,9 +93,10 @@ static void random_prefix(struct rulegen *generator, const struct shape *shape, 
 static void random_ports(struct rulegen *generator, uint32_t percent_exact, uint16_t *low,
 			 uint16_t *high)
 {
-	static const uint16_t known[] = {20,  21,  22,	23,  25,  53,  67,   80,   110,	 123,  135,
-					 137, 139, 143, 161, 389, 443, 445,  514,  993,	 1433, 1521,
-					 1723, 3306, 3389, 5060, 5432, 6789, 8080, 8443};
+	static const uint16_t known[] = {20,   21,   22,   23,	 25,   53,   67,   80,
+					 110,  123,  135,  137,	 139,  143,  161,  389,
+					 443,  445,  514,  993,	 1433, 1521, 1723, 3306,
+					 3389, 5060, 5432, 6789, 8080, 8443};
 	uint32_t from, length;
 
 	if (chance(generator, percent_exact)) {
@@ -151,8 +152,12 @@ static void edge_address(struct rulegen *generator, const struct dfw_addr *prefi
 	uint32_t first = get_v4(prefix);
 	uint32_t last = first | (length ? (uint32_t)((1ULL << (32 - length)) - 1) : UINT32_MAX);
 	const uint32_t choices[] = {
-		first, last, first + (random_word(generator) & (last - first)),
-		first + (random_word(generator) & (last - first)), first - 1, last + 1,
+		first,
+		last,
+		first + (random_word(generator) & (last - first)),
+		first + (random_word(generator) & (last - first)),
+		first - 1,
+		last + 1,
 	};
 
 	set_v4(addr, choices[rulegen_below(generator, ARRAY_SIZE(choices))]);
@@ -161,8 +166,12 @@ static void edge_address(struct rulegen *generator, const struct dfw_addr *prefi
 static uint16_t edge_port(struct rulegen *generator, uint16_t low, uint16_t high)
 {
 	const uint32_t choices[] = {
-		low, high, low + rulegen_below(generator, (uint32_t)(high - low) + 1),
-		low + rulegen_below(generator, (uint32_t)(high - low) + 1), low - 1U, high + 1U,
+		low,
+		high,
+		low + rulegen_below(generator, (uint32_t)(high - low) + 1),
+		low + rulegen_below(generator, (uint32_t)(high - low) + 1),
+		low - 1U,
+		high + 1U,
 	};
 
 	return (uint16_t)choices[rulegen_below(generator, ARRAY_SIZE(choices))];
@@ -236,13 +245,13 @@ static int read_line(const char *line, struct rulegen_rule *rule)
 	uint32_t words[2];
 
 	if (sscanf(line, "@%u.%u.%u.%u/%u %u.%u.%u.%u/%u %u : %u %u : %u %x/%x", &source[0],
-		   &source[1], &source[2], &source[3], &source[4], &destination[0],
-		   &destination[1], &destination[2], &destination[3], &destination[4], &ports[0],
-		   &ports[1], &ports[2], &ports[3], &protocol, &mask) != 16)
+		   &source[1], &source[2], &source[3], &source[4], &destination[0], &destination[1],
+		   &destination[2], &destination[3], &destination[4], &ports[0], &ports[1],
+		   &ports[2], &ports[3], &protocol, &mask) != 16)
 		return -EBADMSG;
 	words[0] = source[0] << 24 | source[1] << 16 | source[2] << 8 | source[3];
-	words[1] = destination[0] << 24 | destination[1] << 16 | destination[2] << 8 |
-		   destination[3];
+	words[1] =
+		destination[0] << 24 | destination[1] << 16 | destination[2] << 8 | destination[3];
 	set_v4(&rule->source, words[0]);
 	set_v4(&rule->destination, words[1]);
 	rule->source_bits = DFW_V4_PREFIX_BITS + source[4];

@@ -33,11 +33,12 @@ EOP
     ctl vport set tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" >"$TMP/out" 2>&1 && pings "$(vm 1)" "$WIRE_IP" && no_ping "$WIRE" "$(vm_ip 1)" || because "$FAIL_REASON $(cat "$TMP/out")"
 }
 it "given its addresses it is decided by the policy, its tags by the configuration" given
-goes() { ip -n "$HOST" link del tap2 && until_true 10 not attached tap2 || because "$(ctl vport list)"; }
-it "a device that goes is attached no more" goes
+listed() { ctl -j vport list | jq -e --arg n "$1" 'any(.[]; .name == $n)' >/dev/null; }
+goes() { ip -n "$HOST" link del tap2 && until_true 10 not listed tap2 || because "$(ctl vport list)"; }
+it "a device that goes takes its vport with it" goes
 wrong() {
     printf '[daemon]\nsweep-interval = never\n[vports "x*"]\nnonsense = 1\n' >"$TMP/wrong.conf"
-    unchanged refuses "1,2" "wrong.conf:2:[0-9]+: .*never" nsenter --net="/run/netns/$HOST" timeout 20 "$DFWD" -i "${ID}c" -c "$TMP/wrong.conf" && grep -q "wrong.conf:4:" "$TMP/err" || because "$(cat "$TMP/err")"
+    unchanged refuses "1,2" "wrong.conf:2:[0-9]+: .*never" nsenter --net="/run/netns/$HOST" timeout 20 "$DFWD" -i "${ID}c" -c "$TMP/wrong.conf" && grep -q "wrong.conf:4:" "$TMP/err" || because "$FAIL_REASON $(cat "$TMP/err")"
 }
 it "errors of the configuration are told as file:line:column, all of them" wrong
 

@@ -49,7 +49,7 @@ upgrade() {
     dfwd_start || return 1
     new=$(bpftool prog show pinned "$program" | head -n 1)
     [[ $old != "$new" ]] || { because "the programs are still those of the old build: $new"; return 1; }
-    bpftool map dump pinned "$PINS/layout" | grep -q '"0.0.0"' && because "the layout still tells of build 0.0.0" && return 1
+    not grep -q 0.0.0 <(bpftool map dump pinned "$PINS/layout") || because "the layout still tells of build 0.0.0" || return 1
     opens "$(vm 2)" "$(vm_ip 1)" 7000 && closed "$(vm 2)" "$(vm_ip 1)" 7001 && survived
 }
 it "upgrade from another build under iperf3: new programs under the same links, no connection lost" upgrade

@@ -433,7 +433,7 @@ void flow_change(struct world *world, struct sim_host *host, uint32_t port)
 	flow->version = ++twin->version;
 	flow->present = !remove;
 	if (remove) {
-		flow->gone_epoch = flow->epoch;
+		flow->gone_epoch = flow->gone_owner = flow->epoch;
 		flow->gone_version = flow->version;
 	}
 	if (!host->sync)
@@ -517,8 +517,11 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 
 			if (here->present != there->present ||
 			    (here->present && here->version != there->version))
-				world_fail(world, "port %u: flow %zu differs on host %u from the source's",
-					   index, i, host->id);
+				world_fail(world,
+					   "port %u: flow %zu on host %u is %d/%llu, the source's %d/%llu",
+					   index, i, host->id, here->present,
+					   (unsigned long long)here->version, there->present,
+					   (unsigned long long)there->version);
 		}
 	}
 	/* Versions begin anew with an epoch, but not those of flows that are written anew in it (V7). */
@@ -560,18 +563,26 @@ static void env_flow_apply(void *data, struct uuid id, const struct flow_record 
 	uint32_t port = port_index(host->world, id), key = record->key.remote.bytes[15];
 	struct twin *twin = host_twin(host, port);
 	struct twin_flow *flow = &twin->flows[key];
+	uint64_t owner;
 
+	sync_port_role(host->sync, id, &owner);
 	if (twin->active || !twin->attached)
 		world_fail(host->world, "host %u: flows applied to port %u that is %s", host->id, port,
 			   twin->active ? "active" : "not attached");
 	if (record->flags & FLOW_GONE) {
+		/* What a sweep drops is no delete: it has the version of the flow. */
+		if (record->epoch > flow->epoch || record->version > flow->version) {
+			flow->gone_epoch = record->epoch;
+			flow->gone_version = record->version;
+			flow->gone_owner = owner;
+		}
 		flow->present = false;
-		flow->gone_epoch = record->epoch;
-		flow->gone_version = record->version;
 		return;
 	}
-	if (record->epoch < flow->gone_epoch ||
-	    (record->epoch == flow->gone_epoch && record->version <= flow->gone_version))
+	if (owner < flow->gone_owner ||
+	    (owner == flow->gone_owner &&
+	     (record->epoch < flow->gone_epoch ||
+	      (record->epoch == flow->gone_epoch && record->version <= flow->gone_version))))
 		world_fail(host->world, "host %u: flow %u of port %u came back from the dead", host->id,
 			   key, port);
 	flow->present = true;
@@ -645,7 +656,7 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 		record = record_of(key, flow);
 		sync_flow_update(host->sync, port->id, &record);
 	}
-	if (twin->paused)
+	if (twin->paused && twin->epoch == port->final_epoch)
 		memcpy(port->final, twin->flows, sizeof(twin->flows));
 }
 

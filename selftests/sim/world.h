@@ -20,7 +20,8 @@
 struct twin_flow {
 	bool present;
 	uint64_t epoch, version;
-	uint64_t gone_epoch, gone_version; /* last delete this host has seen */
+	/* the last delete that this host has seen, and the epoch of the owner who said so */
+	uint64_t gone_epoch, gone_version, gone_owner;
 };
 
 /* What the kernel of a host holds of a port. Survives the daemon. */

@@ -62,8 +62,8 @@ static inline int check_done(void)
 
 /* Returns whether it holds, so that a test can stop where going on makes no sense. */
 #define CHECK(condition) check_that((condition), __FILE__, __LINE__, #condition)
-#define CHECK_TEXT(text, wanted)                                                               \
-	(CHECK(strcmp((text), (wanted)) == 0) ||                                               \
+#define CHECK_TEXT(text, wanted)                 \
+	(CHECK(strcmp((text), (wanted)) == 0) || \
 	 (printf("#   is:     %s\n#   wanted: %s\n", (text), (wanted)), false))
 
 #endif

@@ -81,7 +81,8 @@ static void test_rules(const char *name, const struct rulegen_rule *rules, size_
 	char title[160];
 
 	snprintf(title, sizeof(title), "%s: %zu rules decide as a scan over them does", name, nr);
-	TEST(title) {
+	TEST(title)
+	{
 		addr_parse("192.0.2.1", &address);
 		rulegen_seed(&generator, 1);
 		if (!CHECK(rulegen_text(rules, nr, &text) == 0))
@@ -116,7 +117,8 @@ static void test_file(const char *path)
 	size_t nr = 0;
 	int r = rulegen_read(path, &rules, &nr);
 
-	TEST("the file is one of ClassBench's") {
+	TEST("the file is one of ClassBench's")
+	{
 		if (!CHECK(r == 0))
 			printf("# %s: %s\n", path, strerror(-r));
 	}
@@ -138,8 +140,7 @@ static void test_generated(void)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
-		_cleanup_free_ struct rulegen_rule *rules =
-			calloc(sets[i].nr, sizeof(*rules));
+		_cleanup_free_ struct rulegen_rule *rules = calloc(sets[i].nr, sizeof(*rules));
 		struct rulegen generator;
 
 		if (!rules)

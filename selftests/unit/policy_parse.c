@@ -24,13 +24,13 @@ static const struct bad bads[] = {
 	 "a.dfw:1:18: unknown service 'gre', the protocol is written 'protocol gre'\n"},
 	{"a port above 65535 is refused", "r: allow service tcp 70000\n",
 	 "a.dfw:1:22: port 70000 is above 65535\n"},
-	{"a port of any length is refused",
-	 "r: allow service tcp 184467440737095516160000000000\n",
+	{"a port of any length is refused", "r: allow service tcp 184467440737095516160000000000\n",
 	 "a.dfw:1:22: port 184467440737095516160000000000 is above 65535\n"},
 	{"a range runs upwards", "r: allow service tcp 90-80\n",
 	 "a.dfw:1:22: port range 90-80 runs backwards, write 80-90\n"},
 	{"host bits behind a prefix are refused, v4", "group a { 10.0.0.1/8 }\n",
-	 "a.dfw:1:11: 10.0.0.1/8 has bits behind the prefix length, write 10.0.0.0/8, or 10.0.0.1 alone\n"},
+	 "a.dfw:1:11: 10.0.0.1/8 has bits behind the prefix length, write 10.0.0.0/8, or 10.0.0.1 "
+	 "alone\n"},
 	{"host bits behind a prefix are refused, v6", "group a { 2001:db8::1/32 }\n",
 	 "a.dfw:1:11: 2001:db8::1/32 has bits behind the prefix length, write 2001:db8::/32, or "
 	 "2001:db8::1 alone\n"},
@@ -38,7 +38,8 @@ static const struct bad bads[] = {
 	 "a.dfw:1:11: '10.0.0.0/33' is too long a prefix, an IPv4 prefix has at most 32 bits\n"
 	 "a.dfw:1:24: '::/129' is too long a prefix, an IPv6 prefix has at most 128 bits\n"},
 	{"what is no address is refused", "group a { 10.0.0.300 }\n",
-	 "a.dfw:1:11: '10.0.0.300' is no address or prefix, write for example 10.0.0.1, 10.0.0.0/8 or "
+	 "a.dfw:1:11: '10.0.0.300' is no address or prefix, write for example 10.0.0.1, 10.0.0.0/8 "
+	 "or "
 	 "2001:db8::/32\n"},
 	{"an IPv4 address in IPv6 form is refused", "group a { ::ffff:10.0.0.1 }\n",
 	 "a.dfw:1:11: '::ffff:10.0.0.1' is an IPv4 address in an IPv6 one, write 10.0.0.1\n"},
@@ -58,10 +59,12 @@ static const struct bad bads[] = {
 	 "a.dfw:8:6: tier 't' is defined twice, first at a.dfw:5:6\n"
 	 "a.dfw:6:2: rule 'r' is defined twice, first at a.dfw:5:10\n"},
 	{"rules stand in tiers, or all outside", "r: allow\ntier t { }\n",
-	 "a.dfw:1:1: a rule stands outside of the tiers, but the policy has tiers: put it into one, "
+	 "a.dfw:1:1: a rule stands outside of the tiers, but the policy has tiers: put it into "
+	 "one, "
 	 "'t' for example\n"},
 	{"ids that collide are refused", "tier t { adhhmp: allow; xuuyna: allow }\n",
-	 "a.dfw:1:25: rules 't/adhhmp' and 't/xuuyna' have the same id 4036866276, give one another "
+	 "a.dfw:1:25: rules 't/adhhmp' and 't/xuuyna' have the same id 4036866276, give one "
+	 "another "
 	 "name\n"},
 	{"a rule cannot have the id of a default", "in: allow\n",
 	 "a.dfw:1:1: rule 'default/in' has the id of the policy's default, give it another name\n"},
@@ -75,7 +78,8 @@ static const struct bad bads[] = {
 	 "a.dfw:4:5: unexpected 'alow', did you mean 'allow'?\n"
 	 "a.dfw:5:11: unexpected 'form', did you mean 'from'?\n"
 	 "a.dfw:6:14: a direction stands twice in rule 'c'\n"
-	 "a.dfw:7:15: unexpected end of line, expected a name, a name in quotes, an address, 'group', "
+	 "a.dfw:7:15: unexpected end of line, expected a name, a name in quotes, an address, "
+	 "'group', "
 	 "'any', 'any-vport', 'vport', 'tag' or 'not'\n"
 	 "a.dfw:9:1: a default cannot pass, there is nothing behind it\n"},
 	{"a brace that stays open is told with its line", "group a {\n 10.0.0.1\n",
@@ -84,7 +88,8 @@ static const struct bad bads[] = {
 	 "a.dfw:1:21: unexpected '}', expected end of file or end of line\n"},
 	{"a string ends on its line", "group a { vport \"x }\ngroup b { 10.0.0.1/8 }\n",
 	 "a.dfw:1:17: a string ends with '\"' on its own line; in it write \\\" and \\\\\n"
-	 "a.dfw:2:11: 10.0.0.1/8 has bits behind the prefix length, write 10.0.0.0/8, or 10.0.0.1 alone\n"},
+	 "a.dfw:2:11: 10.0.0.1/8 has bits behind the prefix length, write 10.0.0.0/8, or 10.0.0.1 "
+	 "alone\n"},
 	{"a letter of no word is told", "r: allow from @web\n", "a.dfw:1:15: unexpected '@'\n"},
 	{"binary garbage is one error", "r: allow\n\001\002\003 group a { x }\n\005\n",
 	 "a.dfw:2:1: byte 0x01: this is no text, a policy is UTF-8 without control characters\n"},
@@ -105,8 +110,7 @@ static const struct bad bads[] = {
 	 "a.dfw:1:1: rule 'r': limit counts flows, so it goes with 'allow' only\n"
 	 "a.dfw:2:1: rule 's': max-flows counts flows, so it goes with 'allow' only\n"},
 	{"a limit is per second and per source", "r: allow limit 5/minute per port\n", NULL},
-	{"applied-to names vports",
-	 "group a { 10.0.0.1 }\nr: allow applied-to 10.0.0.1, a\n",
+	{"applied-to names vports", "group a { 10.0.0.1 }\nr: allow applied-to 10.0.0.1, a\n",
 	 "a.dfw:2:21: applied-to names vports, by group, name or tag, not addresses\n"
 	 "a.dfw:2:31: applied-to names vports, and group 'a' has none in it\n"},
 	{"a rule's ports of a protocol are all pairs of two lists",
@@ -143,7 +147,8 @@ static void test_bad(const struct bad *bad)
 	struct policy *policy;
 	char text[4096] = "";
 
-	TEST(bad->name) {
+	TEST(bad->name)
+	{
 		CHECK(parse_text(bad->text, &policy, &errors) == -EINVAL);
 		CHECK(!policy);
 		CHECK(errors.nr > 0);
@@ -175,31 +180,41 @@ static const char *const good[][2] = {
 	{"an empty policy is one", ""},
 	{"comments and blank lines are one", "# nothing\n\n  \n# here"},
 	{"a rule goes on on lines that are indented deeper than its name",
-	 "r: allow in\n     from 10.0.0.0/8,\n       10.0.0.1\n  service\n     tcp 80,\n 443\ns: drop"},
-	{"a tier and its rules may stand on one line", "tier t { a: allow in; b: drop }; default in drop"},
-	{"a rule may be called by a word of the language", "tier t { in: allow\n log: drop\n default: drop\n }"},
+	 "r: allow in\n     from 10.0.0.0/8,\n       10.0.0.1\n  service\n     tcp 80,\n 443\ns: "
+	 "drop"},
+	{"a tier and its rules may stand on one line",
+	 "tier t { a: allow in; b: drop }; default in drop"},
+	{"a rule may be called by a word of the language",
+	 "tier t { in: allow\n log: drop\n default: drop\n }"},
 	{"names in quotes may be words of the language",
-	 "group \"in\" { 10.0.0.1 }\nservice \"tcp\" { udp 1 }\nr: allow from \"in\" service \"tcp\""},
-	{"tags may be words of the language", "group g { tag in=out or \"log\" and to=10 and a/b.c=x:y }"},
+	 "group \"in\" { 10.0.0.1 }\nservice \"tcp\" { udp 1 }\nr: allow from \"in\" service "
+	 "\"tcp\""},
+	{"tags may be words of the language",
+	 "group g { tag in=out or \"log\" and to=10 and a/b.c=x:y }"},
 	{"members are separated by commas, lines or both",
 	 "group g {\n 10.0.0.1,\n 10.0.0.2\n\n 10.0.0.3, 10.0.0.4,\n}"},
 	{"tag expressions nest, over lines in parentheses",
 	 "group g { tag (a=1 or\n b\n) and not tag c=\"x y\" and\n not (d or e=\"\")  and f }"},
-	{"a definition hides the built-in service of its name", "service http { tcp 8080 }\nr: allow service http"},
-	{"services of all kinds are known",
-	 "r: allow service any, tcp, tcp 1, 2-3, 65535, udp 53 from-port 53, sctp sport 1-2, icmp, icmp echo,\n"
-	 " icmp 3/4, icmp unreachable/1, icmp6 128, 129, protocol 47, protocol gre, protocol tcp, ping"},
+	{"a definition hides the built-in service of its name",
+	 "service http { tcp 8080 }\nr: allow service http"},
+	{"services of all kinds are known", "r: allow service any, tcp, tcp 1, 2-3, 65535, udp 53 "
+					    "from-port 53, sctp sport 1-2, icmp, icmp echo,\n"
+					    " icmp 3/4, icmp unreachable/1, icmp6 128, 129, "
+					    "protocol 47, protocol gre, protocol tcp, ping"},
 	{"a rule has all its clauses in any order",
-	 "r: allow log out limit 10/second burst 20 per source to any stateless from not 10.0.0.1 on-change "
+	 "r: allow log out limit 10/second burst 20 per source to any stateless from not 10.0.0.1 "
+	 "on-change "
 	 "kill\n"
 	 "s: allow max-flows 5 on-change keep applied-to vport a, tag b=c"},
 	{"lines may end as on DOS", "r: allow in\r\ns: drop\r\n"},
-	{"addresses begin like names", "group g { fe80::/10, dead::beef, ::1, ::, 1.2.3.4 }\ndead: allow from dead::1"},
+	{"addresses begin like names",
+	 "group g { fe80::/10, dead::beef, ::1, ::, 1.2.3.4 }\ndead: allow from dead::1"},
 };
 
 static void test_good(const char *name, const char *text)
 {
-	TEST(name) {
+	TEST(name)
+	{
 		struct policy *policy = must_parse(text);
 
 		CHECK(policy);
@@ -229,7 +244,8 @@ static void test_large(const char *name, const char *begin, const char *part, si
 	struct policy_errors errors;
 	struct policy *policy;
 
-	TEST(name) {
+	TEST(name)
+	{
 		CHECK(parse_text(text, &policy, &errors) == wanted);
 		CHECK(errors.nr <= POLICY_MAX_ERRORS);
 		if (wanted_text && CHECK(errors.nr > 0) &&
@@ -246,8 +262,8 @@ static void test_chain(void)
 	size_t used = 0;
 
 	for (int i = 0; i < 40; i++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used,
-					 "group g%d { g%d }; ", i, i + 1);
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "group g%d { g%d }; ", i,
+					 i + 1);
 	test_large("groups nest to a bound", "", text, 1, "group g40 { 10.0.0.1 }\n", -EINVAL,
 		   "groups contain each other more than 32 deep");
 }
@@ -257,7 +273,8 @@ static void test_includes(void)
 	static const struct policy_file good_files[] = {
 		{"a.dfw", "include \"b.dfw\"\nr: allow from g\n", 0},
 		{"b.dfw", "include \"c.dfw\"\ngroup g { h }", 0},
-		{"c.dfw", "{\"groups\": [{\"name\": \"h\", \"members\": [{\"address\": \"::1\"}]}]}", 0},
+		{"c.dfw",
+		 "{\"groups\": [{\"name\": \"h\", \"members\": [{\"address\": \"::1\"}]}]}", 0},
 		{0},
 	};
 	static const struct policy_file circle[] = {
@@ -276,23 +293,25 @@ static void test_includes(void)
 	struct policy *policy;
 	char text[512] = "";
 
-	TEST("files include files, JSON ones too") {
+	TEST("files include files, JSON ones too")
+	{
 		CHECK(parse_files(good_files, &policy, &errors) == 0);
 		policy_errors_print(&errors, stdout);
 		policy_errors_free(&errors);
 		policy_free(policy);
 	}
-	TEST("a file does not include itself") {
+	TEST("a file does not include itself")
+	{
 		CHECK(parse_files(circle, &policy, &errors) == -EINVAL);
 		print_errors(&errors, text, sizeof(text));
 		CHECK_TEXT(text, "b.dfw:2:11: 'a.dfw' includes itself\n");
 		policy_errors_free(&errors);
 	}
-	TEST("a file is included once") {
+	TEST("a file is included once")
+	{
 		CHECK(parse_files(twice, &policy, &errors) == -EINVAL);
 		print_errors(&errors, text, sizeof(text));
-		CHECK_TEXT(text,
-			   "a.dfw:2:9: 'b.dfw' is included twice, first at a.dfw:1:9\n");
+		CHECK_TEXT(text, "a.dfw:2:9: 'b.dfw' is included twice, first at a.dfw:1:9\n");
 		policy_errors_free(&errors);
 	}
 	for (int i = 0; i < 31; i++) {
@@ -300,13 +319,15 @@ static void test_includes(void)
 		snprintf(texts[i], sizeof(texts[i]), "include \"%d\"\n", i + 1);
 		deep[i] = (struct policy_file){names[i], texts[i], 0};
 	}
-	TEST("files include each other to a bound") {
+	TEST("files include each other to a bound")
+	{
 		CHECK(parse_files(deep, &policy, &errors) == -EINVAL);
 		print_errors(&errors, text, sizeof(text));
 		CHECK_TEXT(text, "16:1:9: files include each other more than 16 deep\n");
 		policy_errors_free(&errors);
 	}
-	TEST("a main file that is not there is an error without a line") {
+	TEST("a main file that is not there is an error without a line")
+	{
 		static const struct policy_file none[] = {{"a.dfw", "", 0}, {0}};
 		const struct policy_reader reader = {policy_files_read, (void *)none};
 
@@ -323,11 +344,13 @@ static void test_ids(void)
 					   "default out reject log");
 	char *text = NULL;
 
-	TEST("a rule's id is FNV-1a of tier/name") {
+	TEST("a rule's id is FNV-1a of tier/name")
+	{
 		CHECK(policy_rule_id("", "") == 0x2a0c975e); /* of "/" */
 		CHECK(policy_rule_id("app", "web") != policy_rule_id("web", "app"));
 	}
-	TEST("a rule is shown by its id") {
+	TEST("a rule is shown by its id")
+	{
 		CHECK(policy_rule_text(policy, policy_rule_id("app", "web"), &text) == 0);
 		CHECK_TEXT(text, "allow in service https log");
 		free(text);
@@ -348,7 +371,8 @@ int main(void)
 	test_includes();
 	test_ids();
 	test_chain();
-	test_large("a file of 50 MB is too much", "", "# 50 MB\n", 50U << 17, "", -EINVAL, "too many");
+	test_large("a file of 50 MB is too much", "", "# 50 MB\n", 50U << 17, "", -EINVAL,
+		   "too many");
 	test_large("a million wrong lines are 20 errors", "", "x y z\n", 1000000, "", -EINVAL,
 		   "unexpected 'x'");
 	test_large("parentheses nest to a bound", "r: allow from tag ", "(", 100000, "", -EINVAL,
@@ -363,7 +387,7 @@ int main(void)
 		   "a\n", 0, NULL);
 	test_large("a long chain of 'or' and 'and' is one expression", "r: allow from tag ",
 		   "a and b or ", 100000, "a\n", 0, NULL);
-	test_large("a service of 65,535 ports is one", "service s { ", "tcp 5-7 from-port 1\n", 65535,
-		   "}\nr: allow service s\n", 0, NULL);
+	test_large("a service of 65,535 ports is one", "service s { ", "tcp 5-7 from-port 1\n",
+		   65535, "}\nr: allow service s\n", 0, NULL);
 	return check_done();
 }

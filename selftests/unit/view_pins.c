@@ -161,7 +161,9 @@ static int make_hits(void)
 {
 	uint32_t cpus = (uint32_t)libbpf_num_possible_cpus();
 	struct dfw_rule_hits total = {.packets = 1000, .flows = 10, .last_hit_ns = 1};
-	uint32_t id = RULE_WEB;
+	/* Of another direction: what this one must not count. */
+	struct dfw_rule_hits other = {.packets = 50000, .flows = 500, .last_hit_ns = UINT64_MAX};
+	struct dfw_rule_total_key key = {.rule = RULE_WEB, .direction = DFW_IN};
 	int outer, totals, r = 0;
 
 	web1_hits = make_array("vports/" VPORT "/rules", sizeof(total), cpus * 3);
@@ -175,8 +177,11 @@ static int make_hits(void)
 		r |= put(web1_hits, cpu * 3 + 2, &out);
 	}
 	r |= put(outer, SLOT * DFW_BANKS + BANK, &web1_hits);
-	totals = make(BPF_MAP_TYPE_HASH, "vports/" VPORT "/rule_totals", 4, sizeof(total), 16, -1);
-	return r | bpf_map_update_elem(totals, &id, &total, BPF_ANY);
+	totals = make(BPF_MAP_TYPE_HASH, "vports/" VPORT "/rule_totals", sizeof(key), sizeof(total),
+		      16, -1);
+	r |= bpf_map_update_elem(totals, &key, &total, BPF_ANY);
+	key.direction = DFW_OUT;
+	return r | bpf_map_update_elem(totals, &key, &other, BPF_ANY);
 }
 
 static struct dfw_flow flow_of(uint8_t state, uint8_t initiator, uint64_t created, uint64_t seen)
@@ -363,7 +368,7 @@ static void test_rules(void)
 	      "rules come in order, the default last");
 	check(nr_in == 2 && in[0].hits.packets == 1000 + cpus * (cpus + 1) / 2 &&
 		      in[0].hits.bytes == 100 * cpus && in[0].hits.flows == 10,
-	      "hits are those of all CPUs and of former generations");
+	      "hits are those of all CPUs and of former generations, of the same direction");
 	check(nr_in == 2 && in[0].hits.last_hit_ns == cpus + 4,
 	      "the last hit is the latest of all");
 	check(nr_in == 2 && in[1].hits.packets == 0, "the default has hits of its own");

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The JSON form: that it means the same as the text, and what is refused in it. */
+#include "check.h"
+#include "policy_files.h"
+#include "util.h"
+
+static const char everything[] =
+	"group web { tag app=web and not tag env=test }\n"
+	"group \"in\" { vport \"db-*\", vport a.b, 10.0.0.0/8, 10.0.0.1, 2001:db8::/32, web }\n"
+	"group odd { tag \"a b\"=\"c \\\"d\\\\\" or (x and not (y or z=\"\")\n)\n, tag not in=1 }\n"
+	"group empty { }\n"
+	"service a { tcp; tcp 1, 3-5; udp 53 from-port 53, 1024-65535; sctp from-port 5 }\n"
+	"service b { icmp; icmp echo; icmp 3/4; icmp 3, 11, 12/1; icmp6 neighbor-solicit; icmp6 "
+	"200/7 }\n"
+	"service c { protocol gre, protocol 200, protocol ah, a, any }\n"
+	"service http { tcp 8080 }\n"
+	"tier default {\n"
+	"  in-1: allow in from any to any-vport service any log\n"
+	"  to: drop out to not 10.0.0.0/8, not \"in\" service http, https\n"
+	"}\n"
+	"tier second {\n"
+	"  log: pass from vport x to group web, 224.0.0.0/4 service c, tcp 80, 443, icmp 3, 4/1, "
+	"icmp echo\n"
+	"  a: allow stateless on-change keep limit 10/second burst 3 per source\n"
+	"  b: allow from tag (a=1 or b) and c applied-to tag x, vport y, not vport z on-change "
+	"kill max-flows 7\n"
+	"  c: reject log\n"
+	"}\n"
+	"tier empty { }\n"
+	"profile default { strict off; guard-ra on; max-flows 100; max-half-open 5; new-per-second "
+	"0\n"
+	"  reject-per-second 0; max-fragments 9; max-learned 1; resync 2m; timeout tcp-established "
+	"5d\n"
+	"  timeout dead 0s; timeout udp-new 1500ms; timeout icmp-new 90s }\n"
+	"profile \"strict\" { }\n"
+	"default in allow log\n"
+	"default out drop\n";
+
+static char *json_of(const char *name, const char *text)
+{
+	const struct policy_file files[] = {{name, text, 0}, {0}};
+	struct policy_errors errors;
+	struct policy *policy;
+	char *json = NULL;
+
+	if (parse_files(files, &policy, &errors) < 0)
+		policy_errors_print(&errors, stdout);
+	else
+		CHECK(policy_to_json(policy, &json) == 0);
+	policy_errors_free(&errors);
+	policy_free(policy);
+	return json;
+}
+
+static char *text_of(const char *text)
+{
+	struct policy *policy = must_parse(text);
+	char *written = NULL;
+
+	if (policy)
+		CHECK(policy_to_text(policy, &written) == 0);
+	policy_free(policy);
+	return written;
+}
+
+static void test_round_trip(const char *name, const char *source)
+{
+	_cleanup_free_ char *json = NULL, *json_again = NULL, *json_of_text = NULL;
+	_cleanup_free_ char *text = NULL, *text_again = NULL;
+
+	TEST(name)
+	{
+		json = json_of("a.dfw", source);
+		if (!CHECK(json))
+			continue;
+		json_again = json_of("a.json", json);
+		if (!CHECK(json_again))
+			continue;
+		CHECK_TEXT(json_again, json);
+		text = text_of(json);
+		if (!CHECK(text))
+			continue;
+		json_of_text = json_of("b.dfw", text);
+		if (!CHECK(json_of_text))
+			continue;
+		CHECK_TEXT(json_of_text, json);
+		text_again = text_of(text);
+		if (CHECK(text_again))
+			CHECK_TEXT(text_again, text);
+	}
+}
+
+static const struct {
+	const char *name;
+	const char *text;
+	const char *errors;
+} bads[] = {
+	{"an error of JSON's own has its line and column", "{\n  \"groups\": [}\n",
+	 "a.dfw:2:14: unexpected token near '}'\n"},
+	{"a field stands once", "{\"tiers\": [], \"tiers\": []}",
+	 "a.dfw:1:21: duplicate object key near '\"tiers\"'\n"},
+	{"an unknown field is told", "{\"group\": []}",
+	 "a.dfw: unknown field 'group', did you mean 'groups'?\n"},
+	{"what is wrong is told by its path",
+	 "{\"groups\": [{\"name\": \"a\", \"members\": [{\"address\": \"10.0.0.1/8\"}, {\"vport\": "
+	 "5},"
+	 " {\"group\": \"b\"}, {\"any\": true}, {}]}],"
+	 " \"services\": [{\"name\": \"s\", \"items\": [{\"protocol\": \"tcp\", \"ports\": [70000, "
+	 "\"5-1\", true]},"
+	 " {\"protocol\": \"gre\", \"ports\": [1]}, {\"any\": false}]}],"
+	 " \"tiers\": [{\"name\": \"t\", \"rules\": [{\"name\": \"r\"}, {\"name\": \"q\", "
+	 "\"action\": \"alow\","
+	 " \"from\": [], \"limit\": {\"burst\": 5}}, 7]}]}",
+	 "a.dfw: groups[0].members[0]: 10.0.0.1/8 has bits behind the prefix length, write "
+	 "10.0.0.0/8, or "
+	 "10.0.0.1 alone\n"
+	 "a.dfw: groups[0].members[1].vport: this is a string, not a number\n"
+	 "a.dfw: groups[0].members[3]: any and any_vport are true, stand in rules only, and "
+	 "without 'not'\n"
+	 "a.dfw: groups[0].members[4]: this has one of address, vport, group, tag, any and "
+	 "any_vport\n"
+	 "a.dfw: services[0].items[0].ports[0]: port 70000 is above 65535\n"
+	 "a.dfw: services[0].items[0].ports[1]: port range 5-1 runs backwards, write 1-5\n"
+	 "a.dfw: services[0].items[0].ports[2]: this is a number, not true\n"
+	 "a.dfw: services[0].items[1]: tcp, udp and sctp have ports, not 'gre'\n"
+	 "a.dfw: services[0].items[2]: this has 'protocol', 'service' or 'any': true\n"
+	 "a.dfw: tiers[0].rules[0]: 'action' is missing\n"
+	 "a.dfw: tiers[0].rules[1].action: unknown action 'alow', did you mean 'allow'?\n"
+	 "a.dfw: tiers[0].rules[1].from: this names at least one, or is left out\n"
+	 "a.dfw: tiers[0].rules[1].limit: 'per_second' is missing\n"
+	 "a.dfw: tiers[0].rules[2]: this is an object, not a number\n"
+	 "a.dfw: groups[0].members[2]: unknown group 'b'\n"},
+	{"a name that stands twice is told by both paths",
+	 "{\"groups\": [{\"name\": \"a\"}, {\"name\": \"a\"}]}",
+	 "a.dfw: groups[1]: group 'a' is defined twice, first at a.dfw groups[0]\n"},
+	{"a tag expression has its own errors",
+	 "{\"groups\": [{\"name\": \"a\", \"members\": [{\"tag\": {\"and\": [{\"key\": \"a\"}]}},"
+	 " {\"tag\": {\"value\": \"x\"}}, {\"tag\": {\"not\": {\"key\": \"a\\nb\"}}}]}]}",
+	 "a.dfw: groups[0].members[0].tag.and: this joins two expressions or more\n"
+	 "a.dfw: groups[0].members[1].tag: 'key' is missing\n"
+	 "a.dfw: groups[0].members[2].tag.not.key: this has a control character in it\n"},
+	{"profiles have flags, limits, timeouts",
+	 "{\"profiles\": [{\"name\": \"p\", \"flags\": {\"strickt\": true, \"dhcp\": 1}, "
+	 "\"limits\": "
+	 "{\"max-flows\": 0},"
+	 " \"resync\": \"1\", \"timeouts\": {\"udp\": \"5s\"}}]}",
+	 "a.dfw: profiles[0].flags: unknown profile setting 'strickt', did you mean 'strict'?\n"
+	 "a.dfw: profiles[0].flags.dhcp: this is true or false\n"
+	 "a.dfw: profiles[0].limits.max-flows: max-flows 0 is below 1\n"
+	 "a.dfw: profiles[0].resync: '1' is no duration, write a number with its unit: 500ms, 30s, "
+	 "5m, 2h or "
+	 "1d\n"
+	 "a.dfw: profiles[0].timeouts.udp: unknown flow state 'udp'\n"},
+};
+
+static void test_bad(size_t i)
+{
+	struct policy_errors errors;
+	struct policy *policy;
+	char text[4096] = "";
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	if (!out)
+		abort();
+	TEST(bads[i].name)
+	{
+		CHECK(parse_text(bads[i].text, &policy, &errors) == -EINVAL);
+		CHECK(!policy);
+		policy_errors_print(&errors, out);
+		fclose(out);
+		CHECK_TEXT(text, bads[i].errors);
+	}
+	policy_free(policy);
+	policy_errors_free(&errors);
+}
+
+int main(void)
+{
+	test_round_trip("everything the language has goes from text to JSON and back", everything);
+	test_round_trip("nothing goes from text to JSON and back", "");
+	test_round_trip("rules outside of tiers go from text to JSON and back",
+			"a: allow in\nb: drop out to 10.0.0.0/8\n");
+	for (size_t i = 0; i < ARRAY_SIZE(bads); i++)
+		test_bad(i);
+	return check_done();
+}
