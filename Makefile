@@ -136,7 +136,7 @@ check: deps all unit-tests ## all tests (root)
 unit-tests: $(UNIT_TESTS) ## build the unit tests (with ASan and UBSan)
 
 # A unit test links what it tests; those that include a .c file of ctl/ bring it themselves.
-$(B)/selftests/unit/sync_%: $(B)/san/selftests/unit/sync_%.o $(call san,$(SYNC) $(COMMON))
+$(B)/selftests/unit/sync_%: $(B)/san/selftests/unit/sync_%.o $(call san,$(SYNC))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS)
@@ -150,7 +150,7 @@ conformance: deps all ## the catalogue of packet sequences, a TAP line a case (r
 
 sim: $(B)/sim ## the distribution layer, a thousand hosts in one process (ARGS=...)
 	@$(B)/sim $(ARGS)
-$(B)/sim: $(call obj,$(SIM) $(SYNC) $(COMMON))
+$(B)/sim: $(call obj,$(SIM) $(SYNC))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm -ljansson
 

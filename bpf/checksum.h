@@ -69,7 +69,8 @@ static long checksum_part(__u64 index __attribute__((unused)), void *data)
 	padded = (part + 3) & ~3U;
 	if (padded > SCRATCH_BYTES)
 		return 1;
-	walk->sum = bpf_csum_diff(NULL, 0, (__be32 *)walk->scratch->bytes, padded, (__u32)walk->sum);
+	walk->sum =
+		bpf_csum_diff(NULL, 0, (__be32 *)walk->scratch->bytes, padded, (__u32)walk->sum);
 	walk->offset += part;
 	walk->bytes -= part;
 	return walk->sum < 0;
@@ -78,7 +79,7 @@ static long checksum_part(__u64 index __attribute__((unused)), void *data)
 /* Sum over `bytes` of the frame from `offset`, begun with `seed`; -1 when the frame is shorter. */
 DFW_STAGE __s64 checksum_frame(context_t *ctx, __u32 offset, __u32 bytes, __u32 seed)
 {
-	struct checksum_walk walk = { .ctx = ctx, .sum = seed, .offset = offset, .bytes = bytes };
+	struct checksum_walk walk = {.ctx = ctx, .sum = seed, .offset = offset, .bytes = bytes};
 	__u32 zero = 0;
 
 	walk.scratch = bpf_map_lookup_elem(&scratches, &zero);

@@ -188,15 +188,20 @@ static long match_chunk(__u64 index __attribute__((unused)), void *data)
 }
 
 /* The first rule, from `first` on, that all rows accept; `none` when there is none. */
-static __always_inline __u32 first_match(__u32 ruleset, struct rows *rows, __u32 first, __u32 none)
+DFW_STAGE __u32 first_match(__u32 ruleset, __u32 first, __u32 none)
 {
-	struct match match = { .rows = rows, .first = first, .found = none };
+	struct match match = { .first = first, .found = none };
+	__u32 zero = 0;
+	struct rows *rows = bpf_map_lookup_elem(&classify_rows, &zero);
 
+	if (!rows)
+		return none;
 	if (!rows->nr) /* nothing tells the rules apart */
 		return first < none ? first : none;
 	match.chunks = bpf_map_lookup_elem(&row_chunks, &ruleset);
 	if (!match.chunks)
 		return none;
+	match.rows = rows;
 	match.common = rows->common & (~0ULL << ((first / DFW_CHUNK_RULES) & 63));
 	bpf_loop(DFW_MAX_CHUNKS, match_chunk, &match, 0);
 	return match.found < none ? match.found : none;
@@ -253,17 +258,16 @@ DFW_STAGE int collect_rows(struct packet *p, __u32 ruleset, __u32 own)
 DFW_STAGE int classify(struct packet *p, __u32 ruleset, __u32 own)
 {
 	struct dfw_ruleset *header = bpf_map_lookup_elem(&rulesets, &ruleset);
-	__u32 zero = 0, first = 0;
-	struct rows *rows = bpf_map_lookup_elem(&classify_rows, &zero);
+	__u32 first = 0;
 	void *infos = bpf_map_lookup_elem(&rule_infos, &ruleset);
 
-	if (!p || !header || !rows || !infos)
+	if (!p || !header || !infos)
 		return -1;
 	if (!header->nr_rules || !collect_rows(p, ruleset, own))
 		return header->nr_rules;
 	/* `pass` leaves its tier and goes on with the first rule of the next. */
 	for (int tier = 0; tier <= DFW_MAX_TIERS; tier++) {
-		__u32 slot = first_match(ruleset, rows, first, header->nr_rules);
+		__u32 slot = first_match(ruleset, first, header->nr_rules);
 		struct dfw_rule_info *info = bpf_map_lookup_elem(infos, &slot);
 
 		if (!info)

@@ -94,13 +94,13 @@ static __always_inline bool context_is_gso(context_t *ctx)
 #endif
 
 #ifndef ETH_P_IP
-#define ETH_P_IP 0x0800
-#define ETH_P_ARP 0x0806
-#define ETH_P_RARP 0x8035
-#define ETH_P_8021Q 0x8100
-#define ETH_P_IPV6 0x86dd
-#define ETH_P_8021AD 0x88a8
-#define ETH_P_QINQ1 0x9100
+#define ETH_P_IP	0x0800
+#define ETH_P_ARP	0x0806
+#define ETH_P_RARP	0x8035
+#define ETH_P_8021Q	0x8100
+#define ETH_P_IPV6	0x86dd
+#define ETH_P_8021AD	0x88a8
+#define ETH_P_QINQ1	0x9100
 #define ETH_P_802_3_MIN 0x0600
 #endif
 
@@ -108,8 +108,8 @@ static __always_inline bool context_is_gso(context_t *ctx)
 #define DFW_STAGE __attribute__((noinline))
 
 #define ETHERNET_BYTES 14
-#define VLAN_BYTES 4
-#define VLAN_VID_MASK 0x0fff
+#define VLAN_BYTES     4
+#define VLAN_VID_MASK  0x0fff
 
 enum protocol {
 	PROTOCOL_HOP_BY_HOP = 0,

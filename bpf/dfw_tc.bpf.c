@@ -260,6 +260,18 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 	return result;
 }
 
+/* A port without a policy denies, but for what configures its own addresses, if its profile says so. */
+static __always_inline int decide_unready(context_t *ctx, struct packet *p)
+{
+	int result = STAGE_GO_ON;
+
+	if (p->key.protocol == PROTOCOL_ICMP6)
+		result = guard_nd(ctx, p);
+	else if (p->key.protocol == PROTOCOL_UDP && !dhcp_server_speaks(p))
+		result = flow_may_begin(ctx, p);
+	return result == STAGE_GO_ON ? DFW_REASON_NOT_READY : result;
+}
+
 static __always_inline int decide(context_t *ctx, struct packet *p,
 				  const struct dfw_port_config *config)
 {
@@ -267,8 +279,6 @@ static __always_inline int decide(context_t *ctx, struct packet *p,
 
 	if (result)
 		return result;
-	if (!(config->flags & DFW_PORT_READY))
-		return DFW_REASON_NOT_READY;
 	switch (p->ethertype) {
 	case ETH_P_IP:
 		result = parse_ip4(ctx, p, config->profile.flags);
@@ -289,10 +299,13 @@ static __always_inline int decide(context_t *ctx, struct packet *p,
 		if (result)
 			return result;
 		if (p->flags & PACKET_FRAGMENT_LATER)
-			return fragment_follow(p);
+			return config->flags & DFW_PORT_READY ? fragment_follow(p) :
+								DFW_REASON_NOT_READY;
 	}
 	result = parse_transport(ctx, p, config->profile.flags);
-	return result ? result : decide_packet(ctx, p);
+	if (result)
+		return result;
+	return config->flags & DFW_PORT_READY ? decide_packet(ctx, p) : decide_unready(ctx, p);
 }
 
 static __always_inline struct packet *packet_begin(__u32 place, __u32 direction, __u32 slot)
@@ -322,22 +335,32 @@ static __always_inline struct packet *packet_begin(__u32 place, __u32 direction,
 	return p;
 }
 
+/* The slot of the device's port, or DFW_MAX_PORTS. */
+static __always_inline __u32 port_slot(__u32 ifindex)
+{
+	__u32 *slot = bpf_map_lookup_elem(&near_slots, &ifindex);
+
+	if (slot && *slot)
+		return *slot - 1;
+	slot = bpf_map_lookup_elem(&port_slots, &ifindex);
+	return slot ? *slot : DFW_MAX_PORTS;
+}
+
 static __always_inline int handle(context_t *ctx, const __u32 direction)
 {
-	__u32 ifindex = ctx->ifindex, reason;
 	struct dfw_port_config *config;
+	__u32 slot, reason;
 	struct packet *p;
-	__u32 *slot;
 	int result, action;
 
 	if (ctx->mark == REJECT_MARK) {
 		ctx->mark = 0;
 		return TC_ACT_UNSPEC;
 	}
-	slot = bpf_map_lookup_elem(&port_slots, &ifindex);
-	if (!slot)
+	slot = port_slot(ctx->ifindex);
+	if (slot >= DFW_MAX_PORTS)
 		return TC_ACT_SHOT;
-	p = packet_begin(PACKET_PLACE_TRAFFIC, direction, *slot);
+	p = packet_begin(PACKET_PLACE_TRAFFIC, direction, slot);
 	if (!p)
 		return TC_ACT_SHOT;
 	p->segments = context_segments(ctx);

@@ -9,7 +9,8 @@
 
 /* Addresses that no packet on a wire may have (RFC 1122 3.2.1.3, RFC 1812 5.3.7, RFC 4291 2.5.2, 2.5.3, 2.7). Those
  * that look like IPv4 inside IPv6 would be taken for IPv4 here. */
-static __always_inline bool address_never_source(const struct packet *p, const struct dfw_addr *addr)
+static __always_inline bool address_never_source(const struct packet *p,
+						 const struct dfw_addr *addr)
 {
 	const __u64 *half = (const __u64 *)addr->bytes;
 	const __u32 *word = (const __u32 *)addr->bytes;
@@ -46,7 +47,8 @@ static __always_inline bool guards_addresses(const struct dfw_port_config *confi
 static __always_inline void learn_address(struct packet *p, const struct dfw_port_config *config,
 					  const struct dfw_addr *addr)
 {
-	if (!(config->profile.flags & DFW_PROFILE_LEARN) || addr_unspecified(addr) || addr_multicast(addr))
+	if (!(config->profile.flags & DFW_PROFILE_LEARN) || addr_unspecified(addr) ||
+	    addr_multicast(addr))
 		return;
 	p->key.local = *addr;
 	event_packet(p, DFW_EVENT_ADDRESS, DFW_REASON_PASSED, NULL);
@@ -75,7 +77,8 @@ static __always_inline int guard_addresses(struct packet *p, const struct dfw_po
 }
 
 /* The same for a flow: what the frame in hand is like does not matter. */
-static __always_inline int guard_flow_addresses(struct packet *p, const struct dfw_port_config *config)
+static __always_inline int guard_flow_addresses(struct packet *p,
+						const struct dfw_port_config *config)
 {
 	__u16 flags = p->flags;
 	int reason;
@@ -87,7 +90,8 @@ static __always_inline int guard_flow_addresses(struct packet *p, const struct d
 }
 
 /* Is the packet's local address the port's own, in the sense of rules that name none? */
-static __always_inline bool local_is_own(const struct packet *p, const struct dfw_port_config *config)
+static __always_inline bool local_is_own(const struct packet *p,
+					 const struct dfw_port_config *config)
 {
 	if (config->nr_addresses == 0 && !(config->profile.flags & DFW_PROFILE_LEARN))
 		return true;
@@ -96,8 +100,8 @@ static __always_inline bool local_is_own(const struct packet *p, const struct df
 	return port_owns(config, &p->key.local);
 }
 
-#define ARP_REQUEST 1
-#define ARP_REPLY 2
+#define ARP_REQUEST  1
+#define ARP_REPLY    2
 #define RARP_REQUEST 3
 
 struct arp {
@@ -199,12 +203,13 @@ static __always_inline bool nd_solicited(context_t *ctx, const struct packet *p)
 {
 	__u8 flags = 0;
 
-	return context_load(ctx, p->l4_offset + 4, &flags, sizeof(flags)) && flags & ND_FLAG_SOLICITED;
+	return context_load(ctx, p->l4_offset + 4, &flags, sizeof(flags)) &&
+	       flags & ND_FLAG_SOLICITED;
 }
 
 #define ND_OPTION_SOURCE_LINK 1
 #define ND_OPTION_TARGET_LINK 2
-#define ND_MAX_OPTIONS 32
+#define ND_MAX_OPTIONS	      32
 
 struct nd_walk {
 	context_t *ctx;
@@ -300,17 +305,17 @@ DFW_STAGE int guard_nd(context_t *ctx, struct packet *p)
 			return STAGE_GO_ON;
 		if (p->direction == DFW_IN)
 			return p->icmp_type == ICMP6_MLD_QUERY && addr_link_local(source) &&
-					       !port_owns(config, source) ?
-				       STAGE_PASS :
-				       DFW_REASON_ND;
+					       !port_owns(config, source)
+				       ? STAGE_PASS
+				       : DFW_REASON_ND;
 		if (p->icmp_type == ICMP6_MLD_QUERY)
-			return config->profile.flags & DFW_PROFILE_GUARD_RA ?
-				       DFW_REASON_ROUTER_ADVERTISEMENT :
-				       STAGE_PASS;
+			return config->profile.flags & DFW_PROFILE_GUARD_RA
+				       ? DFW_REASON_ROUTER_ADVERTISEMENT
+				       : STAGE_PASS;
 		if (!unspecified && !addr_link_local(source))
 			return DFW_REASON_ND;
-		return unspecified || !guard || port_owns(config, source) ? STAGE_PASS :
-									    DFW_REASON_ND_SPOOF;
+		return unspecified || !guard || port_owns(config, source) ? STAGE_PASS
+									  : DFW_REASON_ND_SPOOF;
 	case ICMP6_NEIGHBOUR_SOLICITATION:
 	case ICMP6_NEIGHBOUR_ADVERTISEMENT:
 		header = 24;
@@ -342,7 +347,8 @@ DFW_STAGE int guard_nd(context_t *ctx, struct packet *p)
 	if (unspecified && p->icmp_type != ICMP6_NEIGHBOUR_SOLICITATION &&
 	    p->icmp_type != ICMP6_ROUTER_SOLICITATION)
 		return DFW_REASON_ND;
-	if (unspecified && p->icmp_type == ICMP6_NEIGHBOUR_SOLICITATION && !addr_multicast(destination))
+	if (unspecified && p->icmp_type == ICMP6_NEIGHBOUR_SOLICITATION &&
+	    !addr_multicast(destination))
 		return DFW_REASON_ND;
 
 	if (guard && p->direction == DFW_OUT && !unspecified && !port_owns(config, source)) {
@@ -408,10 +414,10 @@ struct bootp {
 	__u8 client_mac[6];
 };
 
-#define BOOTP_REPLY 2
-#define BOOTP_OPTIONS 236 /* bytes before the options' magic number */
+#define BOOTP_REPLY	    2
+#define BOOTP_OPTIONS	    236 /* bytes before the options' magic number */
 #define DHCP_OPTION_MESSAGE 53
-#define DHCP_ACK 5
+#define DHCP_ACK	    5
 
 static __always_inline bool dhcp_answers_us(context_t *ctx, struct packet *p,
 					    const struct dfw_port_config *config)

@@ -107,7 +107,8 @@ static __always_inline bool icmp_error_sane(context_t *ctx, const struct packet 
 	case 3:
 		mtu = bpf_ntohs(icmp.sequence);
 		/* 0: a router older than RFC 1191 */
-		return p->icmp_code <= 15 && (p->icmp_code != 4 || mtu == 0 || mtu >= ICMP4_MIN_MTU);
+		return p->icmp_code <= 15 &&
+		       (p->icmp_code != 4 || mtu == 0 || mtu >= ICMP4_MIN_MTU);
 	case 11:
 		return p->icmp_code <= 1;
 	}
@@ -187,8 +188,8 @@ DFW_STAGE int icmp_error(context_t *ctx, struct packet *p)
 	if (!at || at + 8 > end)
 		return DFW_REASON_ICMP_ERROR;
 	/* An error goes to the sender of what it quotes (CVE-2019-5598); its own sender may be any router. */
-	if (p->direction == DFW_IN ? !addr_equal(&key.local, &p->key.local) :
-				     !addr_equal(&key.remote, &p->key.remote))
+	if (p->direction == DFW_IN ? !addr_equal(&key.local, &p->key.local)
+				   : !addr_equal(&key.remote, &p->key.remote))
 		return DFW_REASON_ICMP_ERROR;
 
 	key.vlan = p->key.vlan;

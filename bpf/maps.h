@@ -57,6 +57,13 @@ struct {
 	__type(value, __u32);
 } port_slots SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DFW_NEAR_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} near_slots SEC(".maps");
+
 DFW_INNER_ARRAY(config_map, struct dfw_port_config, 1, 0);
 DFW_INNER_ARRAY(state_map, struct dfw_port_state, 1, 0);
 DFW_INNER_ARRAY(rules_map, struct dfw_rule_hits, 1, BPF_F_INNER_MAP);

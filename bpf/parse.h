@@ -25,10 +25,10 @@ struct ip4 {
 	__be32 destination;
 };
 
-#define IP4_MORE 0x2000
-#define IP4_OFFSET 0x1fff
+#define IP4_MORE		0x2000
+#define IP4_OFFSET		0x1fff
 #define IP4_OPTION_RECORD_ROUTE 7
-#define IP4_OPTION_LOOSE_ROUTE 131
+#define IP4_OPTION_LOOSE_ROUTE	131
 #define IP4_OPTION_STRICT_ROUTE 137
 
 struct ip6 {
@@ -63,7 +63,7 @@ struct icmp {
 	__u8 type;
 	__u8 code;
 	__be16 checksum;
-	__be16 id; /* or the unused part of an error */
+	__be16 id;	 /* or the unused part of an error */
 	__be16 sequence; /* or the MTU of 3/4 */
 };
 
@@ -107,8 +107,8 @@ static long options_step(__u64 index __attribute__((unused)), void *data)
 	    kind == IP4_OPTION_STRICT_ROUTE)
 		options->routes = 1;
 	if (kind == TCP_OPTION_SCALE && length == 3 && at < MAX_OPTIONS_BYTES - 2)
-		options->scale = options->list[at + 2] > TCP_MAX_SCALE ? TCP_MAX_SCALE :
-									  options->list[at + 2];
+		options->scale = options->list[at + 2] > TCP_MAX_SCALE ? TCP_MAX_SCALE
+								       : options->list[at + 2];
 	options->at += length;
 	return 0;
 malformed:
@@ -144,9 +144,9 @@ DFW_STAGE int parse_ip4_options(context_t *ctx, __u32 offset, __u32 bytes, __u32
 
 	if (!options_walk(ctx, offset, bytes, &options))
 		return DFW_REASON_TRUNCATED;
-	return options.malformed || options.routes || (options.others && !allowed) ?
-		       DFW_REASON_IP_OPTION :
-		       STAGE_PASS;
+	return options.malformed || options.routes || (options.others && !allowed)
+		       ? DFW_REASON_IP_OPTION
+		       : STAGE_PASS;
 }
 
 static __always_inline int parse_ip4(context_t *ctx, struct packet *p, __u32 profile)
@@ -177,8 +177,9 @@ static __always_inline int parse_ip4(context_t *ctx, struct packet *p, __u32 pro
 
 		if (sum < 0 || checksum_fold((__u64)sum) != 0xffff)
 			return DFW_REASON_IP_CHECKSUM;
-		reason = parse_ip4_options(ctx, p->l3_offset + sizeof(ip), header_bytes - sizeof(ip),
-					   profile & DFW_PROFILE_IP_OPTIONS);
+		reason =
+			parse_ip4_options(ctx, p->l3_offset + sizeof(ip), header_bytes - sizeof(ip),
+					  profile & DFW_PROFILE_IP_OPTIONS);
 		if (reason)
 			return reason;
 	}
@@ -235,7 +236,7 @@ struct ip6_chain {
  * no type 0 routing header. A routing header that would still send the packet elsewhere (segments left) is refused
  * like it: the firewall would judge an address that is not the last. */
 DFW_STAGE int parse_ip6_chain(context_t *ctx, __u32 offset, __u32 end, __u32 next,
-				      struct ip6_chain *chain)
+			      struct ip6_chain *chain)
 {
 	__u32 destination_options = 0, routing = 0;
 
@@ -276,8 +277,8 @@ DFW_STAGE int parse_ip6_chain(context_t *ctx, __u32 offset, __u32 end, __u32 nex
 		}
 		if (offset + sizeof(header) > end ||
 		    !context_load(ctx, offset, &header, sizeof(header)))
-			return chain->flags & PACKET_FRAGMENT_FIRST ? DFW_REASON_FRAGMENT :
-								      DFW_REASON_TRUNCATED;
+			return chain->flags & PACKET_FRAGMENT_FIRST ? DFW_REASON_FRAGMENT
+								    : DFW_REASON_TRUNCATED;
 		if (next == PROTOCOL_FRAGMENT) {
 			__u32 field = header.bytes[0] << 8 | header.bytes[1];
 
@@ -306,8 +307,8 @@ DFW_STAGE int parse_ip6_chain(context_t *ctx, __u32 offset, __u32 end, __u32 nex
 			offset += (header.length + 1) * 8;
 		}
 		if (offset > end)
-			return chain->flags & PACKET_FRAGMENT_FIRST ? DFW_REASON_FRAGMENT :
-								      DFW_REASON_EXTENSION;
+			return chain->flags & PACKET_FRAGMENT_FIRST ? DFW_REASON_FRAGMENT
+								    : DFW_REASON_EXTENSION;
 		next = header.next;
 	}
 	return DFW_REASON_EXTENSION;
@@ -346,7 +347,8 @@ DFW_STAGE int parse_ip6(context_t *ctx, struct packet *p)
 	next = ip.next_header;
 	if (next != PROTOCOL_TCP && next != PROTOCOL_UDP) {
 		struct ip6_chain chain = {};
-		int reason = parse_ip6_chain(ctx, p->l4_offset, p->l3_offset + p->bytes, next, &chain);
+		int reason =
+			parse_ip6_chain(ctx, p->l4_offset, p->l3_offset + p->bytes, next, &chain);
 
 		if (reason)
 			return reason;
@@ -481,9 +483,9 @@ DFW_STAGE int parse_transport(context_t *ctx, struct packet *p, __u32 profile)
 	}
 	if (reason)
 		/* RFC 1858, RFC 7112: a first fragment holds the headers, or it is an attempt to hide them. */
-		return reason == DFW_REASON_L4_HEADER && p->flags & PACKET_FRAGMENT_FIRST ?
-			       DFW_REASON_FRAGMENT :
-			       reason;
+		return reason == DFW_REASON_L4_HEADER && p->flags & PACKET_FRAGMENT_FIRST
+			       ? DFW_REASON_FRAGMENT
+			       : reason;
 	if (has_checksum && profile & DFW_PROFILE_CHECKSUM && !(p->flags & PACKET_FRAGMENT_FIRST) &&
 	    !checksum_ok(ctx, p))
 		return DFW_REASON_L4_CHECKSUM;

@@ -13,11 +13,11 @@
  * to a RST, an ICMP error, a later fragment, a group or to nobody (RFC 1122 3.2.2, RFC 4443 2.4).
  */
 
-#define REJECT_MARK 0xdf3e7ec7
+#define REJECT_MARK	   0xdf3e7ec7
 #define REJECT_QUOTE_BYTES 512 /* the answer stays below 576 and 1280 bytes */
-#define REJECT_QUOTE_LEAST 28 /* an IPv4 header and 8 bytes (RFC 792) */
-#define REJECT_HOP_LIMIT 64
-#define REJECT_TOS 0xc0 /* precedence 6, internetwork control: RFC 1812 4.3.2.5 */
+#define REJECT_QUOTE_LEAST 28  /* an IPv4 header and 8 bytes (RFC 792) */
+#define REJECT_HOP_LIMIT   64
+#define REJECT_TOS	   0xc0 /* precedence 6, internetwork control: RFC 1812 4.3.2.5 */
 
 struct reject_frame {
 	struct ethernet ethernet;
@@ -164,33 +164,35 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 		else
 			__builtin_memcpy(&frame.v4.tcp, &tcp, sizeof(tcp));
 		return bpf_skb_store_bytes(ctx, 0, &frame,
-					   ETHERNET_BYTES + (v6 ? sizeof(struct ip6) : sizeof(struct ip4)) +
+					   ETHERNET_BYTES +
+						   (v6 ? sizeof(struct ip6) : sizeof(struct ip4)) +
 						   sizeof(struct tcp),
 					   0);
 	}
 
 	{
-		struct icmp icmp = { .type = v6 ? 1 : 3, .code = v6 ? 1 : 13 };
+		struct icmp icmp = {.type = v6 ? 1 : 3, .code = v6 ? 1 : 13};
 		__s64 quoted;
 
 		/* The verifier of 6.1 does not see that there is a quote whenever this is no RST. */
 		barrier_var(quote);
 		if (quote < REJECT_QUOTE_LEAST)
 			return -1;
-		*(__u32 *)(scratch->bytes + (quote & (SCRATCH_BYTES - 4))) &= quote & 2 ? bpf_htonl(0xffff0000) : ~0U;
+		*(__u32 *)(scratch->bytes + (quote & (SCRATCH_BYTES - 4))) &=
+			quote & 2 ? bpf_htonl(0xffff0000) : ~0U;
 		quoted = bpf_csum_diff(NULL, 0, (__be32 *)scratch->bytes,
 				       ((quote + 3) & ~3U) & (2 * SCRATCH_BYTES - 1), 0);
 		if (quoted < 0)
 			return -1;
-		sum = checksum_fold(quoted) + (__u64)*(__u16 *)&icmp;
+		sum = checksum_fold(quoted) + (__u64) * (__u16 *)&icmp;
 		if (v6)
 			sum += checksum_fold(reject_pseudo(p, PROTOCOL_ICMP6, l4_bytes));
 		icmp.checksum = ~checksum_fold(sum);
 		/* A partial checksum (RFC 768's place, bytes 6 and 7, which are unused here) comes out as 0 when it is
 		 * begun with the complement of the rest. */
 		if (partial)
-			icmp.sequence = ~checksum_fold(checksum_fold(quoted) + (__u64)*(__u16 *)&icmp +
-						       icmp.checksum);
+			icmp.sequence = ~checksum_fold(checksum_fold(quoted) +
+						       (__u64) * (__u16 *)&icmp + icmp.checksum);
 		if (v6)
 			__builtin_memcpy(&frame.v6.icmp, &icmp, sizeof(icmp));
 		else
@@ -201,7 +203,8 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 					sizeof(struct icmp),
 				0) < 0)
 		return -1;
-	return bpf_skb_store_bytes(ctx, ETHERNET_BYTES + ip_bytes + sizeof(struct icmp), scratch->bytes, quote, 0);
+	return bpf_skb_store_bytes(ctx, ETHERNET_BYTES + ip_bytes + sizeof(struct icmp),
+				   scratch->bytes, quote, 0);
 }
 
 /* Answers the packet, if it may be. Returns the tc action; *reason becomes what is counted. */

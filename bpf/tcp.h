@@ -25,12 +25,11 @@ struct tcp_segment {
 	__u32 window; /* as in the header, not scaled */
 	__u32 bytes;  /* payload */
 	__u8 flags;   /* enum tcp_flag */
-	__u8 scale;   /* of a SYN: the window scale option, at most TCP_MAX_SCALE, or TCP_NO_SCALE */
+	__u8 scale; /* of a SYN: the window scale option, at most TCP_MAX_SCALE, or TCP_NO_SCALE */
 };
 
 #define TCP_MAX_SCALE 14 /* RFC 7323 2.3: more counts as this */
-#define TCP_NO_SCALE 0xff
-
+#define TCP_NO_SCALE  0xff
 
 /* Acknowledgements may lag behind by a window, but never less than this (van Rooij's MAXACKWINDOW). */
 #define TCP_MIN_ACK_LAG 66000
@@ -40,9 +39,11 @@ struct tcp_segment {
 
 enum tcp_verdict {
 	TCP_PASS = 0,
-	TCP_PASS_QUIET = -1, /* pass, but change and refresh nothing: its receiver may well refuse it */
-	TCP_RESTART = -2,    /* a SYN where the old connection is over: a new flow, to be decided anew */
-			     /* above 0: drop, enum dfw_reason */
+	TCP_PASS_QUIET =
+		-1, /* pass, but change and refresh nothing: its receiver may well refuse it */
+	TCP_RESTART =
+		-2, /* a SYN where the old connection is over: a new flow, to be decided anew */
+	/* above 0: drop, enum dfw_reason */
 };
 
 /* Sequence numbers compare modulo 2^32 (RFC 9293 3.4). */
@@ -113,8 +114,8 @@ static __always_inline int tcp_begin(struct dfw_flow *flow, const struct tcp_seg
 	struct dfw_leg *orig = &flow->legs[DFW_ORIG], *reply = &flow->legs[DFW_REPLY];
 
 	flow->state = segment->flags & TCP_FIN ? DFW_FLOW_TCP_FIN_WAIT : DFW_FLOW_TCP_ESTABLISHED;
-	flow->leg_flags[DFW_ORIG] = DFW_LEG_SYN | DFW_LEG_SYN_ACKED |
-				    (segment->flags & TCP_FIN ? DFW_LEG_FIN : 0);
+	flow->leg_flags[DFW_ORIG] =
+		DFW_LEG_SYN | DFW_LEG_SYN_ACKED | (segment->flags & TCP_FIN ? DFW_LEG_FIN : 0);
 	flow->leg_flags[DFW_REPLY] = DFW_LEG_SYN | DFW_LEG_SYN_ACKED | DFW_LEG_RESYNC;
 	orig->end = segment->seq + segment->bytes + !!(segment->flags & TCP_FIN);
 	orig->max_end = orig->end + TCP_LOOSE_WINDOW;
@@ -197,7 +198,8 @@ static __always_inline int tcp_syn(struct dfw_flow *flow, const struct tcp_segme
 		/* Sent again; with another number it is another try, and the answer must be to the last one. */
 		return segment->seq == flow->legs[DFW_REPLY].ack ? TCP_PASS : TCP_RESTART;
 	case DFW_FLOW_TCP_SYN_RECEIVED:
-		if (flow->leg_flags[from & 1] & DFW_LEG_SYN && segment->seq + 1 + segment->bytes == s->end)
+		if (flow->leg_flags[from & 1] & DFW_LEG_SYN &&
+		    segment->seq + 1 + segment->bytes == s->end)
 			return TCP_PASS; /* sent again */
 		break;
 	}
@@ -216,7 +218,8 @@ static __always_inline int tcp_syn_answer(struct dfw_flow *flow, const struct tc
 		 * the initiator resets it; what carries data, or closes, belongs to nothing. */
 		if (segment->bytes || segment->flags & TCP_FIN)
 			return DFW_REASON_TCP_STATE;
-		reply->end = segment->ack; /* unused until its SYN: the number that the reset must have */
+		reply->end =
+			segment->ack; /* unused until its SYN: the number that the reset must have */
 		flow->leg_flags[DFW_REPLY] |= DFW_LEG_CHALLENGED;
 		return TCP_PASS_QUIET;
 	}

@@ -13,7 +13,12 @@ enum track_result {
 };
 
 /* UDP flows that live longer than this after an answer are streams (RFC 4787 REQ-5 wants at least 2 min for all). */
-#define UDP_STREAM_NS (2 * NS_PER_SECOND)
+#define UDP_STREAM_CS 200
+
+static __always_inline __u32 flow_age_cs(const struct dfw_flow *flow, __u64 now_ns)
+{
+	return (__u32)(now_ns / DFW_NS_PER_CS) - flow->created_cs;
+}
 
 /* The window scale option of a SYN, or TCP_NO_SCALE. What stands behind a malformed option is not believed. */
 DFW_STAGE int tcp_syn_scale(context_t *ctx, struct packet *p)
@@ -129,7 +134,7 @@ DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 		break;
 	case PROTOCOL_UDP:
 		track_answered(flow, from, DFW_FLOW_UDP_NEW, DFW_FLOW_UDP_REPLIED);
-		if (flow->state == DFW_FLOW_UDP_REPLIED && p->now_ns - flow->created_ns > UDP_STREAM_NS)
+		if (flow->state == DFW_FLOW_UDP_REPLIED && flow_age_cs(flow, p->now_ns) > UDP_STREAM_CS)
 			flow->state = DFW_FLOW_UDP_STREAM;
 		break;
 	case PROTOCOL_ICMP:
@@ -229,7 +234,7 @@ DFW_STAGE int flow_begin(context_t *ctx, struct packet *p)
 	flow->generation = p->generation;
 	flow->revision = p->revision;
 	flow->last_seen_ns = p->now_ns;
-	flow->created_ns = p->now_ns;
+	flow->created_cs = p->now_ns / DFW_NS_PER_CS;
 	flow->rule = p->rule;
 	flow->rule_slot = p->rule_slot;
 	flow->on_change = p->on_change;

@@ -222,7 +222,7 @@ static enum exit_status reply_failed(const char *command, const json_t *reply)
 	const char *error = json_text(reply, "error");
 	size_t i;
 
-	json_array_foreach(errors, i, line)
+	json_array_foreach (errors, i, line)
 		fprintf(stderr, "%s\n", json_is_string(line) ? json_string_value(line) : "?");
 	if (error || json_array_size(errors) == 0)
 		complain("%s: %s", command, error ? error : "failed, dfwd does not say why");

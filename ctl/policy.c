@@ -131,7 +131,7 @@ static enum exit_status print_text(const json_t *bundle, const struct policy *po
 	}
 	if (policy_to_text(policy, &text) < 0)
 		return no_memory();
-	json_array_foreach(files, i, file)
+	json_array_foreach (files, i, file)
 		printf("# %s %s\n", i ? "   and" : "made of", json_text(file, "name"));
 	fputs(text, stdout);
 	return EXIT_DONE;

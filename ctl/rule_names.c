@@ -90,8 +90,7 @@ static void add_tier(struct name_list *list, const json_t *tier)
 	const json_t *rule;
 	size_t i;
 
-	json_array_foreach(json_object_get(tier, "rules"), i, rule)
-	{
+	json_array_foreach (json_object_get(tier, "rules"), i, rule) {
 		_cleanup_free_ char *name = NULL;
 		const char *rule_text = json_text(rule, "name");
 
@@ -120,7 +119,8 @@ static void read_former(struct rule_names *names, uint32_t generation)
 	    bundle_parse(bundle, &policy, &errors) < 0 || policy_to_json(policy, &text) < 0)
 		return;
 	model = json_loads(text, 0, NULL);
-	json_array_foreach(json_object_get(model, "tiers"), i, tier) add_tier(&names->former, tier);
+	json_array_foreach (json_object_get(model, "tiers"), i, tier)
+		add_tier(&names->former, tier);
 	list_sort(&names->former);
 }
 

@@ -22,14 +22,8 @@ struct column {
 	const char *header; /* NULL: the table has no headers */
 	bool right;	    /* numbers */
 };
-#define COLUMN(text)             \
-	{                        \
-		.header = (text) \
-	}
-#define NUMBERS(text)                           \
-	{                                       \
-		.header = (text), .right = true \
-	}
+#define COLUMN(text)  {.header = (text)}
+#define NUMBERS(text) {.header = (text), .right = true}
 
 struct table;
 

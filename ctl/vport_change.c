@@ -15,8 +15,9 @@ static bool has_address(const json_t *list, const char *text)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i,
-			   item) if (strcmp(json_string_value(item), text) == 0) return true;
+	json_array_foreach (list, i, item)
+		if (strcmp(json_string_value(item), text) == 0)
+			return true;
 	return false;
 }
 

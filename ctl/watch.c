@@ -118,15 +118,15 @@ static void print_rest(const json_t *event)
 	const char *key, *inner_key;
 	json_t *value, *inner;
 
-	json_object_foreach((json_t *)event, key, value)
-	{
+	json_object_foreach ((json_t *)event, key, value) {
 		char prefix[64];
 
 		if (left_out(event, key))
 			continue;
 		snprintf(prefix, sizeof(prefix), "%s.", key);
 		print_value("", key, value);
-		json_object_foreach(value, inner_key, inner) print_value(prefix, inner_key, inner);
+		json_object_foreach (value, inner_key, inner)
+			print_value(prefix, inner_key, inner);
 	}
 }
 

@@ -22,8 +22,8 @@ bool addr_is_link_local6(const struct dfw_addr *addr)
 
 struct dfw_addr addr_of_mac(const uint8_t mac[6])
 {
-	return (struct dfw_addr){{0xfe, 0x80, [8] = mac[0] ^ 0x02, mac[1], mac[2], 0xff, 0xfe, mac[3],
-				  mac[4], mac[5]}};
+	return (struct dfw_addr){{0xfe, 0x80, [8] = mac[0] ^ 0x02, mac[1], mac[2], 0xff, 0xfe,
+				  mac[3], mac[4], mac[5]}};
 }
 
 int addr_parse(const char *text, struct dfw_addr *addr)

@@ -31,9 +31,9 @@
  *   policy/active                 the number of the generation in force
  *   vports.json                   {"vports":[{"name","dev","macs","ips","tags","profile","uuid","epoch","pattern"}]}
  */
-#define CONTROL_RUN_DIR "/run/dfw"
-#define CONTROL_STATE_DIR "/var/lib/dfw"
-#define CONTROL_MAX_BYTES (64 << 20) /* of a request or reply */
-#define CONTROL_POLICY_HISTORY 100   /* generations kept on disk */
+#define CONTROL_RUN_DIR	       "/run/dfw"
+#define CONTROL_STATE_DIR      "/var/lib/dfw"
+#define CONTROL_MAX_BYTES      (64 << 20) /* of a request or reply */
+#define CONTROL_POLICY_HISTORY 100	  /* generations kept on disk */
 
 #endif

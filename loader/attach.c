@@ -238,9 +238,30 @@ static int attach_sides(const struct attach *attach, const struct port *port, ui
 	return r;
 }
 
+/* The datapath looks into near_slots first: it is written last and cleared first. */
+static int slot_put(const struct object *object, uint32_t ifindex, uint32_t slot)
+{
+	uint32_t near = slot + 1;
+	int r = map_put(object->port_slots, &ifindex, &slot);
+
+	if (r == 0 && ifindex < DFW_NEAR_SLOTS)
+		r = map_put(object->near_slots, &ifindex, &near);
+	return r;
+}
+
+static int slot_remove(const struct object *object, uint32_t ifindex)
+{
+	uint32_t none = 0;
+	int r = 0;
+
+	if (ifindex < DFW_NEAR_SLOTS)
+		r = map_put(object->near_slots, &ifindex, &none);
+	return r == 0 ? map_remove(object->port_slots, &ifindex) : r;
+}
+
 int attach_device(const struct attach *attach, struct port *port, uint32_t ifindex)
 {
-	int r = map_put(attach->object->port_slots, &ifindex, &port->slot);
+	int r = slot_put(attach->object, ifindex, port->slot);
 
 	if (r == 0)
 		r = attach_sides(attach, port, ifindex);
@@ -255,7 +276,7 @@ int detach_device(const struct attach *attach, struct port *port, bool slot_too)
 {
 	uint32_t ifindex = port->ifindex;
 	int r = detach_sides(attach, port, ifindex);
-	int one = slot_too ? map_remove(attach->object->port_slots, &ifindex) : 0;
+	int one = slot_too ? slot_remove(attach->object, ifindex) : 0;
 
 	r = r < 0 ? r : one;
 	if (r < 0)

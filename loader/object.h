@@ -15,6 +15,8 @@
 	X(active)      \
 	X(revisions)   \
 	X(port_slots)  \
+	X(near_slots)  \
+	X(limits)      \
 	X(rulesets)    \
 	X(events)      \
 	X(event_losses)

@@ -299,8 +299,7 @@ static const json_t *find_text(const json_t *files, const char *name)
 	const json_t *file;
 	size_t i;
 
-	json_array_foreach(files, i, file)
-	{
+	json_array_foreach (files, i, file) {
 		const char *known = json_text(file, "name");
 
 		if (known && strcmp(known, name) == 0)

@@ -234,8 +234,7 @@ static int restore_all(struct dfwd *d, const json_t *list, const struct dfw_port
 
 	for (uint32_t slot = 0; slot < DFW_MAX_PORTS; slot++)
 		taken[slot] = configs[slot].name[0];
-	json_array_foreach(list, i, entry)
-	{
+	json_array_foreach (list, i, entry) {
 		int r = restore_one(d, entry, configs, taken);
 
 		if (r < 0)

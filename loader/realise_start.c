@@ -47,8 +47,8 @@ static int read_rules(const struct object *object, const struct dfw_port_config 
 		if (nr > config->hits_count - config->hits_base[direction])
 			return -EBADMSG;
 		for (uint32_t i = 0; i < nr; i++)
-			read[config->hits_base[direction] + i] = (struct dfw_rule_total_key){
-				.rule = ids[i], .direction = direction};
+			read[config->hits_base[direction] + i] =
+				(struct dfw_rule_total_key){.rule = ids[i], .direction = direction};
 	}
 	*rules = TAKE_PTR(read);
 	return 0;

@@ -73,8 +73,7 @@ static void check_keys(struct reader *reader, const struct place *place, json_t 
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(object, key, value)
-	{
+	json_object_foreach (object, key, value) {
 		struct suggestion suggestion = {.wanted = key};
 		char mean[SUGGESTION_TEXT_LEN];
 		bool known = false;
@@ -589,12 +588,11 @@ static void read_profile(struct reader *reader, const struct place *place, json_
 	if (!profile)
 		return;
 	object = object_at(reader, place, json, "flags", &inner);
-	json_object_foreach(object, key, value)
+	json_object_foreach (object, key, value)
 		build_flag(parser, &inner, profile, key, true_at(reader, &inner, object, key));
 
 	object = object_at(reader, place, json, "limits", &inner);
-	json_object_foreach(object, key, value)
-	{
+	json_object_foreach (object, key, value) {
 		int limit = build_word(parser, &inner, "limit", profile_limit_words, key);
 
 		at = member(reader, &inner, key);
@@ -610,8 +608,7 @@ static void read_profile(struct reader *reader, const struct place *place, json_
 	}
 
 	object = object_at(reader, place, json, "timeouts", &inner);
-	json_object_foreach(object, key, value)
-	{
+	json_object_foreach (object, key, value) {
 		text = string_at(reader, &inner, object, key);
 		if (text) {
 			at = member(reader, &inner, key);

@@ -18,7 +18,7 @@ static const struct dfw_profile built_in = {
 		.resync_seconds = DFW_DEFAULT_RESYNC_SECONDS,
 	.timeouts_ns =
 		{
-#define PROFILE_DEFAULT(symbol, name, seconds) [DFW_FLOW_##symbol] = (seconds)*NS_PER_SECOND,
+#define PROFILE_DEFAULT(symbol, name, seconds) [DFW_FLOW_##symbol] = (seconds) * NS_PER_SECOND,
 			DFW_FLOW_STATES_LIST(PROFILE_DEFAULT)
 #undef PROFILE_DEFAULT
 		},

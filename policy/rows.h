@@ -18,7 +18,7 @@ struct rows {
 		struct row {
 			struct dfw_row_ref ref;
 			uint64_t hash;
-		} * items;
+		} *items;
 		size_t nr;
 		size_t room;
 	} known;

@@ -25,7 +25,7 @@ struct uses {
 		uint32_t first; /* NONE: no rule uses it */
 		uint32_t nr;
 		uint64_t *bits; /* NULL: too few rules to be worth a bitmap */
-	} * by_set;
+	} *by_set;
 	struct set_list sets; /* those with a rule */
 };
 

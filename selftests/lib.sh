@@ -84,6 +84,11 @@ until_true() {
 
 # ---- cleaning --------------------------------------------------------------------------------------------------------
 
+# A number may belong to somebody else by now.
+is_child() {
+    grep -q "^PPid:[[:space:]]*$$\$" "/proc/$1/status" 2>/dev/null
+}
+
 cleanup() {
     local status=$? pid space mount
     trap - EXIT INT TERM HUP
@@ -92,11 +97,10 @@ cleanup() {
         kill "$DFWD_PID" 2>/dev/null
     fi
     for pid in ${PIDS[@]+"${PIDS[@]}"}; do
-        kill "$pid" 2>/dev/null
+        is_child "$pid" && kill "$pid" 2>/dev/null
     done
     for pid in ${PIDS[@]+"${PIDS[@]}"}; do
-        until_true 3 not kill -0 "$pid" || kill -9 "$pid" 2>/dev/null
-        wait "$pid" 2>/dev/null
+        until_true 3 not is_child "$pid" || kill -9 "$pid" 2>/dev/null
     done
     for space in ${SPACES[@]+"${SPACES[@]}"}; do
         ip netns del "$space" 2>/dev/null
@@ -109,8 +113,8 @@ cleanup() {
     else
         rm -rf "$TMP"
     fi
-    # and what tests of a second instance left, whose name is ours with a letter behind it
     rm -rf "$PINS" "$STATE" "/run/dfw/$ID"
+    # What tests of a second instance left: its name is ours with a letter behind it.
     rm -rf "/sys/fs/bpf/dfw/$ID"[a-z] "/var/lib/dfw/$ID"[a-z] "/run/dfw/$ID"[a-z]
     ((status)) && exit "$status"
     exit $((FAILED > 0))

@@ -77,7 +77,7 @@ static void pack_entries(struct packer *packer, const struct origin *origin, uin
 static struct digest_line line_of(const struct sync *sync, const struct origin *origin)
 {
 	const struct member *member = members_find(&sync->members, origin->host);
-	struct digest_line line = { .host = origin->host, .known = origin->known };
+	struct digest_line line = {.host = origin->host, .known = origin->known};
 
 	if (member) {
 		line.incarnation = member->incarnation;
@@ -115,7 +115,7 @@ static int64_t again_ms(const struct sync *sync)
 static void put_compare_packet(struct sync *sync, struct writer *packet, const struct member *about,
 			       bool answer)
 {
-	struct compare compare = { .hash = sync_hash(sync), .answer = answer };
+	struct compare compare = {.hash = sync_hash(sync), .answer = answer};
 	struct member_record self = member_to_record(&sync->members.self);
 
 	put_member_record(packet, &self);
@@ -160,7 +160,7 @@ void antientropy_tick(struct sync *sync)
 static void send_digest(struct sync *sync, uint32_t to)
 {
 	const struct hostmap *origins = &sync->registry.origins;
-	struct digest_message message = { .first = 0 };
+	struct digest_message message = {.first = 0};
 	struct packer packer;
 
 	packer_begin(&packer, sync, to);
@@ -202,8 +202,8 @@ void antientropy_on_compare(struct sync *sync, uint32_t from, const struct compa
 /* Law M1 again, without suspicions. */
 static bool line_is_newer(const struct digest_line *a, const struct digest_line *b)
 {
-	return a->incarnation != b->incarnation ? a->incarnation > b->incarnation :
-						  a->state > b->state;
+	return a->incarnation != b->incarnation ? a->incarnation > b->incarnation
+						: a->state > b->state;
 }
 
 /* Sends what we know better than the line; true when it knows something better. */
@@ -213,7 +213,7 @@ static bool reconcile(struct sync *sync, struct packer *packer, const struct dig
 	const struct origin *origin = registry_origin(&sync->registry, theirs->host);
 	const struct member *member = members_find(&sync->members, theirs->host);
 
-	*ours = origin ? line_of(sync, origin) : (struct digest_line){ .host = theirs->host };
+	*ours = origin ? line_of(sync, origin) : (struct digest_line){.host = theirs->host};
 	if (member && packer_open(packer) && line_is_newer(ours, theirs))
 		pack_member(packer, member);
 	if (origin && origin->known > theirs->known)
@@ -224,7 +224,7 @@ static bool reconcile(struct sync *sync, struct packer *packer, const struct dig
 int antientropy_on_digest(struct sync *sync, uint32_t from, struct reader reader)
 {
 	const struct hostmap *origins = &sync->registry.origins;
-	struct digest_message theirs, wanted = { .answer = 1, .last = UINT32_MAX - 1 };
+	struct digest_message theirs, wanted = {.answer = 1, .last = UINT32_MAX - 1};
 	struct digest_line ours;
 	struct packer packer;
 	size_t at, i = 0;
@@ -237,29 +237,31 @@ int antientropy_on_digest(struct sync *sync, uint32_t from, struct reader reader
 	sync->ready_ms = earlier(sync->ready_ms, sync->now + LEARN_MS);
 	packer_begin(&packer, sync, from);
 	at = hostmap_lower(origins, theirs.first);
-	while (i < theirs.nr || (!theirs.answer && at < origins->nr && origins->hosts[at] <= theirs.last)) {
+	while (i < theirs.nr ||
+	       (!theirs.answer && at < origins->nr && origins->hosts[at] <= theirs.last)) {
 		bool mine = !theirs.answer && at < origins->nr &&
 			    (i == theirs.nr || origins->hosts[at] < theirs.lines[i].host);
 
 		if (mine) {
 			/* They know nothing of it. */
-			struct digest_line none = { .host = origins->hosts[at] };
+			struct digest_line none = {.host = origins->hosts[at]};
 
 			reconcile(sync, &packer, &none, &ours);
 			at++;
 			continue;
 		}
 		if (theirs.lines[i].host == sync->config.host) {
-			struct member_record record = { .host = theirs.lines[i].host,
-							.state = theirs.lines[i].state,
-							.incarnation = theirs.lines[i].incarnation };
+			struct member_record record = {.host = theirs.lines[i].host,
+						       .state = theirs.lines[i].state,
+						       .incarnation = theirs.lines[i].incarnation};
 
 			members_learn(&sync->members, sync->now, &record);
 			registry_overtake(&sync->registry, theirs.lines[i].known);
 		}
 		if (reconcile(sync, &packer, &theirs.lines[i], &ours))
 			wanted.lines[wanted.nr++] = ours;
-		if (!theirs.answer && at < origins->nr && origins->hosts[at] == theirs.lines[i].host)
+		if (!theirs.answer && at < origins->nr &&
+		    origins->hosts[at] == theirs.lines[i].host)
 			at++;
 		i++;
 	}

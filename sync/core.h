@@ -16,15 +16,15 @@ static inline uint64_t higher(uint64_t a, uint64_t b)
 
 /* ---- Ports ------------------------------------------------------------------------------------------------------- */
 
-#define PEERS_MAX      5 /* 2 buddies, 2 former ones on their way out of a move, 1 destination */
-#define FRAMES_IN_WAY  32
-#define RELEASED_MS    120000 /* what a port left behind is kept */
+#define PEERS_MAX     5 /* 2 buddies, 2 former ones on their way out of a move, 1 destination */
+#define FRAMES_IN_WAY 32
+#define RELEASED_MS   120000 /* what a port left behind is kept */
 
 /* Somebody who reads this host's log of a port. */
 struct peer {
 	uint32_t host;
 	bool answered; /* has acknowledged something of this stream */
-	bool pinned; /* destination of a move or a pull: stays, whoever the buddies are */
+	bool pinned;   /* destination of a move or a pull: stays, whoever the buddies are */
 	uint8_t status;
 	uint32_t stream;
 	uint32_t credit;
@@ -78,9 +78,9 @@ struct move {
 	uint8_t state; /* enum move_state */
 	uint8_t told;  /* result last told by move_event, + 1 */
 	bool strict;
-	bool wanted;  /* destination: the VM is here */
+	bool wanted; /* destination: the VM is here */
 	bool unannounced;
-	bool staged;  /* source: FINAL was confirmed */
+	bool staged; /* source: FINAL was confirmed */
 	bool have_final;
 	bool refused; /* a pull: the owner says that the VM is still there */
 	uint32_t peer;
@@ -97,8 +97,8 @@ struct move {
 
 struct port {
 	struct uuid id;
-	uint8_t role; /* enum port_role */
-	bool attached; /* the datapath knows it: port_prepare or port_activate */
+	uint8_t role;	/* enum port_role */
+	bool attached;	/* the datapath knows it: port_prepare or port_activate */
 	uint64_t epoch; /* of the flows that are here */
 	uint64_t fence; /* highest seen; never below epoch */
 	uint8_t *description;

@@ -24,8 +24,9 @@ static inline uint64_t epoch_next(uint64_t epoch, uint32_t steps, uint32_t host)
 /* What a port of this host is to it. Values are on disk: append, never renumber. */
 enum port_role {
 	PORT_NONE = 0,
-	PORT_ACTIVE = 1,   /* owner; its datapath decides */
-	PORT_HANDOVER = 2, /* was owner, has offered the port to `peer`: denies until it is claimed or rolled back */
+	PORT_ACTIVE = 1, /* owner; its datapath decides */
+	PORT_HANDOVER =
+		2, /* was owner, has offered the port to `peer`: denies until it is claimed or rolled back */
 	PORT_RELEASED = 3, /* somebody else owns it: lower epochs than `epoch` are refused */
 	PORT_REPLICA = 4,  /* a buddy's copy of the flows, not in the datapath */
 	PORT_PREPARED = 5, /* destination of a move: attached, denies */
@@ -47,12 +48,12 @@ enum move_result {
 	MOVE_OK = 0,
 	MOVE_NOT_YET = 1, /* `position` of what FINAL asks for is applied: go on */
 	MOVE_NO_ROOM = 2,
-	MOVE_REFUSED = 3,   /* the datapath, or the VM is still here */
-	MOVE_UNKNOWN = 4,   /* no such move here (restarted, or aborted) */
-	MOVE_FENCED = 5,    /* a higher epoch is known */
-	MOVE_MISMATCH = 6,  /* count or hash differ */
-	MOVE_CLAIMED = 7,   /* too late: the destination owns the port */
-	MOVE_DISK = 8,	    /* the ledger could not be written */
+	MOVE_REFUSED = 3,  /* the datapath, or the VM is still here */
+	MOVE_UNKNOWN = 4,  /* no such move here (restarted, or aborted) */
+	MOVE_FENCED = 5,   /* a higher epoch is known */
+	MOVE_MISMATCH = 6, /* count or hash differ */
+	MOVE_CLAIMED = 7,  /* too late: the destination owns the port */
+	MOVE_DISK = 8,	   /* the ledger could not be written */
 	MOVE_TIMEOUT = 9,
 	MOVE_PEER_DEAD = 10,
 	MOVE_NO_STATE = 11, /* nobody has the flows */

@@ -70,7 +70,7 @@ void flows_free(struct flow_table *table)
 	}
 	free(table->buckets);
 	free(table->log);
-	*table = (struct flow_table){ 0 };
+	*table = (struct flow_table){0};
 }
 
 struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_flow_key *key)
@@ -145,7 +145,7 @@ static void log_enter(struct flow_table *table, int64_t now, struct flow_entry *
 {
 	entry->sequence = ++table->head;
 	entry->logged_ms = now;
-	table->log[table->log_end++] = (struct flow_log_item){ entry->sequence, entry };
+	table->log[table->log_end++] = (struct flow_log_item){entry->sequence, entry};
 }
 
 struct flow_entry *flows_after(const struct flow_table *table, uint64_t sequence)

@@ -13,10 +13,10 @@ struct flow_entry {
 	struct flow_entry *next; /* in its bucket */
 	uint64_t sequence;	 /* place in the log, 0: too young to be there */
 	int64_t changed_ms;
-	int64_t logged_ms;	   /* when it got that place */
-	struct flow_entry *older;  /* among the young, by birth */
+	int64_t logged_ms;	  /* when it got that place */
+	struct flow_entry *older; /* among the young, by birth */
 	struct flow_entry *younger;
-	uint32_t stream;	/* that named it last (replicas) */
+	uint32_t stream;	   /* that named it last (replicas) */
 	struct flow_record record; /* idle_ms and age_ms as of changed_ms */
 };
 
@@ -27,7 +27,7 @@ struct flow_log_item {
 
 struct flow_table {
 	struct flow_entry **buckets;
-	size_t nr_buckets; /* a power of two, or 0 */
+	size_t nr_buckets;	   /* a power of two, or 0 */
 	struct flow_log_item *log; /* by sequence */
 	size_t log_begin;
 	size_t log_end;

@@ -48,9 +48,24 @@ void gossip_forget(struct gossip *gossip, struct rumour *rumour)
 	gossip->nr--;
 }
 
+/* In a storm (a thousand hosts start at once) what was told most goes first: anti-entropy brings the rest. */
+static void forget_oldest(struct gossip *gossip)
+{
+	for (size_t level = GOSSIP_TOLD_MAX; level-- > 0;) {
+		struct rumour *head = &gossip->heads[level];
+
+		if (head->next != head) {
+			gossip_forget(gossip, head->next);
+			return;
+		}
+	}
+}
+
 void gossip_tell(struct gossip *gossip, struct rumour *rumour)
 {
 	gossip_forget(gossip, rumour);
+	if (gossip->nr == GOSSIP_QUEUE_MAX)
+		forget_oldest(gossip);
 	link_at(gossip, rumour, 0);
 	gossip->nr++;
 	gossip->fresh |= rumour->kind == RUMOUR_ENTRY;

@@ -24,7 +24,8 @@ struct rumour {
 	uint8_t told;
 };
 
-#define GOSSIP_TOLD_MAX 64
+#define GOSSIP_TOLD_MAX	 64
+#define GOSSIP_QUEUE_MAX 400
 
 struct gossip {
 	const struct sync_env *env;

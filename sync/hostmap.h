@@ -70,7 +70,7 @@ static inline void hostmap_free(struct hostmap *map)
 {
 	free(map->hosts);
 	free(map->things);
-	*map = (struct hostmap){ 0 };
+	*map = (struct hostmap){0};
 }
 
 #endif

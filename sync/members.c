@@ -131,8 +131,8 @@ static void worse_health(struct members *members, uint32_t by)
 /* Lifeguard IV-B: from SUSPICION_MAX times the least down to the least with the logarithm of the accusers. */
 static int64_t suspicion_ms(const struct members *members, const struct member *member)
 {
-	double least = SUSPICION_MULTIPLE * fmax(1, log10((double)members->nr_alive)) *
-		       PROBE_INTERVAL_MS;
+	double least =
+		SUSPICION_MULTIPLE * fmax(1, log10((double)members->nr_alive)) * PROBE_INTERVAL_MS;
 	double most = SUSPICION_MAX * least;
 	double confirmations = member->nr_accusers ? member->nr_accusers - 1 : 0;
 
@@ -140,7 +140,7 @@ static int64_t suspicion_ms(const struct members *members, const struct member *
 	if (members->nr_alive < SUSPICION_ACCUSERS + 2)
 		return (int64_t)least;
 	return (int64_t)fmax(least, most - (most - least) * log(confirmations + 1) /
-						   log(SUSPICION_ACCUSERS + 1));
+						    log(SUSPICION_ACCUSERS + 1));
 }
 
 static void accuse(struct member *member, uint32_t by)
@@ -300,7 +300,7 @@ static void send_ping(struct members *members, uint32_t target, uint32_t sequenc
 	struct writer packet;
 
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_ping(&packet, &(struct ping){ .sequence = sequence, .target = target });
+	put_ping(&packet, &(struct ping){.sequence = sequence, .target = target});
 	put_news_of(members, &packet, target);
 	gossip_send(members->gossip, target, &packet);
 }
@@ -311,7 +311,7 @@ static void send_ack(struct members *members, uint32_t to, uint32_t sequence)
 	struct writer packet;
 
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_ack(&packet, &(struct ack){ .sequence = sequence });
+	put_ack(&packet, &(struct ack){.sequence = sequence});
 	put_news_of(members, &packet, to);
 	gossip_send(members->gossip, to, &packet);
 }
@@ -386,7 +386,7 @@ static int64_t tick_relays(struct members *members, int64_t now)
 			continue;
 		}
 		packet_begin(&packet, bytes, sizeof(bytes));
-		put_nack(&packet, &(struct nack){ .sequence = relay->asker_sequence });
+		put_nack(&packet, &(struct nack){.sequence = relay->asker_sequence});
 		gossip_send(members->gossip, relay->asker, &packet);
 		relay->nack_ms = 0;
 	}
@@ -396,7 +396,7 @@ static int64_t tick_relays(struct members *members, int64_t now)
 static void ask_helpers(struct members *members, int64_t now)
 {
 	struct probe *probe = &members->probe;
-	uint32_t asked[PROBE_INDIRECT] = { 0 };
+	uint32_t asked[PROBE_INDIRECT] = {0};
 
 	probe->indirect = true;
 	for (size_t i = 0; i < PROBE_INDIRECT; i++) {
@@ -414,8 +414,8 @@ static void ask_helpers(struct members *members, int64_t now)
 		asked[i] = helper->host;
 		probe->helpers++;
 		packet_begin(&packet, bytes, sizeof(bytes));
-		put_ping_request(&packet, &(struct ping_request){ .sequence = probe->sequence,
-								  .target = probe->target });
+		put_ping_request(&packet, &(struct ping_request){.sequence = probe->sequence,
+								 .target = probe->target});
 		gossip_send(members->gossip, helper->host, &packet);
 	}
 }

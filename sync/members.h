@@ -11,19 +11,19 @@
  * a suspect first. Figures are memberlist's for a LAN.
  */
 
-#define PROBE_INTERVAL_MS   1000
-#define PROBE_TIMEOUT_MS    500
-#define PROBE_INDIRECT	    3
-#define GOSSIP_INTERVAL_MS  200
-#define GOSSIP_FANOUT	    3
-#define GOSSIP_TO_DEAD_MS   30000
-#define SUSPICION_MULTIPLE  4
-#define SUSPICION_MAX	    6 /* times the least, when nobody else suspects */
-#define SUSPICION_ACCUSERS  (SUSPICION_MULTIPLE - 2)
-#define LOCAL_HEALTH_MAX    8
-#define HEAL_INTERVAL_MS    10000
-#define JOIN_INTERVAL_MS    1000
-#define GOSSIP_EARLY_MS	    20 /* news of the registry do not wait for the round */
+#define PROBE_INTERVAL_MS  1000
+#define PROBE_TIMEOUT_MS   500
+#define PROBE_INDIRECT	   3
+#define GOSSIP_INTERVAL_MS 200
+#define GOSSIP_FANOUT	   3
+#define GOSSIP_TO_DEAD_MS  30000
+#define SUSPICION_MULTIPLE 4
+#define SUSPICION_MAX	   6 /* times the least, when nobody else suspects */
+#define SUSPICION_ACCUSERS (SUSPICION_MULTIPLE - 2)
+#define LOCAL_HEALTH_MAX   8
+#define HEAL_INTERVAL_MS   10000
+#define JOIN_INTERVAL_MS   1000
+#define GOSSIP_EARLY_MS	   20 /* news of the registry do not wait for the round */
 
 enum member_state {
 	MEMBER_ALIVE = 0,
@@ -68,8 +68,8 @@ struct members {
 	const char *const *seeds;
 	size_t nr_seeds;
 
-	struct hostmap map;	/* all but this host */
-	struct member **order;	/* probe order, shuffled, same members */
+	struct hostmap map;    /* all but this host */
+	struct member **order; /* probe order, shuffled, same members */
 	size_t next_in_order;
 	struct member self;
 	bool leaving;

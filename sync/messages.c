@@ -25,18 +25,16 @@ static void get_digest(struct reader *reader, struct digest *digest)
 #define FIELD_PUT(kind, field) put_##kind(writer, message->field);
 #define FIELD_GET(kind, field) GET_##kind(&reader, message->field);
 
-#define MESSAGE_DEFINE(number, symbol, name)                               \
-	bool put_##name(struct writer *writer, const struct name *message) \
-	{                                                                  \
-		uint8_t *begin = tlv_begin(writer, MESSAGE_##symbol);      \
-                                                                           \
-		FIELDS_##symbol(FIELD_PUT)                                 \
-		return tlv_end(writer, begin);                             \
-	}                                                                  \
-	int get_##name(struct reader reader, struct name *message)         \
-	{                                                                  \
-		FIELDS_##symbol(FIELD_GET)                                 \
-		return reader.bad ? -EBADMSG : 0;                          \
+#define MESSAGE_DEFINE(number, symbol, name)                                 \
+	bool put_##name(struct writer *writer, const struct name *message)   \
+	{                                                                    \
+		uint8_t *begin = tlv_begin(writer, MESSAGE_##symbol);        \
+                                                                             \
+		FIELDS_##symbol(FIELD_PUT) return tlv_end(writer, begin);    \
+	}                                                                    \
+	int get_##name(struct reader reader, struct name *message)           \
+	{                                                                    \
+		FIELDS_##symbol(FIELD_GET) return reader.bad ? -EBADMSG : 0; \
 	}
 MESSAGES(MESSAGE_DEFINE)
 
@@ -160,7 +158,7 @@ enum flow_attribute {
 	FLOW_ATTRIBUTE_LEG_REPLY = 8,
 };
 
-static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
+static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
 
 static bool key_is_v4(const struct dfw_flow_key *key)
 {
@@ -193,7 +191,7 @@ static void put_key(struct writer *writer, const struct dfw_flow_key *key)
 
 static void get_key(struct reader *reader, struct dfw_flow_key *key, bool v4)
 {
-	*key = (struct dfw_flow_key){ 0 };
+	*key = (struct dfw_flow_key){0};
 	if (v4) {
 		memcpy(key->local.bytes, v4_mapped, sizeof(v4_mapped));
 		memcpy(key->remote.bytes, v4_mapped, sizeof(v4_mapped));
@@ -271,7 +269,7 @@ bool put_flow_record(struct writer *writer, const struct flow_record *record, ui
 		writer->full = false;
 		return false;
 	}
-	memcpy(begin, &(uint16_t){ (uint16_t)(writer->at - begin - 2) }, 2);
+	memcpy(begin, &(uint16_t){(uint16_t)(writer->at - begin - 2)}, 2);
 	return true;
 }
 

@@ -17,32 +17,32 @@ struct digest {
 	uint8_t bytes[32];
 };
 
-#define FIELDS_PING(F)	       \
-	F(u32, sequence)       \
+#define FIELDS_PING(F)   \
+	F(u32, sequence) \
 	F(u32, target) /* so that a misdirected probe is not answered */
-#define FIELDS_ACK(F) F(u32, sequence)
+#define FIELDS_ACK(F)  F(u32, sequence)
 #define FIELDS_NACK(F) F(u32, sequence) /* "I asked, it did not answer in time" */
 #define FIELDS_PING_REQUEST(F) \
 	F(u32, sequence)       \
 	F(u32, target)
-#define FIELDS_MEMBER(F)    \
-	F(u32, host)        \
-	F(u8, state)        \
-	F(u64, incarnation) \
+#define FIELDS_MEMBER(F)                                                       \
+	F(u32, host)                                                           \
+	F(u8, state)                                                           \
+	F(u64, incarnation)                                                    \
 	F(u32, by) /* who says so: independent accusers shorten a suspicion */ \
 	F(text, address)
 #define FIELDS_COMPARE(F) \
 	F(u64, hash)      \
 	F(u8, answer) /* to one that had the same hash */
 
-#define FIELDS_FLOWS_ACK(F)                                      \
-	F(uuid, port)                                            \
-	F(u64, epoch)                                            \
-	F(u32, life)                                             \
-	F(u32, stream)                                           \
-	F(u64, position) /* all changes up to here are applied */ \
-	F(u32, credit)   /* frames that may be under way */ \
-	F(u8, status)    /* enum flows_status */
+#define FIELDS_FLOWS_ACK(F)                                           \
+	F(uuid, port)                                                 \
+	F(u64, epoch)                                                 \
+	F(u32, life)                                                  \
+	F(u32, stream)                                                \
+	F(u64, position)     /* all changes up to here are applied */ \
+	F(u32, credit)	     /* frames that may be under way */       \
+	F(u8, status)	     /* enum flows_status */
 #define FIELDS_FLOWS_DROP(F) /* you are no longer a peer of this log */ \
 	F(uuid, port)                                                   \
 	F(u64, epoch)
@@ -54,12 +54,12 @@ struct digest {
 	F(u64, flows)          \
 	F(u8, flags)           \
 	F(slice, description)
-#define FIELDS_MOVE_ANSWER(F)                                             \
-	F(uuid, port)                                                     \
-	F(u64, move)                                                      \
-	F(u8, step)     /* enum move_step that is answered */              \
-	F(u8, result)   /* enum move_result */                             \
-	F(u64, position)                                                  \
+#define FIELDS_MOVE_ANSWER(F)                               \
+	F(uuid, port)                                       \
+	F(u64, move)                                        \
+	F(u8, step)   /* enum move_step that is answered */ \
+	F(u8, result) /* enum move_result */                \
+	F(u64, position)                                    \
 	F(u64, count)
 #define FIELDS_MOVE_FINAL(F) \
 	F(uuid, port)        \
@@ -123,13 +123,13 @@ enum message_type {
 	MESSAGE_FLOWS = 16,
 };
 
-#define FIELD_u8(field)	    uint8_t field;
-#define FIELD_u32(field)    uint32_t field;
-#define FIELD_u64(field)    uint64_t field;
-#define FIELD_uuid(field)   struct uuid field;
-#define FIELD_digest(field) struct digest field;
-#define FIELD_slice(field)  struct slice field;
-#define FIELD_text(field)   char field[WIRE_TEXT_LEN];
+#define FIELD_u8(field)		   uint8_t field;
+#define FIELD_u32(field)	   uint32_t field;
+#define FIELD_u64(field)	   uint64_t field;
+#define FIELD_uuid(field)	   struct uuid field;
+#define FIELD_digest(field)	   struct digest field;
+#define FIELD_slice(field)	   struct slice field;
+#define FIELD_text(field)	   char field[WIRE_TEXT_LEN];
 #define FIELD_DECLARE(kind, field) FIELD_##kind(field)
 
 /* put_NAME writes a whole TLV, false: no room, nothing written. get_NAME reads a TLV's value: 0 or -EBADMSG. */
@@ -155,7 +155,7 @@ struct digest_line {
 #define DIGEST_LINES	  ((WIRE_DATAGRAM - WIRE_HEADER - WIRE_TLV_HEADER - 11) / DIGEST_LINE_BYTES)
 
 struct digest_message {
-	uint8_t answer;	      /* only lines the sender lags in; otherwise all it knows of first..last */
+	uint8_t answer; /* only lines the sender lags in; otherwise all it knows of first..last */
 	uint32_t first, last; /* host ids */
 	uint16_t nr;
 	struct digest_line lines[DIGEST_LINES]; /* ascending by host */
@@ -185,7 +185,7 @@ struct entry_record {
 
 struct entries_head {
 	uint32_t origin;
-	uint64_t from; /* "all live entries of the origin in (from, version of the last]" */
+	uint64_t from;	/* "all live entries of the origin in (from, version of the last]" */
 	uint8_t rumour; /* news, to be told on; not the answer to a digest */
 };
 
@@ -193,7 +193,8 @@ struct entries_head {
 void put_entries_head(struct writer *writer, const struct entries_head *head);
 void get_entries_head(struct reader *reader, struct entries_head *head);
 void put_entry_record(struct writer *writer, const struct entry_record *record);
-bool get_entry_record(struct reader *reader, struct entry_record *record); /* false: end, or reader->bad */
+bool get_entry_record(struct reader *reader,
+		      struct entry_record *record); /* false: end, or reader->bad */
 
 /* ---- Flows ------------------------------------------------------------------------------------------------------- */
 

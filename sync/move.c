@@ -5,8 +5,8 @@
 
 /* A move is the promotion of a replica; see "Move" and V1-V7 in docs/sync-design.md. */
 
-#define SEND_MS		   100   /* a message without an answer goes again */
-#define SEND_SLOW_MS	   1000  /* an answered FINAL, to show that the source lives */
+#define SEND_MS		   100	/* a message without an answer goes again */
+#define SEND_SLOW_MS	   1000 /* an answered FINAL, to show that the source lives */
 #define PREPARE_TIMEOUT_MS 5000
 #define ROLLBACK_ASK_MS	   1000
 #define SILENCE_MS	   120000 /* a prepared port of which nothing is heard is given up */
@@ -32,11 +32,11 @@ static int write_ledger(struct sync *sync, const struct port *port, enum port_ro
 			uint64_t epoch)
 {
 	int r = env_of(sync)->ledger_write(env_of(sync)->data,
-					   &(struct ledger){ .port = port->id,
-							     .epoch = epoch,
-							     .move = port->move.id,
-							     .peer = port->move.peer,
-							     .role = role });
+					   &(struct ledger){.port = port->id,
+							    .epoch = epoch,
+							    .move = port->move.id,
+							    .peer = port->move.peer,
+							    .role = role});
 
 	if (r < 0)
 		sync->counters.ledger_errors++;
@@ -56,25 +56,25 @@ static void send_answer(struct sync *sync, uint32_t to, struct uuid id, uint64_t
 
 	packet_begin(&packet, bytes, sizeof(bytes));
 	put_move_answer(&packet,
-			&(struct move_answer){ .port = id,
-					       .move = move,
-					       .step = (uint8_t)step,
-					       .result = (uint8_t)result,
-					       .position = port ? port->reading.position : 0,
-					       .count = port ? port->flows.count : 0 });
+			&(struct move_answer){.port = id,
+					      .move = move,
+					      .step = (uint8_t)step,
+					      .result = (uint8_t)result,
+					      .position = port ? port->reading.position : 0,
+					      .count = port ? port->flows.count : 0});
 	send_packet(sync, to, &packet);
 }
 
 static struct slice description_of(const struct port *port)
 {
-	return (struct slice){ port->description, port->description_nr };
+	return (struct slice){port->description, port->description_nr};
 }
 
 static void move_end(struct port *port)
 {
 	for (size_t i = 0; i < port->nr_peers; i++)
 		port->peers[i].pinned = false;
-	port->move = (struct move){ .state = MOVE_IDLE };
+	port->move = (struct move){.state = MOVE_IDLE};
 }
 
 /* What is not known to be the last owner's very state is this owner's word from now on: written in its epoch, so that no
@@ -100,7 +100,7 @@ void become_owner(struct sync *sync, struct port *port, uint64_t epoch, bool res
 	port->role = PORT_ACTIVE;
 	port->attached = true;
 	port->epoch = port->fence = epoch;
-	port->reading = (struct reading){ .pass = port->reading.pass };
+	port->reading = (struct reading){.pass = port->reading.pass};
 	port->nr_peers = 0; /* streams of the former epoch */
 	sync->members_changed = true;
 	env_of(sync)->port_activate(env_of(sync)->data, port->id, epoch, resync);
@@ -117,12 +117,12 @@ static void send_prepare(struct sync *sync, struct port *port)
 	struct writer packet;
 
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_move_prepare(&packet, &(struct move_prepare){ .port = port->id,
-							  .move = port->move.id,
-							  .epoch = port->epoch,
-							  .flows = port->flows.count,
-							  .flags = port->move.strict,
-							  .description = description_of(port) });
+	put_move_prepare(&packet, &(struct move_prepare){.port = port->id,
+							 .move = port->move.id,
+							 .epoch = port->epoch,
+							 .flows = port->flows.count,
+							 .flags = port->move.strict,
+							 .description = description_of(port)});
 	send_packet(sync, port->move.peer, &packet);
 	port->move.send_ms = sync->now + SEND_MS;
 }
@@ -137,15 +137,15 @@ static void send_final(struct sync *sync, struct port *port)
 	if (!peer)
 		return;
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_move_final(&packet, &(struct move_final){ .port = port->id,
-						      .move = port->move.id,
-						      .epoch = port->epoch,
-						      .life = sync->config.life,
-						      .stream = peer->stream,
-						      .sequence = port->flows.head,
-						      .count = port->flows.count,
-						      .hash = port->flows.hash,
-						      .description = description_of(port) });
+	put_move_final(&packet, &(struct move_final){.port = port->id,
+						     .move = port->move.id,
+						     .epoch = port->epoch,
+						     .life = sync->config.life,
+						     .stream = peer->stream,
+						     .sequence = port->flows.head,
+						     .count = port->flows.count,
+						     .hash = port->flows.hash,
+						     .description = description_of(port)});
 	send_packet(sync, port->move.peer, &packet);
 }
 
@@ -155,10 +155,10 @@ static void send_abort(struct sync *sync, struct port *port, uint64_t fence)
 	struct writer packet;
 
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_move_abort(&packet, &(struct move_abort){ .port = port->id,
-						      .move = port->move.id,
-						      .epoch = port->epoch,
-						      .fence = fence });
+	put_move_abort(&packet, &(struct move_abort){.port = port->id,
+						     .move = port->move.id,
+						     .epoch = port->epoch,
+						     .fence = fence});
 	send_packet(sync, port->move.peer, &packet);
 	port->move.send_ms = sync->now + SEND_MS;
 }
@@ -367,8 +367,7 @@ static void tick_source(struct sync *sync, struct port *port)
 			send_prepare(sync, port);
 		break;
 	case MOVE_PRECOPY:
-		if (!members_living(&sync->members, move->peer) ||
-		    !peer_find(port, move->peer)) {
+		if (!members_living(&sync->members, move->peer) || !peer_find(port, move->peer)) {
 			stop_move(sync, port, MOVE_PEER_DEAD);
 			return;
 		}
@@ -409,9 +408,9 @@ static void send_claimed(struct sync *sync, struct port *port)
 	struct writer packet;
 
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_move_claimed(&packet, &(struct move_claimed){ .port = port->id,
-							  .move = port->move.id,
-							  .epoch = port->move.claimed });
+	put_move_claimed(&packet, &(struct move_claimed){.port = port->id,
+							 .move = port->move.id,
+							 .epoch = port->move.claimed});
 	send_packet(sync, port->move.peer, &packet);
 	port->move.send_ms = sync->now + SEND_MS;
 }
@@ -508,11 +507,11 @@ void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare
 	}
 	if (port->move.id != message->move) {
 		port->role = PORT_PREPARED;
-		port->move = (struct move){ .state = MOVE_ARRIVING,
-					    .id = message->move,
-					    .peer = from,
-					    .strict = message->flags & 1,
-					    .wanted = port->move.wanted };
+		port->move = (struct move){.state = MOVE_ARRIVING,
+					   .id = message->move,
+					   .peer = from,
+					   .strict = message->flags & 1,
+					   .wanted = port->move.wanted};
 		port->epoch = higher(port->epoch, message->epoch);
 		port->fence = higher(port->fence, message->epoch);
 	}
@@ -562,7 +561,8 @@ void move_on_final(struct sync *sync, uint32_t from, const struct move_final *me
 	bool arriving;
 
 	if (!port || port->move.id != message->move || port->move.peer != from) {
-		send_answer(sync, from, message->port, message->move, STEP_FINAL, MOVE_UNKNOWN, NULL);
+		send_answer(sync, from, message->port, message->move, STEP_FINAL, MOVE_UNKNOWN,
+			    NULL);
 		return;
 	}
 	if (port->role == PORT_ACTIVE && port->move.claimed) {
@@ -585,9 +585,10 @@ void move_on_final(struct sync *sync, uint32_t from, const struct move_final *me
 		return;
 	}
 	port->move.final = *message;
-	port->move.final.description = (struct slice){ 0 };
+	port->move.final.description = (struct slice){0};
 	port->move.have_final = true;
-	port->move.deadline_ms = sync->now + (port->role == PORT_PULLING ? CANDIDATE_MS : SILENCE_MS);
+	port->move.deadline_ms =
+		sync->now + (port->role == PORT_PULLING ? CANDIDATE_MS : SILENCE_MS);
 	on_checked(sync, port);
 }
 
@@ -614,9 +615,9 @@ static void send_pull(struct sync *sync, struct port *port)
 	struct writer packet;
 
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_move_pull(&packet, &(struct move_pull){ .port = port->id,
-						    .move = port->move.id,
-						    .flags = port->move.strict });
+	put_move_pull(&packet, &(struct move_pull){.port = port->id,
+						   .move = port->move.id,
+						   .flags = port->move.strict});
 	send_packet(sync, port->move.peer, &packet);
 	port->move.send_ms = sync->now + SEND_MS;
 }
@@ -659,9 +660,9 @@ static void begin_cycle(struct sync *sync, struct port *port)
 	}
 	move->candidates[move->nr_candidates++] = owner;
 	if (!move->strict)
-		move->nr_candidates += rendezvous(sync, port->id, owner,
-						  move->candidates + move->nr_candidates,
-						  PULL_CANDIDATES - move->nr_candidates);
+		move->nr_candidates +=
+			rendezvous(sync, port->id, owner, move->candidates + move->nr_candidates,
+				   PULL_CANDIDATES - move->nr_candidates);
 	ask_candidate(sync, port);
 }
 
@@ -675,10 +676,8 @@ void move_pull(struct sync *sync, struct port *port, bool strict)
 	port->nr_peers = 0;
 	if (!fed)
 		begin_with_copy(sync, port);
-	port->move = (struct move){ .state = MOVE_ARRIVING,
-				    .strict = strict,
-				    .wanted = true,
-				    .unannounced = true };
+	port->move = (struct move){
+		.state = MOVE_ARRIVING, .strict = strict, .wanted = true, .unannounced = true};
 	begin_cycle(sync, port);
 }
 
@@ -792,8 +791,9 @@ static void tick_destination(struct sync *sync, struct port *port)
 			send_pull(sync, port);
 		if (port->role == PORT_PULLING)
 			port_wake(sync, port,
-				  earlier(move->deadline_ms,
-					  move->peer && !move->have_final ? move->send_ms : INT64_MAX));
+				  earlier(move->deadline_ms, move->peer && !move->have_final
+								     ? move->send_ms
+								     : INT64_MAX));
 		return;
 	}
 }
@@ -822,7 +822,7 @@ void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *mess
 			if (port->move.peer != from)
 				stop_move(sync, port, MOVE_ABORTED);
 		}
-		port->move = (struct move){ .id = message->move, .peer = from };
+		port->move = (struct move){.id = message->move, .peer = from};
 		if (!peer_add(sync, port, from, true))
 			break;
 		result = offer(sync, port) < 0 ? MOVE_DISK : MOVE_NOT_YET;
@@ -832,12 +832,13 @@ void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *mess
 	case PORT_HANDOVER:
 		/* It was offered to somebody. If he forgot it (restarted) or died it goes to whoever has the VM. */
 		is_free = port->move.peer == from || port->move.told == MOVE_UNKNOWN + 1 ||
-			     !members_living(&sync->members, port->move.peer);
+			  !members_living(&sync->members, port->move.peer);
 		result = MOVE_REFUSED;
 		if (!is_free || port->move.state == MOVE_ROLLING)
 			break;
 		port->nr_peers = 0;
-		port->move = (struct move){ .state = MOVE_OFFERED, .id = message->move, .peer = from };
+		port->move =
+			(struct move){.state = MOVE_OFFERED, .id = message->move, .peer = from};
 		if (write_ledger(sync, port, PORT_HANDOVER, port->epoch) < 0) {
 			result = MOVE_DISK;
 			break;
@@ -849,10 +850,10 @@ void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *mess
 		if (!port->reading.complete || port->move.state == MOVE_OFFERED)
 			break;
 		port->nr_peers = 0;
-		port->move = (struct move){ .state = MOVE_OFFERED,
-					    .id = message->move,
-					    .peer = from,
-					    .deadline_ms = sync->now + 10 * CANDIDATE_MS };
+		port->move = (struct move){.state = MOVE_OFFERED,
+					   .id = message->move,
+					   .peer = from,
+					   .deadline_ms = sync->now + 10 * CANDIDATE_MS};
 		peer_add(sync, port, from, true);
 		result = MOVE_NOT_YET;
 		break;

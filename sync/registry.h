@@ -84,7 +84,7 @@ const struct entry *registry_owner(const struct registry *registry, struct uuid 
 
 static inline struct slice entry_value(const struct entry *entry)
 {
-	return (struct slice){ .bytes = entry->value, .nr = entry->nr };
+	return (struct slice){.bytes = entry->value, .nr = entry->nr};
 }
 
 #endif

@@ -6,9 +6,9 @@
 
 /* Each port's log goes to its peers in frames; see F1-F7 in docs/sync-design.md. */
 
-#define COALESCE_MS	20    /* changes wait this long for company */
-#define TIMEOUT_MS	300   /* nothing acknowledged: send again; doubles ... */
-#define TIMEOUT_MAX_MS	5000  /* ... up to this */
+#define COALESCE_MS	20   /* changes wait this long for company */
+#define TIMEOUT_MS	300  /* nothing acknowledged: send again; doubles ... */
+#define TIMEOUT_MAX_MS	5000 /* ... up to this */
 #define HEARTBEAT_MS	10000
 #define NO_ROOM_MS	10000 /* a peer without room is asked again then */
 #define SAFE_LAG_MS	50
@@ -35,7 +35,8 @@ void peer_restart(struct sync *sync, struct port *port, struct peer *peer)
 	peer->answered = false;
 	peer->timeout_ms = TIMEOUT_MS;
 	peer->progress_ms = sync->now;
-	peer->idle_ms = sync->now; /* even an empty log is told, so that the peer knows that it is */
+	peer->idle_ms =
+		sync->now; /* even an empty log is told, so that the peer knows that it is */
 	sync->counters.resyncs++;
 	port_wake(sync, port, sync->now);
 }
@@ -48,7 +49,7 @@ struct peer *peer_add(struct sync *sync, struct port *port, uint32_t host, bool 
 		if (port->nr_peers == PEERS_MAX)
 			return NULL;
 		peer = &port->peers[port->nr_peers++];
-		*peer = (struct peer){ .host = host };
+		*peer = (struct peer){.host = host};
 		peer_restart(sync, port, peer);
 	}
 	peer->pinned |= pinned;
@@ -61,7 +62,7 @@ void peer_drop(struct sync *sync, struct port *port, struct peer *peer)
 	struct writer packet;
 
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_flows_drop(&packet, &(struct flows_drop){ .port = port->id, .epoch = port->epoch });
+	put_flows_drop(&packet, &(struct flows_drop){.port = port->id, .epoch = port->epoch});
 	sync->env->send(sync->env->data, peer->host, bytes, writer_used(&packet));
 	*peer = port->peers[--port->nr_peers];
 }
@@ -284,7 +285,7 @@ uint32_t rendezvous(const struct sync *sync, struct uuid port, uint32_t without,
 		if (member->host != without &&
 		    (member->state == MEMBER_ALIVE || member->state == MEMBER_SUSPECT))
 			rank_insert(ranks, room, &nr,
-				    (struct rank){ hash_mix(seed ^ member->host), member->host });
+				    (struct rank){hash_mix(seed ^ member->host), member->host});
 	}
 	for (uint32_t i = 0; i < nr; i++)
 		hosts[i] = ranks[i].host;
@@ -329,11 +330,11 @@ void port_clear_flows(struct sync *sync, struct port *port)
 	if (port->role == PORT_REPLICA)
 		sync->replica_flows -= port->flows.count;
 	flows_free(&port->flows);
-	port->reading = (struct reading){ .source = port->reading.source,
-					  .life = port->reading.life,
-					  .stream = port->reading.stream,
-					  .pass = port->reading.pass,
-					  .closed = true };
+	port->reading = (struct reading){.source = port->reading.source,
+					 .life = port->reading.life,
+					 .stream = port->reading.stream,
+					 .pass = port->reading.pass,
+					 .closed = true};
 }
 
 void port_feed(struct sync *sync, struct port *port)
@@ -402,13 +403,13 @@ static void send_ack(struct sync *sync, const struct port *port, uint32_t to,
 		    port->reading.stream == head->stream;
 
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_flows_ack(&packet, &(struct flows_ack){ .port = head->port,
-						    .epoch = head->epoch,
-						    .life = head->life,
-						    .stream = head->stream,
-						    .position = same ? port->reading.position : 0,
-						    .credit = FRAMES_IN_WAY,
-						    .status = (uint8_t)status });
+	put_flows_ack(&packet, &(struct flows_ack){.port = head->port,
+						   .epoch = head->epoch,
+						   .life = head->life,
+						   .stream = head->stream,
+						   .position = same ? port->reading.position : 0,
+						   .credit = FRAMES_IN_WAY,
+						   .status = (uint8_t)status});
 	sync->env->send(sync->env->data, to, bytes, writer_used(&packet));
 }
 
@@ -558,7 +559,7 @@ int replication_on_flows(struct sync *sync, uint32_t from, struct reader reader)
 void replica_drop(struct sync *sync, struct port *port)
 {
 	port->nr_peers = 0;
-	port->move = (struct move){ .state = MOVE_IDLE };
+	port->move = (struct move){.state = MOVE_IDLE};
 	port_clear_flows(sync, port);
 	port->role = PORT_NONE;
 	port->expires_ms = sync->now + RELEASED_MS;
@@ -594,7 +595,8 @@ void replication_tick(struct sync *sync, struct port *port)
 		port_wake(sync, port, sync->now + REPLICA_LOOK_MS);
 	}
 	if (port->role == PORT_ACTIVE) {
-		int64_t min_age = port->move.state == MOVE_IDLE ? sync->config.min_age_ms : INT32_MIN;
+		int64_t min_age =
+			port->move.state == MOVE_IDLE ? sync->config.min_age_ms : INT32_MIN;
 
 		if (flows_admit(&port->flows, sync->now, min_age))
 			sync->counters.no_memory++;

@@ -20,8 +20,8 @@ static int publish(struct sync *sync)
 	r = manifest_encode(&sync->policy.manifest, value, &nr);
 	if (r < 0)
 		return r;
-	return registry_put(&sync->registry, ENTRY_POLICY, (struct uuid){ 0 }, 0,
-			    (struct slice){ value, nr });
+	return registry_put(&sync->registry, ENTRY_POLICY, (struct uuid){0}, 0,
+			    (struct slice){value, nr});
 }
 
 /* Kept on disk first: what the writer forgot nobody could put right. */
@@ -46,8 +46,8 @@ static int write_manifest(struct sync *sync, const struct manifest *manifest)
 
 static uint32_t newest(const struct manifest *manifest)
 {
-	return manifest->staged.number > manifest->active.number ? manifest->staged.number :
-								   manifest->active.number;
+	return manifest->staged.number > manifest->active.number ? manifest->staged.number
+								 : manifest->active.number;
 }
 
 /* Law P1. */
@@ -123,7 +123,7 @@ static void send_object_get(struct sync *sync)
 
 	packet_begin(&packet, bytes, sizeof(bytes));
 	put_object_get(&packet,
-		       &(struct object_get){ .name = policy->fetching, .offset = policy->nr });
+		       &(struct object_get){.name = policy->fetching, .offset = policy->nr});
 	sync->env->send(sync->env->data, policy->fetch_from, bytes, writer_used(&packet));
 	policy->fetch_ms = sync->now + FETCH_TIMEOUT_MS;
 }
@@ -166,10 +166,10 @@ void policy_on_object_get(struct sync *sync, uint32_t from, const struct object_
 		return;
 	nr = total - message->offset < CHUNK_BYTES ? total - message->offset : CHUNK_BYTES;
 	packet_begin(&packet, bytes, sizeof(bytes));
-	put_object(&packet, &(struct object){ .name = message->name,
-					      .offset = message->offset,
-					      .total = total,
-					      .data = { object + message->offset, (uint16_t)nr } });
+	put_object(&packet, &(struct object){.name = message->name,
+					     .offset = message->offset,
+					     .total = total,
+					     .data = {object + message->offset, (uint16_t)nr}});
 	/* No credit: it will be asked for again. */
 	if (writer_used(&packet) <= WIRE_DATAGRAM)
 		sync->env->send(sync->env->data, from, bytes, writer_used(&packet));
@@ -284,7 +284,7 @@ static void writer_tick(struct sync *sync)
 		return;
 	}
 	next.active = next.staged;
-	next.staged = (struct generation){ 0 };
+	next.staged = (struct generation){0};
 	if (write_manifest(sync, &next) < 0)
 		policy->flip_ms = sync->now + RETRY_MS;
 	wake(sync, policy->flip_ms);
@@ -378,7 +378,8 @@ static void store_watch(void *data, void (*changed)(void *watcher), void *watche
 	sync->policy.watcher_data = watcher;
 }
 
-static void store_list(void *data, void (*each)(void *each_data, const struct generation *generation),
+static void store_list(void *data,
+		       void (*each)(void *each_data, const struct generation *generation),
 		       void *each_data)
 {
 	const struct sync *sync = data;
@@ -386,7 +387,7 @@ static void store_list(void *data, void (*each)(void *each_data, const struct ge
 
 	for (size_t i = 0; i < origins->nr; i++) {
 		const struct entry *entry = registry_get(&sync->registry, origins->hosts[i],
-							 ENTRY_POLICY, (struct uuid){ 0 });
+							 ENTRY_POLICY, (struct uuid){0});
 		struct manifest manifest;
 
 		if (!entry || manifest_decode(entry_value(entry), &manifest))
@@ -400,9 +401,9 @@ static void store_list(void *data, void (*each)(void *each_data, const struct ge
 
 struct policy_store sync_policy_store(struct sync *sync)
 {
-	return (struct policy_store){ .data = sync,
-				      .get = store_get,
-				      .cas = store_cas,
-				      .watch = store_watch,
-				      .list = store_list };
+	return (struct policy_store){.data = sync,
+				     .get = store_get,
+				     .cas = store_cas,
+				     .watch = store_watch,
+				     .list = store_list};
 }

@@ -350,6 +350,16 @@ void sync_each_member(const struct sync *sync,
 	}
 }
 
+int sync_member(const struct sync *sync, uint32_t host, struct member_record *record)
+{
+	const struct member *member = members_find(&sync->members, host);
+
+	if (!member)
+		return -ENOENT;
+	*record = member_to_record(member);
+	return 0;
+}
+
 size_t sync_living(const struct sync *sync)
 {
 	return sync->members.nr_alive;

@@ -75,6 +75,8 @@ const struct sync_counters *sync_counters(const struct sync *sync);
 /* Calls `each` for every known host but this one. */
 void sync_each_member(const struct sync *sync,
 		      void (*each)(void *data, const struct member_record *member), void *data);
+/* What is known of one host. -ENOENT. */
+int sync_member(const struct sync *sync, uint32_t host, struct member_record *member);
 size_t sync_living(const struct sync *sync); /* with this host */
 /* One number over membership and registry: equal on two hosts when they know the same. */
 uint64_t sync_hash(const struct sync *sync);

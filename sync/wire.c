@@ -37,7 +37,7 @@ void put_slice(struct writer *writer, struct slice slice)
 
 void get_slice(struct reader *reader, struct slice *slice)
 {
-	*slice = (struct slice){ 0 };
+	*slice = (struct slice){0};
 	get_u16(reader, &slice->nr);
 	if (reader_left(reader) < slice->nr) {
 		reader->bad = true;
@@ -66,7 +66,7 @@ bool tlv_end(struct writer *writer, uint8_t *begin)
 		writer->full = false;
 		return false;
 	}
-	memcpy(begin + 2, &(uint16_t){ (uint16_t)(nr - WIRE_TLV_HEADER) }, 2);
+	memcpy(begin + 2, &(uint16_t){(uint16_t)(nr - WIRE_TLV_HEADER)}, 2);
 	return true;
 }
 

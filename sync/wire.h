@@ -13,13 +13,13 @@
  * gives zeros. So a codec is a plain list of fields, and one check at its end is enough.
  */
 
-#define WIRE_VERSION	 1
-#define WIRE_OLDEST	 1 /* oldest version that can read what we write */
-#define WIRE_DATAGRAM	 1200
-#define WIRE_FRAME	 60000
-#define WIRE_TEXT_LEN	 64 /* with the NUL */
-#define WIRE_TLV_HEADER	 4
-#define WIRE_HEADER	 2
+#define WIRE_VERSION	1
+#define WIRE_OLDEST	1 /* oldest version that can read what we write */
+#define WIRE_DATAGRAM	1200
+#define WIRE_FRAME	60000
+#define WIRE_TEXT_LEN	64 /* with the NUL */
+#define WIRE_TLV_HEADER 4
+#define WIRE_HEADER	2
 
 struct uuid {
 	uint8_t bytes[16];
@@ -45,7 +45,7 @@ struct reader {
 
 static inline void writer_init(struct writer *writer, void *bytes, size_t nr)
 {
-	*writer = (struct writer){ .begin = bytes, .at = bytes, .end = (uint8_t *)bytes + nr };
+	*writer = (struct writer){.begin = bytes, .at = bytes, .end = (uint8_t *)bytes + nr};
 }
 
 static inline size_t writer_used(const struct writer *writer)
@@ -66,7 +66,7 @@ static inline void put_bytes(struct writer *writer, const void *bytes, size_t nr
 
 static inline void reader_init(struct reader *reader, const void *bytes, size_t nr)
 {
-	*reader = (struct reader){ .at = bytes, .end = (const uint8_t *)bytes + nr };
+	*reader = (struct reader){.at = bytes, .end = (const uint8_t *)bytes + nr};
 }
 
 static inline size_t reader_left(const struct reader *reader)
@@ -88,14 +88,14 @@ static inline void get_bytes(struct reader *reader, void *bytes, size_t nr)
 /* All machines that dfw runs on are little endian; the assert is here so that a port to another one notices. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little endian");
 
-#define WIRE_INTEGER(name, type)                                                  \
-	static inline void put_##name(struct writer *writer, type value)          \
-	{                                                                         \
-		put_bytes(writer, &value, sizeof(value));                         \
-	}                                                                         \
-	static inline void get_##name(struct reader *reader, type *value)         \
-	{                                                                         \
-		get_bytes(reader, value, sizeof(*value));                         \
+#define WIRE_INTEGER(name, type)                                          \
+	static inline void put_##name(struct writer *writer, type value)  \
+	{                                                                 \
+		put_bytes(writer, &value, sizeof(value));                 \
+	}                                                                 \
+	static inline void get_##name(struct reader *reader, type *value) \
+	{                                                                 \
+		get_bytes(reader, value, sizeof(*value));                 \
 	}
 WIRE_INTEGER(u8, uint8_t)
 WIRE_INTEGER(u16, uint16_t)

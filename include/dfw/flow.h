@@ -90,6 +90,8 @@ enum dfw_leg_index {
 	DFW_LEGS = 2,
 };
 
+#define DFW_NS_PER_CS 10000000ULL
+
 /* A flow. `state` and the legs change under `lock`, a word taken by compare-and-swap: bpf_spin_lock is not allowed in
  * maps inside maps before Linux 6.2. Times are CLOCK_MONOTONIC of this host and never leave it.
  * 104 bytes: with the 40-byte key an element of the kernel's hash fills its 192-byte size class exactly. */
@@ -97,17 +99,18 @@ struct dfw_flow {
 	__u32 lock;
 	__u32 generation; /* policy generation that decided it ... */
 	__u64 last_seen_ns;
-	__u32 version;	     /* counts changes of state, for replication */
-	__u32 rule;	     /* stable id of the rule that decided it */
-	__u8 state : 5;	     /* enum dfw_flow_state */
-	__u8 on_change : 2;  /* enum dfw_on_change of its rule */
-	__u8 initiator : 1;  /* enum dfw_direction: DFW_OUT when the VM began */
-	__u8 orig_scale : 4; /* window scale, 0..14 */
-	__u8 reply_scale : 4;
+	__u32 version; /* counts changes of state, for replication */
+	__u32 rule;    /* stable id of the rule that decided it */
+	__u8 state;    /* enum dfw_flow_state */
+	__u8 initiator; /* enum dfw_direction: DFW_OUT when the VM began */
+	__u8 on_change; /* enum dfw_on_change of its rule */
+	__u8 orig_scale; /* window scale, 0..14 */
+	__u8 reply_scale;
 	__u8 leg_flags[DFW_LEGS]; /* enum dfw_leg_flag */
-	__u16 rule_slot;	  /* index of the rule in its rule set, for its counters */
-	__u16 revision; /* ... and the revision of what that generation means on this host */
-	__u64 created_ns;
+	__u8 zero;
+	__u32 created_cs;  /* hundredths of a second, modulo 2^32: right for 497 days */
+	__u16 rule_slot;   /* index of the rule in its rule set, for its counters */
+	__u16 revision;	   /* ... and the revision of what that generation means on this host */
 	struct dfw_leg legs[DFW_LEGS];
 };
 DFW_ASSERT_SIZE(struct dfw_flow, 104);

@@ -13,6 +13,7 @@
  *   active            ARRAY[1] struct dfw_active: the bank in force
  *   revisions         ARRAY[2] struct dfw_revision, by bank
  *   port_slots        HASH ifindex -> slot
+ *   near_slots        ARRAY[ifindex] slot + 1, of interface indices below DFW_NEAR_SLOTS: the same, found faster
  *   configs, hits     ARRAY_OF_MAPS [slot * 2 + bank]
  *   flows, half_open, fragments, counters, states
  *                     ARRAY_OF_MAPS [slot]
@@ -37,6 +38,7 @@
 #define DFW_LAYOUT_VERSION 1
 
 #define DFW_MAX_PORTS	 4096
+#define DFW_NEAR_SLOTS 65536
 #define DFW_BANKS	 2
 #define DFW_MAX_RULESETS 4096
 #define DFW_MAX_TABLES	 4

@@ -36,6 +36,7 @@ static inline void host_begin(void)
 	HOST_MAP(active);
 	HOST_MAP(revisions);
 	HOST_MAP(port_slots);
+	HOST_MAP(near_slots);
 	HOST_OUTER(configs);
 	HOST_OUTER(hits);
 	HOST_OUTER(flows);

@@ -266,7 +266,8 @@ long host_map_delete(void *declared, const void *key)
 }
 
 long host_map_each(void *declared,
-		   long (*callback)(void *map, const void *key, void *value, void *data), void *data)
+		   long (*callback)(void *map, const void *key, void *value, void *data),
+		   void *data)
 {
 	struct host_map *map = map_of(declared);
 	struct element *newer;

@@ -19,8 +19,8 @@
 void *host_map_lookup(void *map, const void *key);
 long host_map_update(void *map, const void *key, const void *value, __u64 flags);
 long host_map_delete(void *map, const void *key);
-long host_map_each(void *map,
-		   long (*callback)(void *map, const void *key, void *value, void *data), void *data);
+long host_map_each(void *map, long (*callback)(void *map, const void *key, void *value, void *data),
+		   void *data);
 
 void *host_ring_reserve(void *map, __u64 bytes);
 void host_ring_submit(void *record);
@@ -38,30 +38,30 @@ size_t host_map_count(void *map); /* elements of a hash */
 /* The inner map of an outer one; NULL takes it away. The outer map does not own it. */
 void host_map_put_inner(void *outer, uint32_t index, struct host_map *inner);
 
-#define HOST_SIZE(map, member) (sizeof(*(map)->member))
+#define HOST_SIZE(map, member)	 (sizeof(*(map)->member))
 #define HOST_NUMBER(map, member) (sizeof(*(map)->member) / sizeof(int))
 
 /* Makes the map that a declared struct describes. */
-#define HOST_MAP(declared)                                                            \
-	(*(struct host_map **)&(declared) =                                           \
-		 host_map_make(HOST_NUMBER(&(declared), type), HOST_SIZE(&(declared), key), \
-			       HOST_SIZE(&(declared), value), HOST_NUMBER(&(declared), max_entries)))
-#define HOST_OUTER(declared)                                                          \
-	(*(struct host_map **)&(declared) =                                           \
+#define HOST_MAP(declared)                                                    \
+	(*(struct host_map **)&(declared) = host_map_make(                    \
+		 HOST_NUMBER(&(declared), type), HOST_SIZE(&(declared), key), \
+		 HOST_SIZE(&(declared), value), HOST_NUMBER(&(declared), max_entries)))
+#define HOST_OUTER(declared)                                                                \
+	(*(struct host_map **)&(declared) =                                                 \
 		 host_map_make(HOST_NUMBER(&(declared), type), HOST_SIZE(&(declared), key), \
 			       sizeof(void *), HOST_NUMBER(&(declared), max_entries)))
-#define HOST_RING(declared)                                                           \
-	(*(struct host_map **)&(declared) =                                           \
-		 host_map_make(HOST_NUMBER(&(declared), type), 0, 0, 1))
+#define HOST_RING(declared) \
+	(*(struct host_map **)&(declared) = host_map_make(HOST_NUMBER(&(declared), type), 0, 0, 1))
 /* An inner map by its template; `entries` 0: as the template says. */
-#define HOST_INNER(template, entries)                                                 \
-	host_map_make(HOST_NUMBER((struct template *)0, type),                        \
-		      HOST_SIZE((struct template *)0, key),                           \
-		      HOST_SIZE((struct template *)0, value),                         \
+#define HOST_INNER(template, entries)                          \
+	host_map_make(HOST_NUMBER((struct template *)0, type), \
+		      HOST_SIZE((struct template *)0, key),    \
+		      HOST_SIZE((struct template *)0, value),  \
 		      (entries) ? (entries) : HOST_NUMBER((struct template *)0, max_entries))
 
-extern bool host_ring_full;	    /* reserve finds no room */
-extern unsigned int host_ring_held; /* records reserved and not submitted: 0 between packets, as the verifier demands */
+extern bool host_ring_full; /* reserve finds no room */
+extern unsigned int
+	host_ring_held; /* records reserved and not submitted: 0 between packets, as the verifier demands */
 extern void (*host_ring_seen)(const void *record);
 
 #endif

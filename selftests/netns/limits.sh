@@ -36,7 +36,7 @@ default out drop" && vport_add 1 --profile small && small && listen "$WIRE" 7000
 must "a vport whose profile allows 16 flows" begin
 full() {
     local n
-    background many in_vm 1 bash -c "sleep 1000 | /usr/bin/python3 $HERE/netns/peer.py many $WIRE_IP 7000 40"
+    background many in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" many "$WIRE_IP" 7000 40
     until_true 30 grep -q . "$TMP/many" || return 1
     n=$(cat "$TMP/many")
     ((n <= 16 && n >= 14)) && (($(dropped vm1 flow-limit) > 0)) || because "$n connections; $(ctl stats vm1)"

@@ -5,7 +5,7 @@
 peer.py echo PORT                   TCP and UDP server, both families, any number of connections; says "ready"
 peer.py talk ADDRESS PORT           one TCP connection; a line for each round trip, until it is killed or closed
 peer.py udp ADDRESS PORT N          N datagrams, the number of answers
-peer.py many ADDRESS PORT N         opens N connections, holds them, says "N", ends on stdin's end
+peer.py many ADDRESS PORT N         opens N connections, holds them, says how many, until killed
 peer.py flood ADDRESS/PORT...       UDP datagrams to these in turn, from a few ports, as fast as it goes, until killed
 peer.py count ADDRESS/PORT...       counts datagrams that come to these; prints a line "ADDRESS/PORT COUNT" each on SIGTERM
 peer.py sink PORT | peer.py pour ADDRESS PORT MIB    TCP stream; both print the sha256 of what they saw"""
@@ -63,7 +63,7 @@ def many(address, port, n):
         try: held.append(socket.create_connection((address, int(port)), 2))
         except OSError: break
     print(len(held), flush=True)
-    sys.stdin.read()
+    signal.pause()
 def targets(words): return [(w.split("/")[0], int(w.split("/")[1])) for w in words]
 def flood(*words):
     to = targets(words)

@@ -11,9 +11,11 @@
 
 static void usage(FILE *out)
 {
-	fputs("sim [--seeds A..B | --seed S [--verbose]] [--hosts N] [--ports M] [--loss P] [--scenario X]\n"
+	fputs("sim [--seeds A..B | --seed S [--verbose]] [--hosts N] [--ports M] [--loss P] "
+	      "[--scenario X]\n"
 	      "\n"
-	      "Runs clusters of the distribution core in simulated time and checks what docs/sync-design.md says.\n"
+	      "Runs clusters of the distribution core in simulated time and checks what "
+	      "docs/sync-design.md says.\n"
 	      "P is a percentage. Scenarios: all (default: each in turn)",
 	      out);
 	for (size_t i = 0; i < SCENARIOS; i++)
@@ -24,14 +26,14 @@ static void usage(FILE *out)
 struct options {
 	uint64_t first, last;
 	uint32_t hosts, ports;
-	double loss; /* below 0: drawn */
+	double loss;  /* below 0: drawn */
 	int scenario; /* SCENARIOS: each in turn */
 	bool verbose;
 };
 
 static void prepare(struct world *world, const struct options *options)
 {
-	static const double losses[] = { 0, 0.01, 0.1, 0.3 };
+	static const double losses[] = {0, 0.01, 0.1, 0.3};
 
 	world->verbose = options->verbose;
 	world->loss = options->loss >= 0 ? options->loss : losses[world_below(world, 4)];
@@ -47,8 +49,8 @@ static bool run_seed(uint64_t seed, const struct options *options, uint64_t *eve
 	uint32_t hosts = options->hosts ? options->hosts : 2 + (uint32_t)(seed * 7 % 4);
 	uint32_t ports = options->ports ? options->ports : 1 + (uint32_t)(seed * 5 % 3);
 	struct world *world = world_new(seed, hosts, ports);
-	enum scenario scenario = options->scenario < SCENARIOS ? (enum scenario)options->scenario :
-								 (enum scenario)(seed % SCENARIOS);
+	enum scenario scenario = options->scenario < SCENARIOS ? (enum scenario)options->scenario
+							       : (enum scenario)(seed % SCENARIOS);
 	bool ok;
 
 	prepare(world, options);
@@ -77,8 +79,10 @@ static int run_seeds(const struct options *options)
 		fflush(stdout);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9;
-	printf("%s %" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " events, %.1f s, %.0f seeds a minute\n",
+	seconds =
+		(double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9;
+	printf("%s %" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64
+	       " events, %.1f s, %.0f seeds a minute\n",
 	       failed ? "not ok" : "ok", nr, failed, events, seconds, (double)nr / seconds * 60);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -86,20 +90,25 @@ static int run_seeds(const struct options *options)
 int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {
-		{ "seeds", required_argument, NULL, 's' },  { "seed", required_argument, NULL, 'S' },
-		{ "hosts", required_argument, NULL, 'n' },  { "ports", required_argument, NULL, 'm' },
-		{ "loss", required_argument, NULL, 'l' },   { "scenario", required_argument, NULL, 'x' },
-		{ "verbose", no_argument, NULL, 'v' },	    { "help", no_argument, NULL, 'h' },
-		{ 0 },
+		{"seeds", required_argument, NULL, 's'},
+		{"seed", required_argument, NULL, 'S'},
+		{"hosts", required_argument, NULL, 'n'},
+		{"ports", required_argument, NULL, 'm'},
+		{"loss", required_argument, NULL, 'l'},
+		{"scenario", required_argument, NULL, 'x'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
-	struct options options = { .first = 1, .last = 1000, .loss = -1, .scenario = SCENARIOS };
+	struct options options = {.first = 1, .last = 1000, .loss = -1, .scenario = SCENARIOS};
 	const char *measured = NULL;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		switch (option) {
 		case 's':
-			if (sscanf(optarg, "%" SCNu64 "..%" SCNu64, &options.first, &options.last) != 2 ||
+			if (sscanf(optarg, "%" SCNu64 "..%" SCNu64, &options.first,
+				   &options.last) != 2 ||
 			    options.last < options.first) {
 				fprintf(stderr, "sim: --seeds wants A..B\n");
 				return EXIT_FAILURE;

@@ -4,6 +4,7 @@
 
 #include "selftests/sim/measure.h"
 #include "selftests/sim/scenario.h"
+#include "sync/members.h"
 
 #define ROUND_MS	  200
 #define RUMOURS		  100
@@ -11,6 +12,7 @@
 #define TARGET_ALL_MS	  60000
 #define TARGET_IDLE_KBITS 300
 #define IDLE_MS		  60000
+#define SETTLE_MS	  60000
 
 static void run_for(struct world *world, int64_t ms)
 {
@@ -62,28 +64,14 @@ static struct world *large_world(const struct measure *measure)
 	return NULL;
 }
 
-struct count {
-	uint32_t host;
-	bool seen;
-};
-
-static void note_left(void *data, const struct member_record *member)
+static uint32_t nr_heard(const struct world *world, uint32_t left)
 {
-	struct count *count = data;
-
-	count->seen |= member->host == count->host && member->state == 3;
-}
-
-static uint32_t nr_heard(const struct world *world, uint32_t host)
-{
+	struct member_record member;
 	uint32_t nr = 0;
 
-	for (uint32_t i = 0; i < world->nr_hosts; i++) {
-		struct count count = { .host = host };
-
-		sync_each_member(world->hosts[i].sync, note_left, &count);
-		nr += count.seen;
-	}
+	for (uint32_t i = 0; i < world->nr_hosts; i++)
+		if (i + 1 != left && !sync_member(world->hosts[i].sync, left, &member))
+			nr += member.state == MEMBER_LEFT;
 	return nr;
 }
 
@@ -103,7 +91,7 @@ int measure_spread(const struct measure *measure)
 	if (!world)
 		return EXIT_FAILURE;
 	/* Let the rumours of the beginning die down. */
-	run_for(world, 30000);
+	run_for(world, SETTLE_MS);
 	for (uint32_t i = 0; i < RUMOURS; i++) {
 		struct sim_host *host = &world->hosts[world->nr_hosts - 1 - i];
 		uint32_t others = world->nr_hosts - 1;
@@ -145,7 +133,7 @@ int measure_idle(const struct measure *measure)
 
 	if (!world)
 		return EXIT_FAILURE;
-	run_for(world, 30000);
+	run_for(world, SETTLE_MS);
 	for (uint32_t i = 0; i < world->nr_hosts; i++)
 		world->hosts[i].bytes_out = world->hosts[i].bytes_in = world->hosts[i].packets_out = 0;
 	run_for(world, IDLE_MS);

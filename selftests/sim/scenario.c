@@ -5,17 +5,17 @@
 
 #include "selftests/sim/scenario.h"
 
-#define TROUBLE_MS   12000 /* things happen this long, */
-#define PATIENCE_MS  90000 /* then the cluster has this long to settle */
-#define HOOK_MS	     50	   /* the hypervisor looks at its moves this often */
-#define GRATUITOUS_MS 1000 /* a running VM shows where it is */
+#define TROUBLE_MS     12000 /* things happen this long, */
+#define PATIENCE_MS    90000 /* then the cluster has this long to settle */
+#define HOOK_MS	       50    /* the hypervisor looks at its moves this often */
+#define GRATUITOUS_MS  1000  /* a running VM shows where it is */
 #define PRECOPY_MAX_MS 5000
 
 /* ---- The hypervisor: knows where each VM runs, and calls the hooks ------------------------------------------- */
 
 static struct slice description_of(const struct sim_port *port)
 {
-	return (struct slice){ port->description, port->description_nr };
+	return (struct slice){port->description, port->description_nr};
 }
 
 static bool usable(const struct world *world, const struct sim_host *host)
@@ -187,9 +187,9 @@ static void do_crash(struct world *world, struct trouble *trouble)
 /* Somebody dies at a certain step of whatever move comes next. */
 static void do_trap(struct world *world, struct trouble *trouble)
 {
-	static const uint16_t types[] = { MESSAGE_MOVE_PREPARE, MESSAGE_MOVE_ANSWER, MESSAGE_FLOWS,
-					  MESSAGE_FLOWS_ACK,	MESSAGE_MOVE_FINAL,  MESSAGE_MOVE_CLAIMED,
-					  MESSAGE_MOVE_ABORT,	MESSAGE_MOVE_PULL };
+	static const uint16_t types[] = {
+		MESSAGE_MOVE_PREPARE, MESSAGE_MOVE_ANSWER,  MESSAGE_FLOWS,	MESSAGE_FLOWS_ACK,
+		MESSAGE_MOVE_FINAL,   MESSAGE_MOVE_CLAIMED, MESSAGE_MOVE_ABORT, MESSAGE_MOVE_PULL};
 
 	(void)trouble;
 	world->trap_type = types[world_below(world, sizeof(types) / sizeof(types[0]))];
@@ -249,7 +249,7 @@ static void do_disk(struct world *world, struct trouble *trouble)
 static void do_policy(struct world *world, struct trouble *trouble)
 {
 	struct sim_host *host = &world->hosts[0];
-	struct generation next = { .number = world->generation + 1, .nr_objects = 1 }, active;
+	struct generation next = {.number = world->generation + 1, .nr_objects = 1}, active;
 	struct policy_store store;
 
 	(void)trouble;
@@ -273,21 +273,21 @@ struct action {
 
 /*				      calm move crash partition pause disk unannounced all */
 static const struct action actions[] = {
-	{ do_flow,	{ 950, 850, 850, 850, 850, 850, 900, 850 } },
-	{ do_move,	{  40, 140,  60,  70,  70,  90,   0,  50 } },
-	{ do_jump,	{   0,   0,   0,  10,   0,   0,  30,  10 } },
-	{ do_crash,	{   0,   0,  25,   0,   0,  10,  30,  15 } },
-	{ do_trap,	{   0,   0,  55,   0,   0,   0,   0,  20 } },
-	{ do_partition, {   0,   0,   0,  30,   0,   0,  10,  12 } },
-	{ do_one_way,	{   0,   0,   0,  30,   0,   0,  10,  10 } },
-	{ do_pause,	{   0,   0,   0,   0,  50,   0,  10,  10 } },
-	{ do_clock,	{   0,   0,   0,   0,  20,   0,   0,   5 } },
-	{ do_disk,	{   0,   0,   0,   0,   0,  40,   0,  10 } },
-	{ do_policy,	{  10,  10,  10,  10,  10,  10,  10,   8 } },
+	{do_flow, {950, 850, 850, 850, 850, 850, 900, 850}},
+	{do_move, {40, 140, 60, 70, 70, 90, 0, 50}},
+	{do_jump, {0, 0, 0, 10, 0, 0, 30, 10}},
+	{do_crash, {0, 0, 25, 0, 0, 10, 30, 15}},
+	{do_trap, {0, 0, 55, 0, 0, 0, 0, 20}},
+	{do_partition, {0, 0, 0, 30, 0, 0, 10, 12}},
+	{do_one_way, {0, 0, 0, 30, 0, 0, 10, 10}},
+	{do_pause, {0, 0, 0, 0, 50, 0, 10, 10}},
+	{do_clock, {0, 0, 0, 0, 20, 0, 0, 5}},
+	{do_disk, {0, 0, 0, 0, 0, 40, 0, 10}},
+	{do_policy, {10, 10, 10, 10, 10, 10, 10, 8}},
 };
 
-const char *const scenario_names[SCENARIOS] = { "calm",	 "move", "crash",	"partition",
-						"pause", "disk", "unannounced", "all" };
+const char *const scenario_names[SCENARIOS] = {"calm",	"move", "crash",       "partition",
+					       "pause", "disk", "unannounced", "all"};
 
 static void act(struct world *world, struct trouble *trouble, enum scenario scenario)
 {
@@ -339,7 +339,8 @@ static const char *port_unsettled(const struct world *world, uint32_t index)
 
 	if (port->state != VM_RUNNING)
 		return "its VM does not run";
-	if (sync_port_role(owner->sync, port->id, &epoch) != PORT_ACTIVE || !owner->twins[index]->active)
+	if (sync_port_role(owner->sync, port->id, &epoch) != PORT_ACTIVE ||
+	    !owner->twins[index]->active)
 		return "it is not active where its VM is";
 	sync_flows(owner->sync, port->id, &mine);
 	for (size_t i = 0; i < WORLD_KEYS; i++)
@@ -416,7 +417,8 @@ void world_boot(struct world *world)
 	for (uint32_t i = 0; i < world->nr_ports; i++) {
 		struct sim_host *host = world_host(world, world->ports[i].vm);
 
-		if (sync_port_add(host->sync, world->ports[i].id, description_of(&world->ports[i]), false))
+		if (sync_port_add(host->sync, world->ports[i].id, description_of(&world->ports[i]),
+				  false))
 			world_fail(world, "port %u cannot be added", i);
 		host_schedule(world, host);
 	}
@@ -424,13 +426,14 @@ void world_boot(struct world *world)
 
 void scenario_run(struct world *world, enum scenario scenario)
 {
-	struct trouble trouble = { .act_ms = 1 };
+	struct trouble trouble = {.act_ms = 1};
 	char text[128];
 
 	world_boot(world);
 	world->refuse_room = scenario != SCENARIO_CALM;
 	while (!world->failure[0] && world->now < TROUBLE_MS) {
-		run_until(world, trouble.act_ms < trouble.hook_ms ? trouble.act_ms : trouble.hook_ms);
+		run_until(world,
+			  trouble.act_ms < trouble.hook_ms ? trouble.act_ms : trouble.hook_ms);
 		if (world->failure[0])
 			return;
 		if (world->now >= trouble.hook_ms) {

@@ -65,7 +65,7 @@ static bool before(const struct event *a, const struct event *b)
 
 static void push(struct world *world, int64_t at, uint32_t host, struct packet *packet)
 {
-	struct event event = { at, ++world->order, host, packet };
+	struct event event = {at, ++world->order, host, packet};
 	size_t hole;
 
 	if (world->nr_heap == world->room_heap) {
@@ -152,13 +152,15 @@ static struct packet *packet_new(struct world *world, const void *bytes, size_t 
 
 static void packet_free(struct world *world, struct packet *packet)
 {
-	struct packet **list = packet->room == WIRE_DATAGRAM ? &world->free_small : &world->free_large;
+	struct packet **list =
+		packet->room == WIRE_DATAGRAM ? &world->free_small : &world->free_large;
 
 	packet->next_free = *list;
 	*list = packet;
 }
 
-static bool reachable(const struct world *world, const struct sim_host *from, const struct sim_host *to)
+static bool reachable(const struct world *world, const struct sim_host *from,
+		      const struct sim_host *to)
 {
 	if (world->partitioned && from->side != to->side)
 		return false;
@@ -176,7 +178,8 @@ static uint32_t port_index(const struct world *world, struct uuid id)
 }
 
 /* Law F3 seen from outside: no host acknowledges a write of an epoch below one that it has accepted. */
-static void inspect(struct world *world, struct sim_host *host, uint32_t to, const void *bytes, size_t nr)
+static void inspect(struct world *world, struct sim_host *host, uint32_t to, const void *bytes,
+		    size_t nr)
 {
 	struct reader reader, value;
 	uint16_t type;
@@ -194,13 +197,14 @@ static void inspect(struct world *world, struct sim_host *host, uint32_t to, con
 			else
 				world->trapped = world->trap_receiver ? to : host->id;
 		}
-		if (type != MESSAGE_FLOWS_ACK || get_flows_ack(value, &ack) || ack.status != FLOWS_OK)
+		if (type != MESSAGE_FLOWS_ACK || get_flows_ack(value, &ack) ||
+		    ack.status != FLOWS_OK)
 			continue;
 		struct twin *twin = host_twin(host, port_index(world, ack.port));
 
 		if (ack.epoch < twin->accepted)
-			world_fail(world, "host %u accepted a write of epoch %llx below %llx", host->id,
-				   (unsigned long long)ack.epoch,
+			world_fail(world, "host %u accepted a write of epoch %llx below %llx",
+				   host->id, (unsigned long long)ack.epoch,
 				   (unsigned long long)twin->accepted);
 		twin->accepted = ack.epoch;
 	}
@@ -212,8 +216,9 @@ static void deliver_later(struct world *world, struct sim_host *from, struct sim
 			  const void *bytes, size_t nr, bool bulk)
 {
 	struct packet *packet = packet_new(world, bytes, nr);
-	int64_t delay = world->delay_min +
-			(int64_t)world_below(world, (uint64_t)(world->delay_max - world->delay_min + 1));
+	int64_t delay =
+		world->delay_min +
+		(int64_t)world_below(world, (uint64_t)(world->delay_max - world->delay_min + 1));
 
 	packet->from = from->id;
 	packet->to = to->id;
@@ -303,7 +308,7 @@ static int env_policy_keep(void *data, const struct manifest *manifest, uint32_t
 
 struct digest object_name(uint32_t generation)
 {
-	struct digest name = { 0 };
+	struct digest name = {0};
 
 	memcpy(name.bytes, &generation, sizeof(generation));
 	return name;
@@ -339,7 +344,8 @@ static int env_object_put(void *data, const struct digest *name, const uint8_t *
 	memcpy(&generation, name->bytes, sizeof(generation));
 	object = object_bytes(generation, &expected);
 	if (nr != expected || memcmp(bytes, object, nr)) {
-		world_fail(host->world, "host %u got a broken object of generation %u", host->id, generation);
+		world_fail(host->world, "host %u got a broken object of generation %u", host->id,
+			   generation);
 		return -EBADMSG;
 	}
 	if (host->disk_full)
@@ -365,8 +371,8 @@ static void env_policy_flip(void *data, uint32_t generation)
 
 	world_log(host->world, "host %u flips to generation %u", host->id, generation);
 	if (host->staged != generation)
-		world_fail(host->world, "host %u flipped to %u but had staged %u", host->id, generation,
-			   host->staged);
+		world_fail(host->world, "host %u flipped to %u but had staged %u", host->id,
+			   generation, host->staged);
 	if (generation < host->flipped)
 		world_fail(host->world, "host %u went back from generation %u to %u", host->id,
 			   host->flipped, generation);
@@ -393,9 +399,8 @@ static void twin_clear(struct twin *twin)
 
 struct dfw_flow_key flow_key(uint32_t key)
 {
-	struct dfw_flow_key flow = { .local_port = (uint16_t)(1000 + key),
-				     .remote_port = 443,
-				     .protocol = 6 };
+	struct dfw_flow_key flow = {
+		.local_port = (uint16_t)(1000 + key), .remote_port = 443, .protocol = 6};
 
 	flow.local.bytes[10] = flow.local.bytes[11] = 0xff;
 	flow.remote.bytes[10] = flow.remote.bytes[11] = 0xff;
@@ -406,12 +411,12 @@ struct dfw_flow_key flow_key(uint32_t key)
 
 static struct flow_record record_of(uint32_t key, const struct twin_flow *flow)
 {
-	struct flow_record record = { .key = flow_key(key),
-				      .version = flow->version,
-				      .age_ms = key % 2 ? 5000 : 0,
-				      .rule = 7,
-				      .generation = 1,
-				      .state = DFW_FLOW_TCP_ESTABLISHED };
+	struct flow_record record = {.key = flow_key(key),
+				     .version = flow->version,
+				     .age_ms = key % 2 ? 5000 : 0,
+				     .rule = 7,
+				     .generation = 1,
+				     .state = DFW_FLOW_TCP_ESTABLISHED};
 
 	record.legs[DFW_ORIG].end = (uint32_t)(flow->version * 1000);
 	record.legs[DFW_REPLY].end = (uint32_t)(flow->epoch + key);
@@ -446,8 +451,8 @@ void flow_change(struct world *world, struct sim_host *host, uint32_t port)
 		r = sync_flow_update(host->sync, world->ports[port].id, &record);
 	}
 	if (r)
-		world_fail(world, "host %u refused its own datapath's report on port %u: %d", host->id,
-			   port, r);
+		world_fail(world, "host %u refused its own datapath's report on port %u: %d",
+			   host->id, port, r);
 }
 
 static int env_port_prepare(void *data, struct uuid id, struct slice description, uint64_t flows)
@@ -457,7 +462,8 @@ static int env_port_prepare(void *data, struct uuid id, struct slice description
 
 	(void)flows;
 	if (description.nr != host->world->ports[port].description_nr)
-		world_fail(host->world, "host %u got another description of port %u", host->id, port);
+		world_fail(host->world, "host %u got another description of port %u", host->id,
+			   port);
 	if (host->world->refuse_room && world_chance(host->world, 0.1))
 		return -ENOSPC;
 	host_twin(host, port)->attached = true;
@@ -493,11 +499,13 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 	world_log(world, "host %u activates port %u in epoch %llx%s", host->id, index,
 		  (unsigned long long)epoch, resync ? ", resync" : "");
 	if (epoch_host(epoch) != host->id)
-		world_fail(world, "host %u is active in an epoch of host %u", host->id, epoch_host(epoch));
+		world_fail(world, "host %u is active in an epoch of host %u", host->id,
+			   epoch_host(epoch));
 	if (epoch < twin->epoch || epoch < twin->accepted)
-		world_fail(world, "host %u is active on port %u in epoch %llx after %llx", host->id, index,
-			   (unsigned long long)epoch,
-			   (unsigned long long)(twin->epoch > twin->accepted ? twin->epoch : twin->accepted));
+		world_fail(world, "host %u is active on port %u in epoch %llx after %llx", host->id,
+			   index, (unsigned long long)epoch,
+			   (unsigned long long)(twin->epoch > twin->accepted ? twin->epoch
+									     : twin->accepted));
 	if (resync)
 		port->orderly = false;
 	for (uint32_t i = 0; i < world->nr_hosts && world->nr_hosts < 100; i++) {
@@ -518,7 +526,8 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 			if (here->present != there->present ||
 			    (here->present && here->version != there->version))
 				world_fail(world,
-					   "port %u: flow %zu on host %u is %d/%llu, the source's %d/%llu",
+					   "port %u: flow %zu on host %u is %d/%llu, the source's "
+					   "%d/%llu",
 					   index, i, host->id, here->present,
 					   (unsigned long long)here->version, there->present,
 					   (unsigned long long)there->version);
@@ -567,8 +576,8 @@ static void env_flow_apply(void *data, struct uuid id, const struct flow_record 
 
 	sync_port_role(host->sync, id, &owner);
 	if (twin->active || !twin->attached)
-		world_fail(host->world, "host %u: flows applied to port %u that is %s", host->id, port,
-			   twin->active ? "active" : "not attached");
+		world_fail(host->world, "host %u: flows applied to port %u that is %s", host->id,
+			   port, twin->active ? "active" : "not attached");
 	if (record->flags & FLOW_GONE) {
 		/* What a sweep drops is no delete: it has the version of the flow. */
 		if (record->epoch > flow->epoch || record->version > flow->version) {
@@ -583,8 +592,8 @@ static void env_flow_apply(void *data, struct uuid id, const struct flow_record 
 	    (owner == flow->gone_owner &&
 	     (record->epoch < flow->gone_epoch ||
 	      (record->epoch == flow->gone_epoch && record->version <= flow->gone_version))))
-		world_fail(host->world, "host %u: flow %u of port %u came back from the dead", host->id,
-			   key, port);
+		world_fail(host->world, "host %u: flow %u of port %u came back from the dead",
+			   host->id, key, port);
 	flow->present = true;
 	flow->epoch = record->epoch;
 	flow->version = record->version;
@@ -635,13 +644,14 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 		sync_restore(host->sync, ledger);
 	if (!twin)
 		return;
-	twin->accepted = ledger->role == PORT_ACTIVE || ledger->role == PORT_HANDOVER ? ledger->epoch : 0;
+	twin->accepted =
+		ledger->role == PORT_ACTIVE || ledger->role == PORT_HANDOVER ? ledger->epoch : 0;
 	if (ledger->role != PORT_ACTIVE && ledger->role != PORT_HANDOVER) {
 		twin_clear(twin);
 		return;
 	}
 	if (sync_port_add(host->sync, port->id,
-			  (struct slice){ port->description, port->description_nr }, false))
+			  (struct slice){port->description, port->description_nr}, false))
 		world_fail(world, "host %u cannot add its port %u again", host->id, index);
 	/* The kernel knows versions, but not in which epoch they were given: they are this epoch's from now on. */
 	for (uint32_t key = 0; key < WORLD_KEYS; key++) {
@@ -710,7 +720,8 @@ static void deliver(struct world *world, struct packet *packet)
 	}
 	if (host->sync) {
 		host->bytes_in += packet->nr + WORLD_OVERHEAD;
-		sync_on_message(host->sync, host_clock(host), packet->from, packet->bytes, packet->nr);
+		sync_on_message(host->sync, host_clock(host), packet->from, packet->bytes,
+				packet->nr);
 		host_schedule(world, host);
 	}
 	packet_free(world, packet);
@@ -779,7 +790,7 @@ struct world *world_new(uint64_t seed, uint32_t nr_hosts, uint32_t nr_ports)
 			world->hosts[i].seeds[world->hosts[i].nr_seeds++] = world->hosts[j].address;
 	for (uint32_t i = 0; i < nr_ports; i++) {
 		struct sim_port *port = &world->ports[i];
-		struct vport vport = { .nr_tags = 1, .nr_addresses = 1 };
+		struct vport vport = {.nr_tags = 1, .nr_addresses = 1};
 		uint8_t value[ENTRY_VALUE_MAX];
 
 		memcpy(port->id.bytes, &i, sizeof(i));

@@ -13,9 +13,9 @@
 
 #include "sync/sync.h"
 
-#define WORLD_KEYS	 16 /* flows a port can have */
+#define WORLD_KEYS	  16 /* flows a port can have */
 #define WORLD_GENERATIONS 16
-#define WORLD_OVERHEAD	 120 /* bytes around a message: nanomsg, AEAD, TCP, IP, Ethernet */
+#define WORLD_OVERHEAD	  120 /* bytes around a message: nanomsg, AEAD, TCP, IP, Ethernet */
 
 struct twin_flow {
 	bool present;
@@ -45,12 +45,12 @@ struct sim_port {
 	struct uuid id;
 	uint8_t description[64];
 	uint16_t description_nr;
-	uint32_t vm; /* host it runs on */
+	uint32_t vm;   /* host it runs on */
 	uint8_t state; /* enum vm_state */
 	uint32_t to;
 	int64_t since;
-	bool failed;   /* the source says that the move came to nothing */
-	bool orderly;  /* no claim was made without the owner's consent: one active host at most */
+	bool failed;  /* the source says that the move came to nothing */
+	bool orderly; /* no claim was made without the owner's consent: one active host at most */
 	struct twin_flow final[WORLD_KEYS]; /* the source's flows when it paused */
 	uint64_t final_epoch;
 	uint64_t top_epoch;
@@ -65,7 +65,7 @@ struct sim_host {
 	char address[16];
 	const char *seeds[3];
 	size_t nr_seeds;
-	int64_t skew;	     /* its clock minus the world's */
+	int64_t skew; /* its clock minus the world's */
 	int64_t paused_until;
 	int64_t tick_at;
 	uint32_t side; /* of the partition */
@@ -116,7 +116,7 @@ struct world {
 	int64_t delay_min, delay_max;
 	bool partitioned;
 	uint32_t one_way_from, one_way_to; /* 0: none */
-	bool refuse_room; /* port_prepare refuses now and then */
+	bool refuse_room;		   /* port_prepare refuses now and then */
 
 	/* A trap: when a message of this type leaves, the source or the destination of it dies. 0: none */
 	uint16_t trap_type;

@@ -130,7 +130,7 @@ static void test_mask(void)
 		for (size_t i = 0; i < sizeof(addr.bytes); i++)
 			addr.bytes[i] = expected.bytes[i] = (uint8_t)rand();
 		for (uint32_t bit = bits; bit < DFW_ADDR_BITS; bit++)
-			expected.bytes[bit / 8] &= (uint8_t) ~(0x80 >> (bit % 8));
+			expected.bytes[bit / 8] &= (uint8_t)~(0x80 >> (bit % 8));
 		addr_mask(&addr, bits);
 		same = same && memcmp(&addr, &expected, sizeof(addr)) == 0;
 	}

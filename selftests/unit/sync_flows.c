@@ -10,7 +10,7 @@
 
 static struct flow_record flow(uint32_t key, uint64_t version, uint8_t flags)
 {
-	struct flow_record record = { .version = version, .flags = flags, .age_ms = 5000 };
+	struct flow_record record = {.version = version, .flags = flags, .age_ms = 5000};
 
 	record.key.local_port = (uint16_t)key;
 	return record;
@@ -18,11 +18,12 @@ static struct flow_record flow(uint32_t key, uint64_t version, uint8_t flags)
 
 int main(void)
 {
-	TEST("a reader that follows the log from any place ends with the writer's set") {
-		struct flow_table writer = { 0 }, reader = { 0 };
+	TEST("a reader that follows the log from any place ends with the writer's set")
+	{
+		struct flow_table writer = {0}, reader = {0};
 		uint64_t random = 1, position = 0;
-		uint64_t versions[KEYS] = { 0 };
-		bool live[KEYS] = { 0 };
+		uint64_t versions[KEYS] = {0};
+		bool live[KEYS] = {0};
 		uint64_t count = 0;
 
 		for (uint64_t change = 1; change <= CHANGES; change++) {
@@ -67,8 +68,9 @@ int main(void)
 		flows_free(&reader);
 	}
 
-	TEST("a young flow has no place in the log until it is old enough") {
-		struct flow_table table = { 0 };
+	TEST("a young flow has no place in the log until it is old enough")
+	{
+		struct flow_table table = {0};
 		struct flow_record record = flow(1, 1, 0);
 
 		record.age_ms = 0;
@@ -82,8 +84,9 @@ int main(void)
 		flows_free(&table);
 	}
 
-	TEST("a flow that dies young leaves no tombstone") {
-		struct flow_table table = { 0 };
+	TEST("a flow that dies young leaves no tombstone")
+	{
+		struct flow_table table = {0};
 		struct flow_record record = flow(1, 1, 0);
 
 		flows_put(&table, 0, &record, true, NULL);
@@ -93,8 +96,9 @@ int main(void)
 		flows_free(&table);
 	}
 
-	TEST("the hash of a set does not depend on the order, and sees every field") {
-		struct flow_table forth = { 0 }, back = { 0 };
+	TEST("the hash of a set does not depend on the order, and sees every field")
+	{
+		struct flow_table forth = {0}, back = {0};
 		struct flow_record record = flow(1, 1, 0), other = record;
 
 		for (uint32_t i = 0; i < 100; i++) {

@@ -6,7 +6,7 @@
 
 static struct reader first_tlv(const void *bytes, size_t nr, uint16_t *type)
 {
-	struct reader reader, value = { 0 };
+	struct reader reader, value = {0};
 
 	reader_init(&reader, bytes, nr);
 	if (!tlv_next(&reader, type, &value))
@@ -17,7 +17,7 @@ static struct reader first_tlv(const void *bytes, size_t nr, uint16_t *type)
 static struct flow_record some_flow(bool v6)
 {
 	struct flow_record record = {
-		.key = { .local_port = 1, .remote_port = 65535, .vlan = 4094, .protocol = 6 },
+		.key = {.local_port = 1, .remote_port = 65535, .vlan = 4094, .protocol = 6},
 		.epoch = 0x0123456789abcdef,
 		.version = UINT64_MAX,
 		.idle_ms = 1,
@@ -26,8 +26,8 @@ static struct flow_record some_flow(bool v6)
 		.generation = 7,
 		.state = DFW_FLOW_TCP_FIN_WAIT,
 		.initiator = DFW_OUT,
-		.scale = { 14, 0 },
-		.leg_flags = { DFW_LEG_SYN | DFW_LEG_FIN, DFW_LEG_RESYNC },
+		.scale = {14, 0},
+		.leg_flags = {DFW_LEG_SYN | DFW_LEG_FIN, DFW_LEG_RESYNC},
 		.flags = FLOW_RESYNC,
 	};
 
@@ -45,9 +45,13 @@ int main(void)
 	struct writer writer;
 	uint16_t type;
 
-	TEST("a message reads back as it was written") {
-		struct member_record out = { .host = 5, .state = 1, .incarnation = 1ULL << 33, .by = 9,
-					     .address = "tcp://[2001:db8::1]:7946" };
+	TEST("a message reads back as it was written")
+	{
+		struct member_record out = {.host = 5,
+					    .state = 1,
+					    .incarnation = 1ULL << 33,
+					    .by = 9,
+					    .address = "tcp://[2001:db8::1]:7946"};
 		struct member_record in;
 
 		writer_init(&writer, bytes, sizeof(bytes));
@@ -58,8 +62,10 @@ int main(void)
 		CHECK(!strcmp(in.address, out.address));
 	}
 
-	TEST("a message cut anywhere is refused") {
-		struct move_final out = { .sequence = 3, .description = { (const uint8_t *)"abc", 3 } }, in;
+	TEST("a message cut anywhere is refused")
+	{
+		struct move_final out = {.sequence = 3, .description = {(const uint8_t *)"abc", 3}},
+				  in;
 		struct reader value;
 		size_t whole;
 
@@ -74,7 +80,8 @@ int main(void)
 		CHECK(get_move_final(value, &in) == 0 && in.description.nr == 3);
 	}
 
-	TEST("a newer version's message with more fields reads as ours") {
+	TEST("a newer version's message with more fields reads as ours")
+	{
 		struct ping in;
 		uint8_t *begin;
 
@@ -88,17 +95,19 @@ int main(void)
 		CHECK(in.sequence == 1 && in.target == 2);
 	}
 
-	TEST("a packet that needs a newer reader is told from a broken one") {
+	TEST("a packet that needs a newer reader is told from a broken one")
+	{
 		struct reader reader;
 
-		CHECK(packet_open(&reader, (uint8_t[]){ WIRE_VERSION + 1, WIRE_VERSION }, 2) == 0);
-		CHECK(packet_open(&reader, (uint8_t[]){ WIRE_VERSION + 1, WIRE_VERSION + 1 }, 2) ==
+		CHECK(packet_open(&reader, (uint8_t[]){WIRE_VERSION + 1, WIRE_VERSION}, 2) == 0);
+		CHECK(packet_open(&reader, (uint8_t[]){WIRE_VERSION + 1, WIRE_VERSION + 1}, 2) ==
 		      -EPROTO);
-		CHECK(packet_open(&reader, (uint8_t[]){ WIRE_VERSION }, 1) == -EBADMSG);
+		CHECK(packet_open(&reader, (uint8_t[]){WIRE_VERSION}, 1) == -EBADMSG);
 	}
 
-	TEST("what does not fit is not written at all") {
-		struct ping ping = { 1, 2 };
+	TEST("what does not fit is not written at all")
+	{
+		struct ping ping = {1, 2};
 		size_t before;
 
 		writer_init(&writer, bytes, 20);
@@ -108,11 +117,15 @@ int main(void)
 		CHECK(writer_used(&writer) == before && !writer.full);
 	}
 
-	TEST("texts with control characters, or too long, are refused") {
+	TEST("texts with control characters, or too long, are refused")
+	{
 		char text[WIRE_TEXT_LEN];
 		struct reader reader;
 
-		reader_init(&reader, "\x02" "a\x1b", 3);
+		reader_init(&reader,
+			    "\x02"
+			    "a\x1b",
+			    3);
 		get_text(&reader, text);
 		CHECK(reader.bad);
 		memset(bytes, 'a', sizeof(bytes));
@@ -122,7 +135,8 @@ int main(void)
 		CHECK(reader.bad);
 	}
 
-	TEST("a flow reads back, IPv4 and IPv6, within FLOW_RECORD_BYTES") {
+	TEST("a flow reads back, IPv4 and IPv6, within FLOW_RECORD_BYTES")
+	{
 		for (int v6 = 0; v6 < 2; v6++) {
 			struct flow_record out = some_flow(v6), in;
 			struct reader reader;
@@ -137,7 +151,8 @@ int main(void)
 		}
 	}
 
-	TEST("unknown attributes of a flow are skipped, a flow without its key is refused") {
+	TEST("unknown attributes of a flow are skipped, a flow without its key is refused")
+	{
 		struct flow_record out = some_flow(false), in;
 		struct reader reader;
 		uint64_t sequence;
@@ -145,7 +160,7 @@ int main(void)
 
 		writer_init(&writer, bytes, sizeof(bytes));
 		put_flow_record(&writer, &out, 1);
-		put_bytes(&writer, (uint8_t[]){ 200, 3, 1, 2, 3 }, 5);
+		put_bytes(&writer, (uint8_t[]){200, 3, 1, 2, 3}, 5);
 		nr = (uint16_t)(writer_used(&writer) - 2);
 		memcpy(bytes, &nr, 2);
 		reader_init(&reader, bytes, writer_used(&writer));
@@ -155,8 +170,10 @@ int main(void)
 		CHECK(!get_flow_record(&reader, &in, &sequence) && reader.bad);
 	}
 
-	TEST("digest lines out of order are refused") {
-		struct digest_message message = { .last = 100, .nr = 2, .lines = { { .host = 5 }, { .host = 4 } } };
+	TEST("digest lines out of order are refused")
+	{
+		struct digest_message message = {
+			.last = 100, .nr = 2, .lines = {{.host = 5}, {.host = 4}}};
 
 		writer_init(&writer, bytes, sizeof(bytes));
 		put_digest_message(&writer, &message);
@@ -164,23 +181,27 @@ int main(void)
 		      -EBADMSG);
 	}
 
-	TEST("a full digest fits a datagram") {
-		static struct digest_message message = { .last = 1000000, .nr = DIGEST_LINES };
+	TEST("a full digest fits a datagram")
+	{
+		static struct digest_message message = {.last = 1000000, .nr = DIGEST_LINES};
 
 		packet_begin(&writer, bytes, sizeof(bytes));
 		CHECK(put_digest_message(&writer, &message));
 	}
 
-	TEST("a manifest with all its objects fits an entry") {
-		struct manifest out = { .term = 3, .active = { 4, GENERATION_OBJECTS, { { { 1 } } } },
-					.staged = { 5, GENERATION_OBJECTS, { { { 2 } } } } }, in;
+	TEST("a manifest with all its objects fits an entry")
+	{
+		struct manifest out = {.term = 3,
+				       .active = {4, GENERATION_OBJECTS, {{{1}}}},
+				       .staged = {5, GENERATION_OBJECTS, {{{2}}}}},
+				in;
 		uint8_t value[ENTRY_VALUE_MAX];
 		uint16_t nr;
 
 		CHECK(manifest_encode(&out, value, &nr) == 0);
-		CHECK(manifest_decode((struct slice){ value, nr }, &in) == 0);
+		CHECK(manifest_decode((struct slice){value, nr}, &in) == 0);
 		CHECK(!memcmp(&in, &out, sizeof(in)));
-		CHECK(manifest_decode((struct slice){ value, (uint16_t)(nr - 1) }, &in) == -EBADMSG);
+		CHECK(manifest_decode((struct slice){value, (uint16_t)(nr - 1)}, &in) == -EBADMSG);
 	}
 	return check_done();
 }

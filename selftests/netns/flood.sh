@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# A flood of SYNs from random addresses at one port, as fast as one CPU makes them.
+# shellcheck source=selftests/lib.sh disable=SC2015,SC2119,SC2317
+. "$(dirname "$0")/../lib.sh"
+need_root
+TOOLS=$TMP/tools
+make -s -C "$HERE/bench" "B=$TOOLS" >"$TMP/make" 2>&1 || skip_all "the injector does not build: $(tail -n 1 "$TMP/make")"
+host_up
+vm_up 1
+vm_up 2
+vm_up 3
+# The VM answers each SYN, and the answers leave.
+for n in 1 2 3; do ip -n "$(vm "$n")" route add default via "$WIRE_IP"; done
+# Nobody asks the flood's frames who they are.
+ip -n "$WIRE" route add blackhole 11.0.0.0/8
+
+flood_begin() {
+    background flood nsenter --net="/run/netns/$HOST" taskset -c 0 "$TOOLS/inject" "$TOOLS/inject.bpf.o" flood --dev up0 --outside "$WIRE_MAC" \
+        --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --udp 7000 --from 11.0.0.0 --seconds "$1"
+    FLOOD=$LAST
+    FLOOD_BEGIN=$SECONDS
+    arriving() { (($(ctl -j stats vm1 | jq '[.[0].in.passed.packets, .[0].in.dropped.packets] | add') > 100000)); }
+    until_true 10 arriving || because "no flood: $(cat "$TMP/flood")"
+}
+flood_runs() { kill -0 "$FLOOD" 2>/dev/null || because "the flood has ended: $(cat "$TMP/flood")"; }
+map_of() { bpftool -j map show pinned "$PINS/vports/vm1/$1" | jq -c '[.id, .max_entries, .bytes_memlock]'; }
+opens_slowly() {
+    # Four retransmissions of a SYN take 15 seconds.
+    ip netns exec "$1" nc -z -w 20 "$2" "$3" >/dev/null 2>&1 || because "$1 cannot open $2:$3"
+}
+
+begin() {
+    dfwd_start && vport_add 1 && vport_add 2 && vport_add 3 && apply_open 7000 && listen "$(vm 1)" 7000 && listen "$(vm 2)" 7000 && listen "$WIRE" 7000 &&
+        talk in "$WIRE" "$(vm_ip 1)" 7000 && talk out "$(vm 1)" "$WIRE_IP" 7000 && talk vms "$(vm 3)" "$(vm_ip 1)" 7000 && talk other "$WIRE" "$(vm_ip 2)" 7000 || return 1
+    # One that says nothing for as long as the flood lasts.
+    background idle in_wire /usr/bin/python3 -c "
+import os, socket, time
+s = socket.create_connection(('$(vm_ip 1)', 7000)); s.sendall(b'before'); print(s.recv(99), flush=True)
+while not os.path.exists('$TMP/over'): time.sleep(.1)
+s.settimeout(10); s.sendall(b'after'); print(s.recv(99), flush=True)"
+    until_true 10 grep -q before "$TMP/idle" && talks in && talks out && talks vms && talks other
+}
+must "three vports, connections in and out of one, one of another" begin
+HALF_OPEN=$(map_of half_open)
+FLOWS=$(map_of flows)
+CONFIRMED=$(ctl -j vport show vm1 | jq .flows)
+must "a flood of SYNs begins" flood_begin 120
+established() { talks in && talks out && talks vms && flood_runs; }
+it "its established connections go on: in, out, and between VMs" established
+others() { talks other && opens "$WIRE" "$(vm_ip 2)" 7000 && opens "$(vm 2)" "$WIRE_IP" 7000 && pings "$WIRE" "$(vm_ip 2)" && flood_runs; }
+it "other vports feel nothing: connections go on, new ones open" others
+new_out() { opens_slowly "$(vm 1)" "$WIRE_IP" 7000 && flood_runs; }
+it "new connections of the flooded VM open" new_out
+new_in() {
+    for _ in 1 2 3; do opens_slowly "$WIRE" "$(vm_ip 1)" 7000 || return 1; done
+    opens_slowly "$(vm 3)" "$(vm_ip 1)" 7000 && flood_runs
+}
+it "new connections to the flooded port open, within TCP's own retransmissions" new_in
+bounded() {
+    [[ $(map_of half_open) == "$HALF_OPEN" && $(map_of flows) == "$FLOWS" ]] || because "half_open $HALF_OPEN, then $(map_of half_open); flows $FLOWS, then $(map_of flows)" || return 1
+    # What is confirmed are the connections of this test, whatever the flood sends.
+    (($(ctl -j vport show vm1 | jq .flows) <= CONFIRMED + 10)) || because "$CONFIRMED confirmed flows before, $(ctl -j vport show vm1 | jq .flows) now"
+}
+it "memory is bounded: the tables have the size they had, no flow of the flood is confirmed" bounded
+without_dfwd() {
+    dfwd_end KILL && talks in && talks other && opens_slowly "$WIRE" "$(vm_ip 1)" 7000 && flood_runs && dfwd_start
+}
+it "all the same with dfwd dead" without_dfwd
+lasted() {
+    while ((SECONDS - FLOOD_BEGIN < 10)); do sleep 0.5; done
+    talks in && talks out && talks other && flood_runs || return 1
+    kill "$FLOOD"
+    until_true 10 grep -q . "$TMP/flood" || because "the injector does not end" || return 1
+    echo "# $(cat "$TMP/flood") SYNs a second for $((SECONDS - FLOOD_BEGIN)) s"
+    (($(cat "$TMP/flood") > 0)) || because "$(cat "$TMP/flood")"
+}
+it "after 10 seconds and more of it they still run" lasted
+idle() { touch "$TMP/over" && until_true 15 grep -q after "$TMP/idle" || because "$(tail -n 1 "$TMP/idle")"; }
+it "a connection that was silent all the while goes on" idle
