@@ -90,8 +90,9 @@ static __always_inline __u32 source_port_value(const struct packet *p)
 }
 
 /* Notes the row of one dimension; false when no rule can match. */
-static __always_inline bool take_row(__u32 ruleset, const struct dfw_ruleset *header, struct rows *rows,
-				     const enum dfw_dimension dimension, __u32 class)
+static __always_inline bool take_row(__u32 ruleset, const struct dfw_ruleset *header,
+				     struct rows *rows, const enum dfw_dimension dimension,
+				     __u32 class)
 {
 	__u32 index = header->base[dimension], at;
 	struct dfw_row_ref *ref;
@@ -190,7 +191,7 @@ static long match_chunk(__u64 index __attribute__((unused)), void *data)
 /* The first rule, from `first` on, that all rows accept; `none` when there is none. */
 DFW_STAGE __u32 first_match(__u32 ruleset, __u32 first, __u32 none)
 {
-	struct match match = { .first = first, .found = none };
+	struct match match = {.first = first, .found = none};
 	__u32 zero = 0;
 	struct rows *rows = bpf_map_lookup_elem(&classify_rows, &zero);
 
@@ -241,7 +242,8 @@ DFW_STAGE int collect_rows(struct packet *p, __u32 ruleset, __u32 own)
 		return 0;
 	}
 	if (dimension_used(header, DFW_DIM_REMOTE) &&
-	    !take_row(ruleset, header, rows, DFW_DIM_REMOTE, class_of_address(tables, &p->key.remote)))
+	    !take_row(ruleset, header, rows, DFW_DIM_REMOTE,
+		      class_of_address(tables, &p->key.remote)))
 		return 0;
 
 	for (int row = 1; row < MAX_ROWS; row++) {

@@ -47,7 +47,8 @@ static __always_inline int parse_frame(context_t *ctx, struct packet *p,
 		p->ethertype = bpf_ntohs(tag.type);
 		p->l3_offset += VLAN_BYTES;
 	}
-	if (p->ethertype == ETH_P_8021Q || p->ethertype == ETH_P_8021AD || p->ethertype == ETH_P_QINQ1)
+	if (p->ethertype == ETH_P_8021Q || p->ethertype == ETH_P_8021AD ||
+	    p->ethertype == ETH_P_QINQ1)
 		return DFW_REASON_VLAN;
 	/* VLAN 0 is a priority, not a VLAN: the frame is judged as if untagged. */
 	if (p->key.vlan) {
@@ -299,8 +300,8 @@ static __always_inline int decide(context_t *ctx, struct packet *p,
 		if (result)
 			return result;
 		if (p->flags & PACKET_FRAGMENT_LATER)
-			return config->flags & DFW_PORT_READY ? fragment_follow(p) :
-								DFW_REASON_NOT_READY;
+			return config->flags & DFW_PORT_READY ? fragment_follow(p)
+							      : DFW_REASON_NOT_READY;
 	}
 	result = parse_transport(ctx, p, config->profile.flags);
 	if (result)

@@ -86,7 +86,7 @@ static __always_inline struct dfw_flow *flow_find(struct packet *p,
 
 static __always_inline struct dfw_limit *rule_limit(struct packet *p, __u32 rule, bool per_source)
 {
-	struct dfw_limit_key key = { .slot = p->slot, .rule = rule };
+	struct dfw_limit_key key = {.slot = p->slot, .rule = rule};
 	struct dfw_limit fresh = {}, *limit;
 
 	if (per_source)
@@ -101,7 +101,7 @@ static __always_inline struct dfw_limit *rule_limit(struct packet *p, __u32 rule
 /* Keeps the numbers of confirmed flows. */
 static __always_inline void flow_number(struct packet *p, __u32 rule, __s64 change)
 {
-	struct dfw_limit_key key = { .slot = p->slot, .rule = rule };
+	struct dfw_limit_key key = {.slot = p->slot, .rule = rule};
 	struct dfw_port_state *state = port_state(p->slot);
 	struct dfw_limit *limit = bpf_map_lookup_elem(&limits, &key);
 
@@ -177,7 +177,7 @@ static long sweep_flow(void *map, const void *key, void *value, void *data)
  * Changes p->key. */
 DFW_STAGE int flow_sweep(struct packet *p, __u32 op)
 {
-	struct sweep sweep = { .op = op };
+	struct sweep sweep = {.op = op};
 	void *inner;
 
 	if (!p)

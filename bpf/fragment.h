@@ -97,8 +97,8 @@ DFW_STAGE int fragment_begin(struct packet *p)
 	record.rule_slot = p->rule_slot;
 	record.tcp_base = p->tcp_seq - p->tcp_header_bytes;
 	record.ranges[0].end = p->l4_bytes / 8;
-	return bpf_map_update_elem(inner, &key, &record, BPF_ANY) == 0 ? STAGE_PASS :
-									 DFW_REASON_FLOW_MEMORY;
+	return bpf_map_update_elem(inner, &key, &record, BPF_ANY) == 0 ? STAGE_PASS
+								       : DFW_REASON_FLOW_MEMORY;
 }
 
 /* Takes the range of a later fragment into the record, whose lock is held. */

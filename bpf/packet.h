@@ -11,7 +11,7 @@ enum packet_flag {
 	PACKET_FRAGMENT_LATER = 1 << 2,
 	PACKET_FRAGMENT_HEADER = 1 << 3, /* there is one, be it atomic (RFC 6946) */
 	PACKET_MORE_FRAGMENTS = 1 << 4,
-	PACKET_LINK_CAST = 1 << 5, /* the frame went to a group or to all */
+	PACKET_LINK_CAST = 1 << 5,    /* the frame went to a group or to all */
 	PACKET_ROUTER_ALERT = 1 << 6, /* a hop-by-hop header is there, as MLD demands */
 	PACKET_HALF_OPEN = 1 << 7,    /* its flow lies among the half-open */
 	PACKET_STALE = 1 << 8,	      /* something expired or over lies under its key in `flows` */
@@ -112,8 +112,8 @@ static __always_inline void *port_map_find(void *inner, const struct packet *p)
 	return bpf_map_lookup_elem(inner, &key);
 }
 
-static __always_inline long port_map_put(void *inner, const struct packet *p, const struct dfw_flow *flow,
-					 __u64 flags)
+static __always_inline long port_map_put(void *inner, const struct packet *p,
+					 const struct dfw_flow *flow, __u64 flags)
 {
 	struct dfw_flow_key key = p->key;
 

@@ -27,9 +27,9 @@ enum sctp_chunk {
 	SCTP_SHUTDOWN_COMPLETE = 14,
 };
 
-#define SCTP_HEADER_BYTES 12
-#define SCTP_MAX_CHUNKS 16
-#define SCTP_INIT_BYTES 20
+#define SCTP_HEADER_BYTES  12
+#define SCTP_MAX_CHUNKS	   16
+#define SCTP_INIT_BYTES	   20
 #define SCTP_REFLECTED_TAG 1 /* the T bit of ABORT and SHUTDOWN COMPLETE */
 
 /* What the chunks of a packet amount to. */
@@ -67,7 +67,8 @@ DFW_STAGE int sctp_parse(context_t *ctx, __u32 offset, __u32 bytes, struct sctp_
 
 		if (at >= bytes)
 			break;
-		if (at + sizeof(chunk) > bytes || !context_load(ctx, offset + at, &chunk, sizeof(chunk)))
+		if (at + sizeof(chunk) > bytes ||
+		    !context_load(ctx, offset + at, &chunk, sizeof(chunk)))
 			return DFW_REASON_SCTP_CHUNK;
 		length = bpf_ntohs(chunk.bytes);
 		if (length < sizeof(chunk) || at + length > bytes)
@@ -112,7 +113,8 @@ static __always_inline int sctp_begin(struct dfw_flow *flow, const struct sctp_p
 }
 
 /* A packet of an existing flow, sent by the end `from`. */
-static __always_inline int sctp_track(struct dfw_flow *flow, const struct sctp_packet *sctp, __u32 from)
+static __always_inline int sctp_track(struct dfw_flow *flow, const struct sctp_packet *sctp,
+				      __u32 from)
 {
 	struct dfw_leg *s = &flow->legs[from & 1], *r = &flow->legs[!from];
 	bool proposed = s->init_tag && sctp->tag == s->init_tag;

@@ -118,6 +118,8 @@ static __always_inline int tcp_begin(struct dfw_flow *flow, const struct tcp_seg
 		DFW_LEG_SYN | DFW_LEG_SYN_ACKED | (segment->flags & TCP_FIN ? DFW_LEG_FIN : 0);
 	flow->leg_flags[DFW_REPLY] = DFW_LEG_SYN | DFW_LEG_SYN_ACKED | DFW_LEG_RESYNC;
 	orig->end = segment->seq + segment->bytes + !!(segment->flags & TCP_FIN);
+	if (orig->end == segment->seq) /* it may be a keep-alive, which lies one below (RFC 9293 3.8.4) */
+		orig->end++;
 	orig->max_end = orig->end + TCP_LOOSE_WINDOW;
 	orig->max_window = TCP_LOOSE_WINDOW;
 	orig->ack = segment->ack;
@@ -150,7 +152,8 @@ static __always_inline int tcp_reset(struct dfw_flow *flow, const struct tcp_seg
 		/* The answer to a challenge ACK, aimed at what the other end still holds (RFC 5961 4). */
 		if (r_flags & DFW_LEG_CHALLENGED && segment->seq == r->end)
 			return TCP_PASS_QUIET;
-		if (segment->seq != s->end && segment->seq != r->ack)
+		/* What the other end may expect: the byte behind the SYN, or behind what the SYN carried. */
+		if (segment->seq != s->end && segment->seq != r->ack + 1)
 			return DFW_REASON_TCP_RST;
 		break;
 	case DFW_FLOW_TCP_CLOSED:
@@ -172,6 +175,20 @@ static __always_inline int tcp_reset(struct dfw_flow *flow, const struct tcp_seg
 		flow->leg_flags[!from] |= DFW_LEG_CHALLENGED;
 	flow->state = DFW_FLOW_TCP_CLOSED;
 	return TCP_PASS;
+}
+
+/* Is this the SYN that the end has sent before? Until it is acknowledged its number is known; then that of what it carried
+ * or of the acknowledgement is. Data may lie behind it already, and a repeat may leave its own out (RFC 7413 4.2). */
+static __always_inline bool tcp_repeats_syn(const struct dfw_flow *flow,
+					    const struct tcp_segment *segment, __u32 from)
+{
+	__u32 acknowledged = flow->legs[!from].ack;
+	__u8 flags = flow->leg_flags[from & 1];
+
+	if (flags & DFW_LEG_SYN_ACKED)
+		return segment->seq + 1 == acknowledged ||
+		       segment->seq + 1 + segment->bytes == flow->legs[from & 1].end;
+	return flags & DFW_LEG_SYN && segment->seq == acknowledged;
 }
 
 /* A SYN without ACK on a flow that is there. */
@@ -198,9 +215,8 @@ static __always_inline int tcp_syn(struct dfw_flow *flow, const struct tcp_segme
 		/* Sent again; with another number it is another try, and the answer must be to the last one. */
 		return segment->seq == flow->legs[DFW_REPLY].ack ? TCP_PASS : TCP_RESTART;
 	case DFW_FLOW_TCP_SYN_RECEIVED:
-		if (flow->leg_flags[from & 1] & DFW_LEG_SYN &&
-		    segment->seq + 1 + segment->bytes == s->end)
-			return TCP_PASS; /* sent again */
+		if (tcp_repeats_syn(flow, segment, from))
+			return TCP_PASS;
 		break;
 	}
 	/* The end that began the flow may have lost its state. It gets a challenge ACK, answers with an exact RST,
@@ -280,7 +296,8 @@ static __always_inline void tcp_advance(struct dfw_flow *flow, const struct tcp_
 	if (*r_flags & DFW_LEG_RESYNC)
 		r->end = seq_max(r->end, segment->ack);
 
-	if (segment->flags & TCP_FIN)
+	/* A FIN is the last of all: one before what its end has sent already is none of its. */
+	if (segment->flags & TCP_FIN && end == s->end)
 		*s_flags |= DFW_LEG_FIN;
 	if (*r_flags & DFW_LEG_FIN && segment->ack == r->end)
 		*r_flags |= DFW_LEG_FIN_ACKED;
@@ -321,9 +338,12 @@ static __always_inline int tcp_track(struct dfw_flow *flow, const struct tcp_seg
 	case DFW_FLOW_TCP_SYN_SENT:
 		return from == DFW_REPLY ? tcp_syn_answer(flow, segment) : DFW_REASON_TCP_STATE;
 	case DFW_FLOW_TCP_SYN_RECEIVED:
-		/* In a simultaneous open a SYN,ACK repeats the SYN. */
-		if (segment->flags & TCP_SYN && end != flow->legs[from & 1].end)
-			return DFW_REASON_TCP_STATE;
+		/* In a simultaneous open a SYN,ACK repeats the SYN, whatever was sent behind it. */
+		if (segment->flags & TCP_SYN) {
+			if (!tcp_repeats_syn(flow, segment, from))
+				return DFW_REASON_TCP_STATE;
+			end = flow->legs[from & 1].end;
+		}
 		break;
 	case DFW_FLOW_TCP_CLOSED:
 		/* Nothing but the challenge ACK to a RST whose number may not have been exact. */
@@ -337,6 +357,10 @@ static __always_inline int tcp_track(struct dfw_flow *flow, const struct tcp_seg
 	verdict = tcp_in_window(flow, segment, from, end);
 	if (verdict != TCP_PASS)
 		return verdict;
+	/* A SYN,ACK on a live connection: its ACK was lost, or it is forged. Its receiver answers with an ACK and takes
+	 * nothing of it (RFC 5961 4.2). */
+	if (segment->flags & TCP_SYN && flow->state != DFW_FLOW_TCP_SYN_RECEIVED)
+		return TCP_PASS_QUIET;
 	tcp_advance(flow, segment, from, end);
 	flow->state = tcp_state(flow);
 	return TCP_PASS;

@@ -31,7 +31,8 @@ DFW_STAGE int tcp_syn_scale(context_t *ctx, struct packet *p)
 	return options.scale;
 }
 
-static __always_inline void packet_segment(context_t *ctx, struct packet *p, struct tcp_segment *segment)
+static __always_inline void packet_segment(context_t *ctx, struct packet *p,
+					   struct tcp_segment *segment)
 {
 	segment->seq = p->tcp_seq;
 	segment->ack = p->tcp_ack;
@@ -41,7 +42,8 @@ static __always_inline void packet_segment(context_t *ctx, struct packet *p, str
 	segment->scale = p->tcp_flags & TCP_SYN ? tcp_syn_scale(ctx, p) : TCP_NO_SCALE;
 }
 
-static __always_inline void track_answered(struct dfw_flow *flow, __u32 from, __u8 new, __u8 replied)
+static __always_inline void track_answered(struct dfw_flow *flow, __u32 from, __u8 new,
+					   __u8 replied)
 {
 	if (from == DFW_REPLY && flow->state == new)
 		flow->state = replied;
@@ -96,7 +98,7 @@ DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
 	return r;
 }
 
-#define ERRNO_FULL (-7)	  /* -E2BIG: what the kernel's hash says when max_entries is reached */
+#define ERRNO_FULL   (-7)  /* -E2BIG: what the kernel's hash says when max_entries is reached */
 #define ERRNO_EXISTS (-17) /* -EEXIST */
 
 /* Lets the flow's tracker see the packet. Returns PASSED, a reason to drop, or enum track_result. */
@@ -134,7 +136,8 @@ DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 		break;
 	case PROTOCOL_UDP:
 		track_answered(flow, from, DFW_FLOW_UDP_NEW, DFW_FLOW_UDP_REPLIED);
-		if (flow->state == DFW_FLOW_UDP_REPLIED && flow_age_cs(flow, p->now_ns) > UDP_STREAM_CS)
+		if (flow->state == DFW_FLOW_UDP_REPLIED &&
+		    flow_age_cs(flow, p->now_ns) > UDP_STREAM_CS)
 			flow->state = DFW_FLOW_UDP_STREAM;
 		break;
 	case PROTOCOL_ICMP:
@@ -389,10 +392,10 @@ DFW_STAGE int revalidate_end(struct packet *p, struct dfw_flow *flow, int slot)
 	}
 	p->rule_slot = slot;
 	p->rule_direction = flow->initiator;
-	reason = info->action == DFW_ACTION_REJECT ? DFW_REASON_REJECTED :
-		 info->action == DFW_ACTION_ALLOW  ? STAGE_PASS :
-		 info->flags & DFW_RULE_DEFAULT	   ? DFW_REASON_DEFAULT :
-						     DFW_REASON_RULE;
+	reason = info->action == DFW_ACTION_REJECT  ? DFW_REASON_REJECTED
+		 : info->action == DFW_ACTION_ALLOW ? STAGE_PASS
+		 : info->flags & DFW_RULE_DEFAULT   ? DFW_REASON_DEFAULT
+						    : DFW_REASON_RULE;
 	flow_remove(p, p->flags & PACKET_HALF_OPEN, reason);
 	return reason == STAGE_PASS ? TRACK_RETRY : reason;
 }

@@ -49,7 +49,8 @@ static __always_inline void count_rule(struct packet *p, const struct dfw_port_c
 
 	if (!inner || p->rule_slot == NO_RULE_SLOT)
 		return;
-	index = bpf_get_smp_processor_id() * config->hits_count + config->hits_base[p->rule_direction & 1] + p->rule_slot;
+	index = bpf_get_smp_processor_id() * config->hits_count +
+		config->hits_base[p->rule_direction & 1] + p->rule_slot;
 	hit = bpf_map_lookup_elem(inner, &index);
 	if (!hit)
 		return;
@@ -85,7 +86,7 @@ static __always_inline void event_submit(struct dfw_event *event)
 }
 
 #define RATIONED_EVENTS_PER_SECOND 1000
-#define RATIONED_EVENTS_BURST 200
+#define RATIONED_EVENTS_BURST	   200
 
 /* Writes an event about the packet and, when given, its flow. */
 DFW_STAGE int event_packet(struct packet *p, __u32 type, __u32 reason, struct dfw_flow *flow)

@@ -103,16 +103,13 @@ static const struct option_spec shutdown_options[] = {
 	 .help = "take everything out of the kernel: nothing is filtered any more"},
 };
 
-#define VPORT_ARGUMENT(described)                                        \
-	{                                                                \
-		.name = "NAME", .help = described, .check = check_vport, \
-		.completion = COMPLETE_VPORT                             \
-	}
-#define POLICY_FILE                                                                               \
-	{                                                                                         \
-		.name = "FILE", .help = "a policy; - is the standard input", .check = check_file, \
-		.completion = COMPLETE_FILE                                                       \
-	}
+#define VPORT_ARGUMENT(described) \
+	{.name = "NAME", .help = described, .check = check_vport, .completion = COMPLETE_VPORT}
+#define POLICY_FILE                                   \
+	{.name = "FILE",                              \
+	 .help = "a policy; - is the standard input", \
+	 .check = check_file,                         \
+	 .completion = COMPLETE_FILE}
 
 static const struct field_spec status_fields[] = {
 	{"instance", "name of the instance"},
@@ -324,7 +321,8 @@ const struct command commands[] = {
 	 .help = "the policy in force",
 	 .details = "The text as it was applied; of a policy in several files the text with all "
 		    "includes resolved. Both can be applied again.",
-	 .json = "The JSON form of the policy, which can be applied like a text.",
+	 .json = "The JSON form of the policy, see dfw-policy(5), which can be applied like a "
+		 "text.",
 	 .run = run_policy_show},
 	{.name = "policy history",
 	 .help = "the generations that can be rolled back to",
@@ -365,9 +363,10 @@ const struct command commands[] = {
 	{.name = "flow kill",
 	 OPTIONS(flow_options),
 	 .help = "end flows",
-	 .details =
-		 "The next packet of such a flow is decided anew. Without an option all flows of "
-		 "all vports end.",
+	 .details = "The next packet of such a flow is decided anew; a TCP connection ends, since "
+		    "that packet is "
+		    "no SYN (unless its profile says `strict off`). Without an option all flows of "
+		    "all vports end.",
 	 .json = "An object:",
 	 FIELDS(kill_fields),
 	 .run = run_flow_kill},

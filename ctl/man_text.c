@@ -98,7 +98,18 @@ const char man_events[] =
 	"with flows: objects of orig and reply, as in flow list\n"
 	".TP\n"
 	".B address\n"
-	"with address: the address learned\n";
+	"with address: the address learned\n"
+	".TP\n"
+	".B cause\n"
+	"of dfwd's event policy: apply, or rollback to N\n"
+	".TP\n"
+	".B change, dev\n"
+	"of dfwd's events vport and device: what became of it, and the device\n"
+	".TP\n"
+	".B lost, total\n"
+	"of dfwd's event events\\-lost: events of the kernel that the ring buffer had no room for, "
+	"now "
+	"and since dfwd's start\n";
 
 const char man_conclusion[] =
 	".SH EXIT STATUS\n"
@@ -142,5 +153,6 @@ const char man_conclusion[] =
 	"dfwctl watch --drops --seconds 10\n"
 	".EE\n"
 	".SH SEE ALSO\n"
-	".BR dfwd (8),\n"
-	".BR bpftool (8)\n";
+	".BR dfw\\-policy (5),\n"
+	".BR bpftool (8),\n"
+	".BR dfwd (8)\n";

@@ -35,8 +35,7 @@ static const json_t *find_stored(const json_t *list, const char *name)
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(list, i, entry)
-	{
+	json_array_foreach (list, i, entry) {
 		const char *stored = json_text(entry, "name");
 
 		if (stored && strcmp(stored, name) == 0)
@@ -96,7 +95,7 @@ static bool is_stored(const struct vport *vport, const char *key, const char *te
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(json_object_get(vport->stored, key), i, entry)
+	json_array_foreach (json_object_get(vport->stored, key), i, entry)
 		if (json_is_string(entry) && strcmp(json_string_value(entry), text) == 0)
 			return true;
 	return false;
@@ -136,8 +135,8 @@ static json_t *addresses_json(const struct vport *vport, enum source source, con
 	list = json_array();
 	for (uint32_t i = 0; i < config->nr_addresses && i < DFW_PORT_ADDRESSES; i++)
 		if (address_source(vport, &config->addresses[i]) == source)
-			json_array_append_new(list, json_string(addr_format(&config->addresses[i],
-									    text)));
+			json_array_append_new(
+				list, json_string(addr_format(&config->addresses[i], text)));
 	return list;
 }
 
@@ -210,12 +209,12 @@ static void add_identity(json_t *json, const struct vport *vport)
 	json_object_set_new(json, "macs", or_empty(macs_json(vport), json_array()));
 	json_object_set_new(json, "ips",
 			    or_empty(addresses_json(vport, SOURCE_GIVEN, "ips"), json_array()));
-	json_object_set_new(json, "derived_ips",
-			    or_empty(addresses_json(vport, SOURCE_DERIVED, "derived"),
-				     json_array()));
-	json_object_set_new(json, "learned_ips",
-			    or_empty(addresses_json(vport, SOURCE_LEARNED, "learned"),
-				     json_array()));
+	json_object_set_new(
+		json, "derived_ips",
+		or_empty(addresses_json(vport, SOURCE_DERIVED, "derived"), json_array()));
+	json_object_set_new(
+		json, "learned_ips",
+		or_empty(addresses_json(vport, SOURCE_LEARNED, "learned"), json_array()));
 	json_object_set_new(json, "vlans", or_empty(vlans_json(vport), json_array()));
 	json_object_set_new(json, "uuid", or_null(uuid_json(vport)));
 	json_object_set_new(json, "epoch", json_integer(vport_epoch(vport)));

@@ -19,7 +19,7 @@ static char *joined(const json_t *list)
 
 	if (!out)
 		return NULL;
-	json_array_foreach(list, i, item)
+	json_array_foreach (list, i, item)
 		fprintf(out, "%s%s", i ? ", " : "", json_string_value(item));
 	if (json_array_size(list) == 0)
 		fputc('-', out);
@@ -33,7 +33,7 @@ static char *joined_tags(const json_t *tags)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)tags, key, value)
+	json_object_foreach ((json_t *)tags, key, value)
 		json_array_append_new(list, json_sprintf("%s=%s", key, json_string_value(value)));
 	return joined(list);
 }
@@ -124,8 +124,9 @@ static size_t merge_names(char **kernel, size_t nr_kernel, const json_t *stored,
 
 	for (i = 0; i < nr_kernel; i++)
 		all[nr++] = kernel[i];
-	json_array_foreach(stored, i, entry) if (json_text(entry, "name")) all[nr++] =
-		json_text(entry, "name");
+	json_array_foreach (stored, i, entry)
+		if (json_text(entry, "name"))
+			all[nr++] = json_text(entry, "name");
 	qsort(all, nr, sizeof(*all), compare_names);
 	for (i = 0; i < nr; i++)
 		if (unique == 0 || strcmp(all[unique - 1], all[i]) != 0)

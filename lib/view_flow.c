@@ -70,8 +70,8 @@ static int visit(const void *key, const void *value, void *data)
 	/* Expired ones lie there until the next sweep and never match a packet again. */
 	if (expires_ns <= walk->now_ns)
 		return 0;
-	flow.age_ms = 10 * (int64_t)((uint32_t)(walk->now_ns / DFW_NS_PER_CS) -
-				     flow.flow.created_cs);
+	flow.age_ms =
+		10 * (int64_t)((uint32_t)(walk->now_ns / DFW_NS_PER_CS) - flow.flow.created_cs);
 	flow.idle_ms = ago_ms(walk->now_ns, flow.flow.last_seen_ns);
 	flow.expires_ms = milliseconds(expires_ns, walk->now_ns);
 	return walk->each(&flow, walk->data);

@@ -71,9 +71,9 @@ struct object {
 	OBJECT_OUTER_MAPS(OBJECT_OUTER_MAP)
 #undef OBJECT_OUTER_MAP
 	struct map_shape rule_totals; /* of each port; no program reads them */
-	struct programs programs; /* ours; the skeleton owns the fds */
-	struct programs former;	  /* those that were pinned when we came, -1 without */
-	int grace;		  /* see object_grace_period */
+	struct programs programs;     /* ours; the skeleton owns the fds */
+	struct programs former;	      /* those that were pinned when we came, -1 without */
+	int grace;		      /* see object_grace_period */
 	int grace_inner;
 };
 

@@ -22,7 +22,7 @@ static const struct dfw_profile default_profile = {
 	.resync_seconds = DFW_DEFAULT_RESYNC_SECONDS,
 	.timeouts_ns =
 		{
-#define STATE_TIMEOUT(symbol, name, seconds) [DFW_FLOW_##symbol] = (seconds)*1000000000ULL,
+#define STATE_TIMEOUT(symbol, name, seconds) [DFW_FLOW_##symbol] = (seconds) * 1000000000ULL,
 			DFW_FLOW_STATES_LIST(STATE_TIMEOUT)
 #undef STATE_TIMEOUT
 		},

@@ -29,7 +29,8 @@ struct revision;
 struct wanted_port {
 	struct port *port; /* may be NULL until commit, for a port that is being made */
 	const struct vport_spec *spec;
-	struct vport_spec *next; /* owned: the port's own from the commit on; `spec` is the same then */
+	struct vport_spec
+		*next; /* owned: the port's own from the commit on; `spec` is the same then */
 };
 
 void wanted_free(struct wanted_port *wanted, size_t nr);

@@ -288,8 +288,7 @@ static int read_texts(struct vport_spec *spec, const json_t *list, const char *k
 
 	if (!json_is_array(list))
 		return wrong("%s: a list of texts is wanted", key);
-	json_array_foreach(list, i, entry)
-	{
+	json_array_foreach (list, i, entry) {
 		int r = add(spec, json_string_value(entry));
 
 		if (r < 0)
@@ -304,8 +303,7 @@ static int read_vlans(struct vport_spec *spec, const json_t *list)
 	size_t i;
 
 	spec->nr_vlans = 0;
-	json_array_foreach(list, i, entry)
-	{
+	json_array_foreach (list, i, entry) {
 		int r = add_vlan(spec, entry);
 
 		if (r < 0)
@@ -322,8 +320,7 @@ static int read_tags(struct vport_spec *spec, json_t *tags)
 	if (!json_is_object(tags))
 		return wrong("tags: an object of texts is wanted");
 	free_tags(spec);
-	json_object_foreach(tags, key, value)
-	{
+	json_object_foreach (tags, key, value) {
 		int r = spec_add_tag(spec, key, json_string_value(value));
 
 		if (r < 0)
@@ -414,9 +411,8 @@ json_t *spec_to_json(const struct vport_spec *spec)
 	uuid_format(spec->uuid, uuid);
 	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:s, s:s, s:I, s:s}", "name",
 			 spec->name, "dev", spec->dev, "macs", macs, "ips", ips, "learned", learned,
-			 "vlans", vlans, "tags", tags,
-			 "profile", spec->profile, "uuid", uuid, "epoch", (json_int_t)spec->epoch,
-			 "pattern", spec->pattern);
+			 "vlans", vlans, "tags", tags, "profile", spec->profile, "uuid", uuid,
+			 "epoch", (json_int_t)spec->epoch, "pattern", spec->pattern);
 }
 
 static int read_learned(struct vport_spec *spec, const json_t *list)
@@ -424,8 +420,7 @@ static int read_learned(struct vport_spec *spec, const json_t *list)
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(list, i, entry)
-	{
+	json_array_foreach (list, i, entry) {
 		const char *text = json_string_value(entry);
 		struct dfw_addr addr;
 

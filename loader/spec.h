@@ -26,7 +26,7 @@ struct vport_spec {
 	char dev[IF_NAMESIZE];
 	struct dfw_port_mac macs[DFW_PORT_MACS];
 	size_t nr_macs;
-	struct dfw_addr ips[DFW_PORT_ADDRESSES];     /* that the operator gave */
+	struct dfw_addr ips[DFW_PORT_ADDRESSES]; /* that the operator gave */
 	size_t nr_ips;
 	struct dfw_addr learned[DFW_PORT_ADDRESSES]; /* in the order in which they came */
 	size_t nr_learned;

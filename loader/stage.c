@@ -157,8 +157,7 @@ static void fill_identity(struct dfw_port_config *config, const struct vport_spe
 	config->nr_macs = (uint32_t)spec->nr_macs;
 	memcpy(config->macs, spec->macs, spec->nr_macs * sizeof(spec->macs[0]));
 	config->nr_addresses = (uint32_t)spec->nr_addresses;
-	memcpy(config->addresses, spec->addresses,
-	       spec->nr_addresses * sizeof(spec->addresses[0]));
+	memcpy(config->addresses, spec->addresses, spec->nr_addresses * sizeof(spec->addresses[0]));
 	config->nr_vlans = (uint32_t)spec->nr_vlans;
 	memcpy(config->vlans, spec->vlans, spec->nr_vlans * sizeof(spec->vlans[0]));
 }

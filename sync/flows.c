@@ -77,7 +77,7 @@ struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_f
 {
 	struct flow_entry *entry = table->nr_buckets ? *bucket_of(table, key) : NULL;
 
-	while (entry && memcmp(&entry->record.key, key, sizeof(*key)))
+	while (entry && memcmp(&entry->record.key, key, sizeof(*key)) != 0)
 		entry = entry->next;
 	return entry;
 }

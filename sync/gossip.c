@@ -79,7 +79,8 @@ static void fill(struct gossip *gossip, struct writer *packet)
 	for (uint32_t level = 0; level < gossip->limit && misfits < MISFITS; level++) {
 		struct rumour *head = &gossip->heads[level];
 
-		for (struct rumour *at = head->next; at != head && misfits < MISFITS; at = at->next) {
+		for (struct rumour *at = head->next; at != head && misfits < MISFITS;
+		     at = at->next) {
 			if (gossip->put[at->kind](packet, at))
 				told[nr++] = at;
 			else

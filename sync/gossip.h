@@ -11,11 +11,7 @@
  * inside the thing it is about, which is encoded as it is at the time of sending, so newer news replaces older by itself.
  */
 
-enum rumour_kind {
-	RUMOUR_MEMBER = 0,
-	RUMOUR_ENTRY = 1,
-	RUMOUR_KINDS
-};
+enum rumour_kind { RUMOUR_MEMBER = 0, RUMOUR_ENTRY = 1, RUMOUR_KINDS };
 
 struct rumour {
 	struct rumour *prev;

@@ -143,13 +143,14 @@ static int64_t suspicion_ms(const struct members *members, const struct member *
 						    log(SUSPICION_ACCUSERS + 1));
 }
 
-static void accuse(struct member *member, uint32_t by)
+static void accuse(struct members *members, struct member *member, uint32_t by)
 {
 	for (size_t i = 0; i < member->nr_accusers; i++)
 		if (member->accusers[i] == by)
 			return;
 	if (member->nr_accusers < SUSPICION_ACCUSERS + 1)
 		member->accusers[member->nr_accusers++] = by;
+	members->suspects_ms = 0; /* its end has moved */
 }
 
 static void set_state(struct members *members, int64_t now, struct member *member, uint8_t state)
@@ -243,11 +244,11 @@ int members_learn(struct members *members, int64_t now, const struct member_reco
 		if (record->state == MEMBER_SUSPECT && member->state == MEMBER_SUSPECT) {
 			uint8_t before = member->nr_accusers;
 
-			accuse(member, record->by);
+			accuse(members, member, record->by);
 			if (member->nr_accusers != before)
 				gossip_tell(members->gossip, &member->rumour);
 		}
-		if (strcmp(record->address, member->address))
+		if (strcmp(record->address, member->address) != 0)
 			members->address_conflicts++;
 		return 0;
 	}
@@ -255,7 +256,7 @@ int members_learn(struct members *members, int64_t now, const struct member_reco
 	member->incarnation = record->incarnation;
 	member->nr_accusers = 0;
 	if (record->state == MEMBER_SUSPECT)
-		accuse(member, record->by);
+		accuse(members, member, record->by);
 	memcpy(member->address, record->address, sizeof(member->address));
 	set_state(members, now, member, record->state);
 	gossip_tell(members->gossip, &member->rumour);
@@ -497,9 +498,12 @@ static int64_t tick_probe(struct members *members, int64_t now)
 
 static int64_t tick_suspects(struct members *members, int64_t now)
 {
-	int64_t next = INT64_MAX;
-
-	for (size_t i = 0; members->nr_suspects && i < members->map.nr; i++) {
+	if (!members->nr_suspects)
+		return INT64_MAX;
+	if (now < members->suspects_ms)
+		return members->suspects_ms;
+	members->suspects_ms = INT64_MAX;
+	for (size_t i = 0; i < members->map.nr; i++) {
 		const struct member *member = members->map.things[i];
 		int64_t end;
 
@@ -509,9 +513,9 @@ static int64_t tick_suspects(struct members *members, int64_t now)
 		if (now >= end)
 			judge(members, now, member, MEMBER_DEAD);
 		else
-			next = earlier(next, end);
+			members->suspects_ms = earlier(members->suspects_ms, end);
 	}
-	return next;
+	return members->suspects_ms;
 }
 
 int64_t members_gossip_ms(const struct members *members)

@@ -76,6 +76,7 @@ struct members {
 
 	size_t nr_alive; /* alive or suspect, with this host */
 	size_t nr_suspects;
+	int64_t suspects_ms; /* when the first suspicion ends; 0: look anew */
 	uint32_t sequence;
 	uint32_t health; /* 0 is best (Lifeguard IV-A) */
 	struct probe probe;

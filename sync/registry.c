@@ -12,12 +12,12 @@
 
 static void put_entry(struct writer *writer, const struct entry *entry)
 {
-	put_entry_record(writer, &(struct entry_record){ .kind = entry->kind,
-							 .deleted = entry->deleted,
-							 .id = entry->id,
-							 .version = entry->version,
-							 .epoch = entry->epoch,
-							 .value = entry_value(entry) });
+	put_entry_record(writer, &(struct entry_record){.kind = entry->kind,
+							.deleted = entry->deleted,
+							.id = entry->id,
+							.version = entry->version,
+							.epoch = entry->epoch,
+							.value = entry_value(entry)});
 }
 
 static bool put_rumour(struct writer *writer, const struct rumour *rumour)
@@ -26,9 +26,9 @@ static bool put_rumour(struct writer *writer, const struct rumour *rumour)
 		(const void *)((const char *)rumour - offsetof(struct entry, rumour));
 	uint8_t *begin = tlv_begin(writer, MESSAGE_ENTRIES);
 
-	put_entries_head(writer, &(struct entries_head){ .origin = entry->origin->host,
-							 .from = entry->previous,
-							 .rumour = 1 });
+	put_entries_head(writer, &(struct entries_head){.origin = entry->origin->host,
+							.from = entry->previous,
+							.rumour = 1});
 	put_entry(writer, entry);
 	return tlv_end(writer, begin);
 }
@@ -93,7 +93,8 @@ const struct entry *registry_owner(const struct registry *registry, struct uuid 
 
 	for (const struct entry *at = *bucket_of(registry, port); at; at = at->next_in_bucket)
 		if (!at->deleted && !memcmp(&at->id, &port, sizeof(port)) &&
-		    epoch_host(at->epoch) == at->origin->host && (!owner || at->epoch > owner->epoch))
+		    epoch_host(at->epoch) == at->origin->host &&
+		    (!owner || at->epoch > owner->epoch))
 			owner = at;
 	return owner;
 }
@@ -228,7 +229,8 @@ static void drop_below(struct registry *registry, struct origin *origin, uint64_
 		}
 		entry_free(registry, entry);
 	}
-	memmove(origin->entries, origin->entries + nr, (origin->nr - nr) * sizeof(*origin->entries));
+	memmove(origin->entries, origin->entries + nr,
+		(origin->nr - nr) * sizeof(*origin->entries));
 	origin->nr -= nr;
 }
 
@@ -331,7 +333,7 @@ bool registry_put_delta(const struct origin *origin, uint64_t *known, struct wri
 	uint8_t *begin = tlv_begin(writer, MESSAGE_ENTRIES);
 	uint64_t sent = *known;
 
-	put_entries_head(writer, &(struct entries_head){ .origin = origin->host, .from = *known });
+	put_entries_head(writer, &(struct entries_head){.origin = origin->host, .from = *known});
 	for (size_t at = upper(origin, *known); at < origin->nr; at++) {
 		const struct entry *entry = origin->entries[at];
 		uint8_t *before = writer->at;
@@ -397,10 +399,10 @@ int registry_rebase(struct registry *registry)
 	/* The host entry goes last: who has applied it has applied all. */
 	for (size_t i = 0; i < nr && !r; i++) {
 		const struct entry *entry = before[i];
-		struct entry_record record = { .kind = entry->kind,
-					       .id = entry->id,
-					       .epoch = entry->epoch,
-					       .value = entry_value(entry) };
+		struct entry_record record = {.kind = entry->kind,
+					      .id = entry->id,
+					      .epoch = entry->epoch,
+					      .value = entry_value(entry)};
 
 		if (entry->kind == ENTRY_HOST)
 			host = entry;
@@ -408,10 +410,10 @@ int registry_rebase(struct registry *registry)
 			r = write_own(registry, &record);
 	}
 	if (!r && host)
-		r = write_own(registry, &(struct entry_record){ .kind = ENTRY_HOST,
-								.id = host->id,
-								.epoch = floor,
-								.value = entry_value(host) });
+		r = write_own(registry, &(struct entry_record){.kind = ENTRY_HOST,
+							       .id = host->id,
+							       .epoch = floor,
+							       .value = entry_value(host)});
 	if (!r && host)
 		drop_below(registry, own, floor);
 	return r;
@@ -427,10 +429,9 @@ int registry_put(struct registry *registry, enum entry_kind kind, struct uuid id
 	/* The floor of the last rebase stays in force. */
 	if (kind == ENTRY_HOST && old)
 		epoch = old->epoch;
-	return write_own(registry, &(struct entry_record){ .kind = (uint8_t)kind,
-							   .id = id,
-							   .epoch = epoch,
-							   .value = value });
+	return write_own(registry,
+			 &(struct entry_record){
+				 .kind = (uint8_t)kind, .id = id, .epoch = epoch, .value = value});
 }
 
 int registry_delete(struct registry *registry, enum entry_kind kind, struct uuid id)
@@ -440,8 +441,9 @@ int registry_delete(struct registry *registry, enum entry_kind kind, struct uuid
 
 	if (!old || old->deleted)
 		return 0;
-	r = write_own(registry, &(struct entry_record){
-					.kind = (uint8_t)kind, .deleted = 1, .id = id, .epoch = old->epoch });
+	r = write_own(registry,
+		      &(struct entry_record){
+			      .kind = (uint8_t)kind, .deleted = 1, .id = id, .epoch = old->epoch});
 	if (!r && registry->own->nr_deleted > registry->own->nr / 2 + REBASE_SLACK)
 		r = registry_rebase(registry);
 	return r;

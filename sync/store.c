@@ -140,7 +140,7 @@ static void fetch(struct sync *sync, const struct digest *name, uint32_t generat
 {
 	struct policy *policy = &sync->policy;
 
-	if (policy->is_fetching && memcmp(&policy->fetching, name, sizeof(*name)))
+	if (policy->is_fetching && memcmp(&policy->fetching, name, sizeof(*name)) != 0)
 		fetch_end(policy);
 	if (policy->is_fetching && sync->now < policy->fetch_ms)
 		return;
@@ -182,7 +182,7 @@ void policy_on_object(struct sync *sync, uint32_t from, const struct object *mes
 	struct policy *policy = &sync->policy;
 
 	if (!policy->is_fetching || from != policy->fetch_from || message->offset != policy->nr ||
-	    memcmp(&message->name, &policy->fetching, sizeof(message->name)) ||
+	    memcmp(&message->name, &policy->fetching, sizeof(message->name)) != 0 ||
 	    message->total > OBJECT_MAX || message->data.nr > message->total - message->offset ||
 	    (policy->bytes && message->total != policy->total))
 		return;

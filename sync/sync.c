@@ -6,8 +6,8 @@
 #include "sync/core.h"
 #include "sync/hash.h"
 
-#define STEP_MAX_MS   1000 /* own time advances by at most this in one call */
-#define CHOOSE_MS     1000 /* buddies are chosen anew at most that often */
+#define STEP_MAX_MS 1000 /* own time advances by at most this in one call */
+#define CHOOSE_MS   1000 /* buddies are chosen anew at most that often */
 
 /* ---- Ports ------------------------------------------------------------------------------------------------------- */
 
@@ -57,7 +57,8 @@ struct port *port_get(struct sync *sync, struct uuid id)
 	port->id = id;
 	port->expires_ms = sync->now + RELEASED_MS;
 	port->next_ms = sync->now;
-	memmove(sync->ports + at + 1, sync->ports + at, (sync->nr_ports - at) * sizeof(*sync->ports));
+	memmove(sync->ports + at + 1, sync->ports + at,
+		(sync->nr_ports - at) * sizeof(*sync->ports));
 	sync->ports[at] = port;
 	sync->nr_ports++;
 	wake(sync, sync->now);
@@ -126,7 +127,8 @@ int sync_port_add(struct sync *sync, struct uuid id, struct slice description, b
 	switch (port->role) {
 	case PORT_ACTIVE:
 		if (port->attached)
-			return registry_put(&sync->registry, ENTRY_VPORT, id, port->epoch, description);
+			return registry_put(&sync->registry, ENTRY_VPORT, id, port->epoch,
+					    description);
 		become_owner(sync, port, port->epoch, false);
 		return 0;
 	case PORT_HANDOVER:
@@ -174,7 +176,8 @@ enum port_role sync_port_role(const struct sync *sync, struct uuid id, uint64_t 
 /* The owner's datapath reports until the port is offered; a restarted one tells again what is in its maps. */
 static bool takes_reports(const struct sync *sync, const struct port *port)
 {
-	return port && (port->role == PORT_ACTIVE || (port->role == PORT_HANDOVER && !sync->started));
+	return port &&
+	       (port->role == PORT_ACTIVE || (port->role == PORT_HANDOVER && !sync->started));
 }
 
 static int flow_report(struct sync *sync, struct port *port, const struct flow_record *record)
@@ -213,10 +216,10 @@ int sync_flow_remove(struct sync *sync, struct uuid id, const struct dfw_flow_ke
 
 	if (!takes_reports(sync, port))
 		return -ENOENT;
-	return flow_report(sync, port, &(struct flow_record){ .key = *key,
-							      .epoch = port->epoch,
-							      .version = version,
-							      .flags = FLOW_GONE });
+	return flow_report(
+		sync, port,
+		&(struct flow_record){
+			.key = *key, .epoch = port->epoch, .version = version, .flags = FLOW_GONE});
 }
 
 int sync_flows(const struct sync *sync, struct uuid id, struct sync_flows *flows)
@@ -225,7 +228,7 @@ int sync_flows(const struct sync *sync, struct uuid id, struct sync_flows *flows
 
 	if (!port)
 		return -ENOENT;
-	*flows = (struct sync_flows){ .count = port->flows.count, .hash = port->flows.hash };
+	*flows = (struct sync_flows){.count = port->flows.count, .hash = port->flows.hash};
 	return 0;
 }
 
@@ -336,8 +339,8 @@ int host_info_publish(struct sync *sync)
 	r = host_info_encode(&sync->info, value, &nr);
 	if (r < 0)
 		return r;
-	return registry_put(&sync->registry, ENTRY_HOST, (struct uuid){ 0 }, 0,
-			    (struct slice){ value, nr });
+	return registry_put(&sync->registry, ENTRY_HOST, (struct uuid){0}, 0,
+			    (struct slice){value, nr});
 }
 
 void sync_each_member(const struct sync *sync,
@@ -371,17 +374,17 @@ int sync_port_find(const struct sync *sync, struct uuid port, struct sync_vport 
 
 	if (!owner)
 		return -ENOENT;
-	*vport = (struct sync_vport){ .port = port,
-				      .host = owner->origin->host,
-				      .epoch = owner->epoch,
-				      .description = entry_value(owner) };
+	*vport = (struct sync_vport){.port = port,
+				     .host = owner->origin->host,
+				     .epoch = owner->epoch,
+				     .description = entry_value(owner)};
 	return 0;
 }
 
 int sync_host_info(const struct sync *sync, uint32_t host, struct host_info *info)
 {
 	const struct entry *entry =
-		registry_get(&sync->registry, host, ENTRY_HOST, (struct uuid){ 0 });
+		registry_get(&sync->registry, host, ENTRY_HOST, (struct uuid){0});
 
 	return entry ? host_info_decode(entry_value(entry), info) : -ENOENT;
 }
@@ -389,35 +392,35 @@ int sync_host_info(const struct sync *sync, uint32_t host, struct host_info *inf
 /* ---- Messages ---------------------------------------------------------------------------------------------------- */
 
 /* The plain messages, by what handles them. H(ENUMERATOR, struct, call) */
-#define HANDLERS(H)                                                                              \
-	H(PING, ping, members_on_ping(&sync->members, from, &message))                           \
-	H(ACK, ack, members_on_ack(&sync->members, from, &message))                              \
-	H(NACK, nack, members_on_nack(&sync->members, from, &message))                           \
-	H(PING_REQUEST, ping_request,                                                            \
-	  members_on_ping_request(&sync->members, sync->now, from, &message))                    \
-	H(MEMBER, member_record, r = members_learn(&sync->members, sync->now, &message))         \
-	H(COMPARE, compare, antientropy_on_compare(sync, from, &message))                        \
-	H(FLOWS_ACK, flows_ack, replication_on_ack(sync, from, &message))                        \
-	H(FLOWS_DROP, flows_drop, replication_on_drop(sync, from, &message))                     \
-	H(MOVE_PREPARE, move_prepare, move_on_prepare(sync, from, &message))                     \
-	H(MOVE_ANSWER, move_answer, move_on_answer(sync, from, &message))                        \
-	H(MOVE_FINAL, move_final, move_on_final(sync, from, &message))                           \
-	H(MOVE_CLAIMED, move_claimed, move_on_claimed(sync, from, &message))                     \
-	H(MOVE_ABORT, move_abort, move_on_abort(sync, from, &message))                           \
-	H(MOVE_PULL, move_pull, move_on_pull(sync, from, &message))                              \
-	H(OBJECT_GET, object_get, policy_on_object_get(sync, from, &message))                    \
+#define HANDLERS(H)                                                                      \
+	H(PING, ping, members_on_ping(&sync->members, from, &message))                   \
+	H(ACK, ack, members_on_ack(&sync->members, from, &message))                      \
+	H(NACK, nack, members_on_nack(&sync->members, from, &message))                   \
+	H(PING_REQUEST, ping_request,                                                    \
+	  members_on_ping_request(&sync->members, sync->now, from, &message))            \
+	H(MEMBER, member_record, r = members_learn(&sync->members, sync->now, &message)) \
+	H(COMPARE, compare, antientropy_on_compare(sync, from, &message))                \
+	H(FLOWS_ACK, flows_ack, replication_on_ack(sync, from, &message))                \
+	H(FLOWS_DROP, flows_drop, replication_on_drop(sync, from, &message))             \
+	H(MOVE_PREPARE, move_prepare, move_on_prepare(sync, from, &message))             \
+	H(MOVE_ANSWER, move_answer, move_on_answer(sync, from, &message))                \
+	H(MOVE_FINAL, move_final, move_on_final(sync, from, &message))                   \
+	H(MOVE_CLAIMED, move_claimed, move_on_claimed(sync, from, &message))             \
+	H(MOVE_ABORT, move_abort, move_on_abort(sync, from, &message))                   \
+	H(MOVE_PULL, move_pull, move_on_pull(sync, from, &message))                      \
+	H(OBJECT_GET, object_get, policy_on_object_get(sync, from, &message))            \
 	H(OBJECT, object, policy_on_object(sync, from, &message))
 
-#define HANDLER_FUNCTION(symbol, name, call)                                              \
-	static int handle_##name(struct sync *sync, uint32_t from, struct reader reader)  \
-	{                                                                                 \
-		struct name message;                                                      \
-		int r = get_##name(reader, &message);                                     \
-                                                                                          \
-		(void)from;                                                               \
-		if (r == 0)                                                               \
-			call;                                                             \
-		return r;                                                                 \
+#define HANDLER_FUNCTION(symbol, name, call)                                             \
+	static int handle_##name(struct sync *sync, uint32_t from, struct reader reader) \
+	{                                                                                \
+		struct name message;                                                     \
+		int r = get_##name(reader, &message);                                    \
+                                                                                         \
+		(void)from;                                                              \
+		if (r == 0)                                                              \
+			call;                                                            \
+		return r;                                                                \
 	}
 HANDLERS(HANDLER_FUNCTION)
 

@@ -22,28 +22,28 @@ struct sync_config {
 	const char *address;
 	const char *const *seeds; /* addresses; must outlive sync */
 	size_t nr_seeds;
-	uint32_t replicas;	 /* 0..2 */
-	uint32_t min_age_ms;	 /* of flows that buddies get */
-	uint64_t replica_room;	 /* flows that this host keeps for others */
-	bool writer;		 /* of the policy, in the local store */
+	uint32_t replicas;     /* 0..2 */
+	uint32_t min_age_ms;   /* of flows that buddies get */
+	uint64_t replica_room; /* flows that this host keeps for others */
+	bool writer;	       /* of the policy, in the local store */
 };
 
 /* All are counted from the start; what is dropped or refused shows here. */
-#define SYNC_COUNTERS(X)                                                              \
-	X(malformed, "messages that could not be decoded")                            \
-	X(too_new, "messages of a version that this host cannot read")                \
-	X(unknown, "TLVs of unknown types, skipped")                                  \
-	X(no_memory, "messages not applied for want of memory")                       \
-	X(fenced, "writes below the epoch, refused")                                  \
-	X(not_owner, "flows from a host that does not own the port, refused")         \
-	X(no_room, "frames refused for want of room")                                 \
-	X(gaps, "frames that came too early")                                         \
-	X(resyncs, "streams begun anew")                                              \
-	X(stale_flows, "changes of flows older than what is known, refused")          \
-	X(ledger_errors, "records that could not be written to disk")                 \
-	X(stood_down, "ports given up because a higher epoch exists")                 \
-	X(flows_lost, "unannounced moves that found no state")                        \
-	X(bad_objects, "policy objects that could not be kept, or of a wrong hash")   \
+#define SYNC_COUNTERS(X)                                                            \
+	X(malformed, "messages that could not be decoded")                          \
+	X(too_new, "messages of a version that this host cannot read")              \
+	X(unknown, "TLVs of unknown types, skipped")                                \
+	X(no_memory, "messages not applied for want of memory")                     \
+	X(fenced, "writes below the epoch, refused")                                \
+	X(not_owner, "flows from a host that does not own the port, refused")       \
+	X(no_room, "frames refused for want of room")                               \
+	X(gaps, "frames that came too early")                                       \
+	X(resyncs, "streams begun anew")                                            \
+	X(stale_flows, "changes of flows older than what is known, refused")        \
+	X(ledger_errors, "records that could not be written to disk")               \
+	X(stood_down, "ports given up because a higher epoch exists")               \
+	X(flows_lost, "unannounced moves that found no state")                      \
+	X(bad_objects, "policy objects that could not be kept, or of a wrong hash") \
 	X(foreign_writers, "manifests of a host that is not the writer, not followed")
 
 struct sync_counters {
@@ -63,7 +63,8 @@ int sync_start(struct sync *sync);
 void sync_tick(struct sync *sync, int64_t now_ms);
 int64_t sync_next(const struct sync *sync);
 /* A datagram or a bulk frame. `from` is authenticated. */
-void sync_on_message(struct sync *sync, int64_t now_ms, uint32_t from, const void *bytes, size_t nr);
+void sync_on_message(struct sync *sync, int64_t now_ms, uint32_t from, const void *bytes,
+		     size_t nr);
 
 /* Leaves the cluster; tick for a second more. */
 void sync_leave(struct sync *sync);

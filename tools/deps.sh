@@ -8,8 +8,10 @@ PACKAGES=(
     bison bpftool clang-19 flex gcc libbpf-dev libc6-dev libelf-dev libjansson-dev libmnl-dev libnanomsg-dev
     libsodium-dev libxdp-dev linux-libc-dev llvm-19 make pkg-config zlib1g-dev
     # to test
-    clang-format-19 conntrack curl ethtool iperf3 iproute2 iputils-ping jq kmod libclang-rt-19-dev netcat-openbsd nftables procps
-    python3 python3-scapy shellcheck tcpdump util-linux
+    conntrack curl ethtool iperf3 iproute2 iputils-ping jq kmod libclang-rt-19-dev netcat-openbsd nftables procps
+    python3 python3-scapy tcpdump util-linux
+    # to lint
+    clang-format-19 clang-tidy-19 mandoc shellcheck sparse
 )
 
 missing=()

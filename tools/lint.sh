@@ -29,6 +29,7 @@ named() {
             [[ $file == $pattern ]] && echo "$file" && break
         done
     done
+    return 0
 }
 
 # Compiled as the Makefile does. Headers that tools have written are a system's: their warnings are nobody's.
@@ -58,21 +59,22 @@ check_tidy() {
     return $status
 }
 tidy() {
+    local found
     # The compiler's flags come behind the files, where xargs puts nothing.
     # shellcheck disable=SC2016
-    xargs -P "$JOBS" -n 6 bash -c '
-        files=()
+    found=$(xargs -P "$JOBS" -n 6 bash -c '
         while [[ $1 != -- ]]; do flags+=("$1"); shift; done
-        clang-tidy-19 --quiet "${@:2}" -- "${flags[@]}" 2>/dev/null' tidy "$@" -- | grep -v '^$' && return 1
-    return 0
+        clang-tidy-19 --quiet "${@:2}" -- "${flags[@]}" 2>/dev/null' tidy "$@" -- | grep .)
+    [[ -z $found ]] || { echo "$found"; return 1; }
 }
 
 # Byte order (__be16, __be32) and address spaces, which the compiler does not tell apart.
 check_sparse() {
-    named 'lib/*.c' 'loader/*.c' |
+    local found
+    found=$(named 'lib/*.c' 'loader/*.c' 'ctl/*.c' |
         xargs -P "$JOBS" -n 8 sparse -D__CHECK_ENDIAN__ -Wno-decl "${INCLUDES[@]/-isystem/-I}" "${DEFINES[@]}" 2>&1 |
-        grep -v -e "^$BUILD/" -e ': note: in included file' && return 1
-    return 0
+        grep -v -e "^$BUILD/" -e ': note: in included file')
+    [[ -z $found ]] || { echo "$found"; return 1; }
 }
 
 check_shell() {

@@ -99,18 +99,18 @@ struct dfw_flow {
 	__u32 lock;
 	__u32 generation; /* policy generation that decided it ... */
 	__u64 last_seen_ns;
-	__u32 version; /* counts changes of state, for replication */
-	__u32 rule;    /* stable id of the rule that decided it */
-	__u8 state;    /* enum dfw_flow_state */
-	__u8 initiator; /* enum dfw_direction: DFW_OUT when the VM began */
-	__u8 on_change; /* enum dfw_on_change of its rule */
+	__u32 version;	 /* counts changes of state, for replication */
+	__u32 rule;	 /* stable id of the rule that decided it */
+	__u8 state;	 /* enum dfw_flow_state */
+	__u8 initiator;	 /* enum dfw_direction: DFW_OUT when the VM began */
+	__u8 on_change;	 /* enum dfw_on_change of its rule */
 	__u8 orig_scale; /* window scale, 0..14 */
 	__u8 reply_scale;
 	__u8 leg_flags[DFW_LEGS]; /* enum dfw_leg_flag */
 	__u8 zero;
-	__u32 created_cs;  /* hundredths of a second, modulo 2^32: right for 497 days */
-	__u16 rule_slot;   /* index of the rule in its rule set, for its counters */
-	__u16 revision;	   /* ... and the revision of what that generation means on this host */
+	__u32 created_cs; /* hundredths of a second, modulo 2^32: right for 497 days */
+	__u16 rule_slot;  /* index of the rule in its rule set, for its counters */
+	__u16 revision;	  /* ... and the revision of what that generation means on this host */
 	struct dfw_leg legs[DFW_LEGS];
 };
 DFW_ASSERT_SIZE(struct dfw_flow, 104);

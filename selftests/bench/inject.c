@@ -75,14 +75,6 @@ static void open_object(struct injector *injector, const char *path)
 	injector->config = bpf_map__fd(map);
 }
 
-static volatile sig_atomic_t stopped;
-
-static void stop(int signal)
-{
-	(void)signal;
-	stopped = 1;
-}
-
 static void run(struct injector *injector, const struct inject_config *config, unsigned int ifindex,
 		unsigned int frames)
 {
@@ -145,15 +137,20 @@ static void flood(struct injector *injector, struct inject_config *config, unsig
 		  unsigned int seconds)
 {
 	unsigned long long begin = now_ns(), end = begin + seconds * 1000000000ULL, sent = 0, now;
+	sigset_t signals;
 
-	signal(SIGTERM, stop);
+	/* Not within a run, which it would cut short. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
 	config->syn = 1;
 	do {
 		run(injector, config, ifindex, FLOOD_FRAMES);
 		config->next += FLOOD_FRAMES;
 		sent += FLOOD_FRAMES;
 		now = now_ns();
-	} while (now < end && !stopped);
+		sigpending(&signals);
+	} while (now < end && !sigismember(&signals, SIGTERM));
 	printf("%.0f\n", (double)sent * 1e9 / (double)(now - begin));
 }
 

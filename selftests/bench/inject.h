@@ -21,7 +21,7 @@ struct inject_config {
 	__u16 vm_port;	     /* host byte order */
 	__u8 from_vm;	     /* the answer instead of the question */
 	__u8 scattered;	     /* flows in an order that caches do not like */
-	__u8 syn;	     /* TCP SYNs to vm_port instead, each from an address and port as at random; flows is 0 */
+	__u8 syn; /* TCP SYNs to vm_port instead, each from an address and port as at random; flows is 0 */
 	__u8 zero[3];
 	__u32 flows;
 	__u64 next; /* number of the next frame */

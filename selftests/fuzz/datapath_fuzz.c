@@ -44,11 +44,24 @@ enum {
 };
 
 #define TCP_STEP_BYTES 10
-#define MAX_STEPS 20
+#define MAX_STEPS      20
 
 static const uint64_t pauses[16] = {
-	0, 0, 0, 0, 1000, 1000000, 10000000, 100000000, 1000000000ULL, 2100000000ULL,
-	11000000000ULL, 31000000000ULL, 61000000000ULL, 121000000000ULL, 901000000000ULL,
+	0,
+	0,
+	0,
+	0,
+	1000,
+	1000000,
+	10000000,
+	100000000,
+	1000000000ULL,
+	2100000000ULL,
+	11000000000ULL,
+	31000000000ULL,
+	61000000000ULL,
+	121000000000ULL,
+	901000000000ULL,
 	432001000000000ULL,
 };
 
@@ -56,20 +69,22 @@ static const uint64_t pauses[16] = {
 
 enum { PORT_STRICT, PORT_OPEN, PORT_TRUNK, PORT_TINY, NR_PORTS };
 
-#define VM_MAC {0x02, 0, 0, 0, 0, 0x02}
-#define VM_IP4 {10, 0, 0, 2}
-#define VM_IP6 {0xfd, 0, [15] = 2}
+#define VM_MAC	 {0x02, 0, 0, 0, 0, 0x02}
+#define VM_IP4	 {10, 0, 0, 2}
+#define VM_IP6	 {0xfd, 0, [15] = 2}
 #define LINK_IP6 {0xfe, 0x80, [15] = 2}
 
 static const struct side vm = {VM_MAC, VM_IP4, VM_IP6};
 static const struct side peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 1, 0, 1}, {0xfd, 1, [15] = 1}};
 static const struct side link_vm = {VM_MAC, {0}, LINK_IP6};
-static const struct side link_peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 0, 0, 1}, {0xfe, 0x80, [15] = 1}};
-static const struct side everyone = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {255, 255, 255, 255}, {0xff, 2, [15] = 1}};
+static const struct side link_peer = {
+	{0x02, 0, 0, 0, 0, 0x01}, {10, 0, 0, 1}, {0xfe, 0x80, [15] = 1}};
+static const struct side everyone = {
+	{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {255, 255, 255, 255}, {0xff, 2, [15] = 1}};
 static const struct side nobody = {VM_MAC, {0}, {0}};
 
-#define GUARDED                                                                                 \
-	.macs = {{VM_MAC, {0}}}, .nr_macs = 1, .nr_addresses = 3,                                    \
+#define GUARDED                                                   \
+	.macs = {{VM_MAC, {0}}}, .nr_macs = 1, .nr_addresses = 3, \
 	.addresses = {{{[10] = 0xff, 0xff, 10, 0, 0, 2}}, {VM_IP6}, {LINK_IP6}}
 
 static const struct host_port ports[NR_PORTS] = {
@@ -89,31 +104,30 @@ static const struct host_port ports[NR_PORTS] = {
 		       .nr_addresses = 1},
 };
 
-#define PROFILES                                                                               \
-	"profile open {\n guard-mac off\n guard-address off\n guard-dhcp off\n guard-ra off\n" \
-	" strict off\n ip-options on\n max-flows 6\n max-half-open 6\n max-fragments 4\n}\n"   \
-	"profile trunk {\n guard-mac off\n guard-address off\n checksum off\n arp-nd off\n"    \
-	" new-per-second 4\n reject-per-second 2\n}\n"                                         \
+#define PROFILES                                                                                 \
+	"profile open {\n guard-mac off\n guard-address off\n guard-dhcp off\n guard-ra off\n"   \
+	" strict off\n ip-options on\n max-flows 6\n max-half-open 6\n max-fragments 4\n}\n"     \
+	"profile trunk {\n guard-mac off\n guard-address off\n checksum off\n arp-nd off\n"      \
+	" new-per-second 4\n reject-per-second 2\n}\n"                                           \
 	"profile tiny {\n guard-address off\n max-flows 3\n max-half-open 3\n max-fragments 2\n" \
-	" reject-per-second 0\n dhcp off\n}\n"                                                 \
+	" reject-per-second 0\n dhcp off\n}\n"                                                   \
 	"default in drop\ndefault out drop\n"
 
 static const char *const policies[DFW_BANKS] = {
-	PROFILES
-	"tier first {\n"
-	" telnet: reject out service tcp 23\n"
-	" syslog: reject log out service udp 514\n"
-	" echo: allow log service icmp-echo, icmp6-echo\n"
-	" dns: allow stateless in service udp 53\n"
-	" web: allow in service tcp 80 limit 5/second burst 3 per source max-flows 2\n"
-	" ssh: allow in service tcp 22 on-change keep\n"
-	" tls: allow in service tcp 443 on-change kill\n"
-	" ident: reject in service tcp 113, udp 113\n"
-	" lab: pass in from 10.9.0.0/16\n"
-	" high: allow in service tcp 1024-65535, udp 1024-65535, sctp 1024-65535\n"
-	" hosts: allow in from 10.1.0.1, fd01::/16 service protocol gre, protocol esp\n"
-	"}\n"
-	"tier second {\n out: allow out\n options: reject in service sctp 9\n}\n",
+	PROFILES "tier first {\n"
+		 " telnet: reject out service tcp 23\n"
+		 " syslog: reject log out service udp 514\n"
+		 " echo: allow log service icmp-echo, icmp6-echo\n"
+		 " dns: allow stateless in service udp 53\n"
+		 " web: allow in service tcp 80 limit 5/second burst 3 per source max-flows 2\n"
+		 " ssh: allow in service tcp 22 on-change keep\n"
+		 " tls: allow in service tcp 443 on-change kill\n"
+		 " ident: reject in service tcp 113, udp 113\n"
+		 " lab: pass in from 10.9.0.0/16\n"
+		 " high: allow in service tcp 1024-65535, udp 1024-65535, sctp 1024-65535\n"
+		 " hosts: allow in from 10.1.0.1, fd01::/16 service protocol gre, protocol esp\n"
+		 "}\n"
+		 "tier second {\n out: allow out\n options: reject in service sctp 9\n}\n",
 
 	PROFILES
 	"tier only {\n"
@@ -129,9 +143,11 @@ static const struct {
 	size_t max_flows, max_half_open, max_fragments;
 	bool strict, checksum;
 } limits_of[NR_PORTS] = {
-	[PORT_STRICT] = {DFW_DEFAULT_MAX_FLOWS, DFW_DEFAULT_MAX_HALF_OPEN, DFW_DEFAULT_MAX_FRAGMENTS, true, true},
+	[PORT_STRICT] = {DFW_DEFAULT_MAX_FLOWS, DFW_DEFAULT_MAX_HALF_OPEN,
+			 DFW_DEFAULT_MAX_FRAGMENTS, true, true},
 	[PORT_OPEN] = {6, 6, 4, false, true},
-	[PORT_TRUNK] = {DFW_DEFAULT_MAX_FLOWS, DFW_DEFAULT_MAX_HALF_OPEN, DFW_DEFAULT_MAX_FRAGMENTS, true, false},
+	[PORT_TRUNK] = {DFW_DEFAULT_MAX_FLOWS, DFW_DEFAULT_MAX_HALF_OPEN, DFW_DEFAULT_MAX_FRAGMENTS,
+			true, false},
 	[PORT_TINY] = {3, 3, 2, true, true},
 };
 
@@ -237,8 +253,10 @@ static long check_flow(void *map, const void *key_of, void *value, void *data)
 
 	(void)map;
 	HOLDS(flow->lock == 0, "a flow stays locked");
-	HOLDS(state_of_protocol(flow->state, key->protocol), "state %u of protocol %u", flow->state, key->protocol);
-	HOLDS(flow->orig_scale <= 14 && flow->reply_scale <= 14, "scales %u, %u", flow->orig_scale, flow->reply_scale);
+	HOLDS(state_of_protocol(flow->state, key->protocol), "state %u of protocol %u", flow->state,
+	      key->protocol);
+	HOLDS(flow->orig_scale <= 14 && flow->reply_scale <= 14, "scales %u, %u", flow->orig_scale,
+	      flow->reply_scale);
 	HOLDS(flow->last_seen_ns <= host_now_ns, "times of a flow");
 	HOLDS(flow->on_change <= DFW_ON_CHANGE_KILL, "on_change %u", flow->on_change);
 	if (flow->state == DFW_FLOW_DEAD)
@@ -247,8 +265,10 @@ static long check_flow(void *map, const void *key_of, void *value, void *data)
 	HOLDS(flow->legs[DFW_ORIG].packets > 0, "a flow without a packet of its initiator");
 	if (key->protocol == 6 && limits_of[slot].strict)
 		HOLDS(syn_was_seen(key), "a TCP flow without a SYN");
-	if (key->protocol == 6 && flow->state >= DFW_FLOW_TCP_ESTABLISHED && flow->state <= DFW_FLOW_TCP_TIME_WAIT)
-		HOLDS((flow->leg_flags[0] & flow->leg_flags[1] & DFW_LEG_SYN_ACKED), "established, and a SYN not acknowledged");
+	if (key->protocol == 6 && flow->state >= DFW_FLOW_TCP_ESTABLISHED &&
+	    flow->state <= DFW_FLOW_TCP_TIME_WAIT)
+		HOLDS((flow->leg_flags[0] & flow->leg_flags[1] & DFW_LEG_SYN_ACKED),
+		      "established, and a SYN not acknowledged");
 	if (key->protocol == 132 && flow->state == DFW_FLOW_SCTP_ESTABLISHED)
 		HOLDS(flow->legs[0].tag && flow->legs[1].tag, "an association without its tags");
 	if (census->half_open) {
@@ -272,7 +292,8 @@ static long check_fragment(void *map, const void *key, void *value, void *data)
 		HOLDS(f->ranges[i].begin < f->ranges[i].end, "an empty range");
 		HOLDS(!f->last_end || f->ranges[i].end <= f->last_end, "a range beyond the end");
 		for (int j = 0; j < i; j++)
-			HOLDS(f->ranges[i].begin >= f->ranges[j].end || f->ranges[j].begin >= f->ranges[i].end,
+			HOLDS(f->ranges[i].begin >= f->ranges[j].end ||
+				      f->ranges[j].begin >= f->ranges[i].end,
 			      "ranges overlap");
 	}
 	return 0;
@@ -288,8 +309,8 @@ static void check_maps(void)
 	host_map_each(host_inner(&half_open, slot), check_flow, &half);
 	host_map_each(host_inner(&fragments, slot), check_fragment, NULL);
 	state = host_map_lookup(host_inner(&states, slot), &zero);
-	HOLDS(state->flows == (__s64)confirmed.alive, "%lld flows counted, %zu are there", (long long)state->flows,
-	      confirmed.alive);
+	HOLDS(state->flows == (__s64)confirmed.alive, "%lld flows counted, %zu are there",
+	      (long long)state->flows, confirmed.alive);
 }
 
 static struct dfw_flow_key key_of(const struct strict *s, uint32_t direction, uint16_t vlan)
@@ -301,7 +322,8 @@ static struct dfw_flow_key key_of(const struct strict *s, uint32_t direction, ui
 		memcpy(source.bytes, s->source, 16);
 		memcpy(destination.bytes, s->destination, 16);
 	} else {
-		source.bytes[10] = source.bytes[11] = destination.bytes[10] = destination.bytes[11] = 0xff;
+		source.bytes[10] = source.bytes[11] = destination.bytes[10] =
+			destination.bytes[11] = 0xff;
 		memcpy(source.bytes + 12, s->source, 4);
 		memcpy(destination.bytes + 12, s->destination, 4);
 	}
@@ -317,15 +339,19 @@ static void check_answer(context_t *skb, uint32_t direction)
 {
 	const struct strict_options how = {.trust_checksum = skb->ip_summed == CHECKSUM_PARTIAL};
 	struct strict s = strict_look(skb->bytes, skb->len, &how);
-	const struct dfw_direction_counters before[2] = {*host_counters(slot, 0), *host_counters(slot, 1)};
+	const struct dfw_direction_counters before[2] = {*host_counters(slot, 0),
+							 *host_counters(slot, 1)};
 	bool to_vm = direction == DFW_OUT;
 
 	HOLDS(!s.wrong, "a malformed answer: %s", s.wrong);
-	HOLDS(s.protocol == 6 || s.protocol == 1 || s.protocol == 58, "an answer of protocol %u", s.protocol);
+	HOLDS(s.protocol == 6 || s.protocol == 1 || s.protocol == 58, "an answer of protocol %u",
+	      s.protocol);
 	HOLDS(skb->mark == REJECT_MARK && skb->redirected && skb->redirect_ifindex == skb->ifindex,
 	      "an answer that goes nowhere");
-	HOLDS(skb->redirect_flags == (to_vm ? 0 : BPF_F_INGRESS), "an answer that goes the wrong way");
-	HOLDS(host_run(slot, to_vm ? DFW_IN : DFW_OUT, skb) == TC_ACT_UNSPEC, "an answer is stopped");
+	HOLDS(skb->redirect_flags == (to_vm ? 0 : BPF_F_INGRESS),
+	      "an answer that goes the wrong way");
+	HOLDS(host_run(slot, to_vm ? DFW_IN : DFW_OUT, skb) == TC_ACT_UNSPEC,
+	      "an answer is stopped");
 	HOLDS(memcmp(&before[0], host_counters(slot, 0), sizeof(before[0])) == 0 &&
 		      memcmp(&before[1], host_counters(slot, 1), sizeof(before[1])) == 0,
 	      "an answer is counted");
@@ -351,12 +377,13 @@ static bool send_frame(const uint8_t *bytes, size_t nr, uint8_t op, uint8_t arg)
 
 	host_skb_put(&skb, bytes, (uint32_t)nr, (uint32_t)nr);
 	segments = skb.gso_segs ? skb.gso_segs : 1;
-	how.trust_checksum = skb.ip_summed == CHECKSUM_UNNECESSARY || skb.ip_summed == CHECKSUM_PARTIAL ||
-			     !limits_of[slot].checksum;
+	how.trust_checksum = skb.ip_summed == CHECKSUM_UNNECESSARY ||
+			     skb.ip_summed == CHECKSUM_PARTIAL || !limits_of[slot].checksum;
 	s = strict_look(bytes, nr, &how);
 
 	/* The SYN counts before it is sent: an own parser says that it is one, not the datapath. */
-	if (s.protocol == 6 && s.l4 && (s.tcp_flags & (TH_SYN | TH_ACK)) == TH_SYN && nr_syns < 4 * MAX_STEPS)
+	if (s.protocol == 6 && s.l4 && (s.tcp_flags & (TH_SYN | TH_ACK)) == TH_SYN &&
+	    nr_syns < 4 * MAX_STEPS)
 		syns[nr_syns++] = key_of(&s, direction, s.tagged ? s.vlan : skb.vlan_tci & 0xfff);
 
 	action = host_run(slot, direction, &skb);
@@ -364,19 +391,19 @@ static bool send_frame(const uint8_t *bytes, size_t nr, uint8_t op, uint8_t arg)
 	for (uint32_t i = 0; i < DFW_REASON_COUNT; i++) {
 		if (now[i].packets == then[i].packets && now[i].bytes == then[i].bytes)
 			continue;
-		HOLDS(reason == DFW_REASON_COUNT, "a frame counted twice: %s, %s", host_reason_names[reason],
-		      host_reason_names[i]);
+		HOLDS(reason == DFW_REASON_COUNT, "a frame counted twice: %s, %s",
+		      host_reason_names[reason], host_reason_names[i]);
 		reason = i;
-		HOLDS(now[i].packets - then[i].packets == segments, "%u segments counted as %llu", segments,
-		      now[i].packets - then[i].packets);
+		HOLDS(now[i].packets - then[i].packets == segments, "%u segments counted as %llu",
+		      segments, now[i].packets - then[i].packets);
 	}
 	HOLDS(reason < DFW_REASON_COUNT, "a frame that is not counted");
-	HOLDS(reason != DFW_REASON_INTERNAL && reason != DFW_REASON_FLOW_BUSY && reason != DFW_REASON_NOT_READY &&
-		      reason != DFW_REASON_NO_PORT,
+	HOLDS(reason != DFW_REASON_INTERNAL && reason != DFW_REASON_FLOW_BUSY &&
+		      reason != DFW_REASON_NOT_READY && reason != DFW_REASON_NO_PORT,
 	      "reason %s", host_reason_names[reason]);
-	HOLDS(action == (reason == DFW_REASON_PASSED   ? TC_ACT_UNSPEC :
-			 reason == DFW_REASON_REJECTED ? TC_ACT_REDIRECT :
-							 TC_ACT_SHOT),
+	HOLDS(action == (reason == DFW_REASON_PASSED	 ? TC_ACT_UNSPEC
+			 : reason == DFW_REASON_REJECTED ? TC_ACT_REDIRECT
+							 : TC_ACT_SHOT),
 	      "action %d for %s", action, host_reason_names[reason]);
 	if (s.wrong)
 		HOLDS(reason != DFW_REASON_PASSED, "passed: %s", s.wrong);
@@ -414,14 +441,17 @@ static void tcp_step(const uint8_t *step, uint8_t op, uint8_t arg)
 		.bytes = step[5],
 		.window = (uint16_t)(step[6] << 8),
 		.options = step[7] & 1 ? scale : no_scale,
-		.option_bytes = step[7] & 1 ? 8 : step[7] & 2 ? 4 : 0,
+		.option_bytes = step[7] & 1   ? 8
+				: step[7] & 2 ? 4
+					      : 0,
 	};
 	struct frame f = frame_ip(out ? &vm : &peer, out ? &peer : &vm, step[9] & 2, 6);
 
 	frame_tcp(&f, &tcp);
 	frame_done(&f);
 	if (send_frame(f.bytes, f.len, op & (OP_OUT | OP_TAG), arg)) {
-		uint32_t end = tcp.seq + (uint32_t)tcp.bytes + !!(tcp.flags & TH_SYN) + !!(tcp.flags & TH_FIN);
+		uint32_t end = tcp.seq + (uint32_t)tcp.bytes + !!(tcp.flags & TH_SYN) +
+			       !!(tcp.flags & TH_FIN);
 
 		if (tcp.flags & TH_SYN || (int32_t)(end - tcp_ends[from].next) > 0) {
 			tcp_ends[from].next = end;
@@ -548,7 +578,8 @@ static struct seed *seed_begin(uint8_t port)
 
 static void seed_frame(struct seed *seed, bool out, uint8_t arg, struct frame *f)
 {
-	uint8_t head[4] = {(uint8_t)(STEP_REPAIRED | (out ? OP_OUT : 0)), arg, (uint8_t)f->len, (uint8_t)(f->len >> 8)};
+	uint8_t head[4] = {(uint8_t)(STEP_REPAIRED | (out ? OP_OUT : 0)), arg, (uint8_t)f->len,
+			   (uint8_t)(f->len >> 8)};
 
 	if (seed->len + sizeof(head) + f->len > sizeof(seed->bytes))
 		abort();
@@ -563,8 +594,8 @@ static void seed_control(struct seed *seed, uint8_t arg)
 	seed->bytes[seed->len++] = arg;
 }
 
-static void seed_tcp_step(struct seed *seed, bool out, uint8_t flags, int seq, int ack, uint8_t bytes,
-			  uint8_t options)
+static void seed_tcp_step(struct seed *seed, bool out, uint8_t flags, int seq, int ack,
+			  uint8_t bytes, uint8_t options)
 {
 	uint8_t s[2 + TCP_STEP_BYTES] = {(uint8_t)(STEP_TCP | (out ? OP_OUT : 0)), 5, flags};
 
@@ -601,13 +632,17 @@ static void seed_udp(uint8_t port, bool v6, bool vm_asks, uint16_t service)
 
 static void seed_tcp(uint8_t port, bool v6, bool vm_asks, uint16_t service)
 {
-	static const uint8_t options[] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7};
+	static const uint8_t options[] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
+					  0, 1, 0, 0,	 0, 0, 1, 3,  3, 7};
 	static const struct {
 		uint8_t back, flags, bytes;
 	} talk[] = {
-		{0, TH_SYN, 0}, {1, TH_SYN | TH_ACK, 0}, {0, TH_ACK, 0}, {0, TH_ACK | TH_PSH, 100},
-		{1, TH_ACK, 0}, {1, TH_ACK | TH_PSH, 200}, {0, TH_ACK | TH_FIN, 0}, {1, TH_ACK, 50},
-		{1, TH_ACK | TH_FIN, 0}, {0, TH_ACK, 0}, {0, TH_SYN, 0}, {1, TH_RST | TH_ACK, 0},
+		{0, TH_SYN, 0},		 {1, TH_SYN | TH_ACK, 0},
+		{0, TH_ACK, 0},		 {0, TH_ACK | TH_PSH, 100},
+		{1, TH_ACK, 0},		 {1, TH_ACK | TH_PSH, 200},
+		{0, TH_ACK | TH_FIN, 0}, {1, TH_ACK, 50},
+		{1, TH_ACK | TH_FIN, 0}, {0, TH_ACK, 0},
+		{0, TH_SYN, 0},		 {1, TH_RST | TH_ACK, 0},
 	};
 	struct seed *seed = seed_begin(port);
 	uint32_t next[2] = {0xffffff00, 5000};
@@ -633,7 +668,8 @@ static void seed_tcp(uint8_t port, bool v6, bool vm_asks, uint16_t service)
 		seed_frame(seed, out, 5, &f);
 		next[way] += talk[i].bytes + !!(talk[i].flags & (TH_SYN | TH_FIN));
 		if (i == 3) {
-			error = frame_error(out ? &peer : &vm, out ? &vm : &peer, v6 ? 2 : 3, v6 ? 0 : 4, 1400, &f);
+			error = frame_error(out ? &peer : &vm, out ? &vm : &peer, v6 ? 2 : 3,
+					    v6 ? 0 : 4, 1400, &f);
 			seed_frame(seed, !out, 0, &error);
 		}
 		if (i == 5)
@@ -660,7 +696,8 @@ static void seed_tcp_steps(uint8_t port)
 
 static void seed_sctp(uint8_t port, bool v6)
 {
-	static const uint8_t init[16] = {0x11, 0x22, 0x33, 0x44, 0, 1, 0, 0, 0, 4, 0, 4, 0, 0, 0, 1};
+	static const uint8_t init[16] = {0x11, 0x22, 0x33, 0x44, 0, 1, 0, 0,
+					 0,    4,    0,	   4,	 0, 0, 0, 1};
 	static const uint8_t init_ack[24] = {0x55, 0x66, 0x77, 0x88, 0, 1, 0, 0, 0, 4, 0, 4,
 					     0,	   0,	 0,    9,    0, 7, 0, 8, 1, 2, 3, 4};
 	static const struct {
@@ -670,15 +707,24 @@ static void seed_sctp(uint8_t port, bool v6)
 		const void *value;
 		size_t bytes;
 	} talk[] = {
-		{true, 1, 0, init, 16},	 {false, 2, 0x11223344, init_ack, 24}, {true, 10, 0x55667788, "cook", 4},
-		{false, 11, 0x11223344, NULL, 0}, {true, 0, 0x55667788, NULL, 20}, {false, 3, 0x11223344, NULL, 12},
-		{true, 4, 0x55667788, NULL, 8}, {true, 7, 0x55667788, NULL, 4}, {false, 8, 0x11223344, NULL, 0},
-		{true, 14, 0x55667788, NULL, 0}, {true, 1, 0, init, 16}, {false, 6, 0x11223344, NULL, 0},
+		{true, 1, 0, init, 16},
+		{false, 2, 0x11223344, init_ack, 24},
+		{true, 10, 0x55667788, "cook", 4},
+		{false, 11, 0x11223344, NULL, 0},
+		{true, 0, 0x55667788, NULL, 20},
+		{false, 3, 0x11223344, NULL, 12},
+		{true, 4, 0x55667788, NULL, 8},
+		{true, 7, 0x55667788, NULL, 4},
+		{false, 8, 0x11223344, NULL, 0},
+		{true, 14, 0x55667788, NULL, 0},
+		{true, 1, 0, init, 16},
+		{false, 6, 0x11223344, NULL, 0},
 	};
 	struct seed *seed = seed_begin(port);
 
 	for (size_t i = 0; i < sizeof(talk) / sizeof(talk[0]); i++) {
-		struct frame f = frame_ip(talk[i].out ? &vm : &peer, talk[i].out ? &peer : &vm, v6, 132);
+		struct frame f =
+			frame_ip(talk[i].out ? &vm : &peer, talk[i].out ? &peer : &vm, v6, 132);
 
 		frame_sctp(&f, talk[i].out ? 2000 : 9000, talk[i].out ? 9000 : 2000, talk[i].tag);
 		frame_chunk(&f, talk[i].chunk, 0, talk[i].value, talk[i].bytes);
@@ -690,7 +736,8 @@ static void seed_sctp(uint8_t port, bool v6)
 static void seed_icmp(uint8_t port, bool v6)
 {
 	struct seed *seed = seed_begin(port);
-	struct frame f = frame_ip(&peer, &vm, v6, v6 ? 58 : 1), g = frame_ip(&vm, &peer, v6, v6 ? 58 : 1), error;
+	struct frame f = frame_ip(&peer, &vm, v6, v6 ? 58 : 1),
+		     g = frame_ip(&vm, &peer, v6, v6 ? 58 : 1), error;
 
 	frame_icmp(&f, v6 ? 128 : 8, 0, 0x12340001, 56);
 	frame_done(&f);
@@ -745,7 +792,11 @@ static void seed_extensions(uint8_t port)
 
 static void seed_options(uint8_t port)
 {
-	static const uint8_t lists[][12] = {{1, 1, 1, 0}, {148, 4, 0, 0}, {7, 7, 4, 0, 0, 0, 0, 0}, {68, 12, 5, 0, 1, 2, 3, 4}, {131, 3, 4, 0}};
+	static const uint8_t lists[][12] = {{1, 1, 1, 0},
+					    {148, 4, 0, 0},
+					    {7, 7, 4, 0, 0, 0, 0, 0},
+					    {68, 12, 5, 0, 1, 2, 3, 4},
+					    {131, 3, 4, 0}};
 	struct seed *seed = seed_begin(port);
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -785,12 +836,14 @@ static void seed_nd(uint8_t port)
 
 	for (size_t i = 0; i < sizeof(types); i++)
 		for (int out = 0; out < 2; out++) {
-			const struct side *from = out ? &link_vm : &link_peer, *to = out ? &link_peer : &link_vm;
+			const struct side *from = out ? &link_vm : &link_peer,
+					  *to = out ? &link_peer : &link_vm;
 			struct frame f = frame_ip(from, to, true, 58);
 			uint8_t option[8];
 
 			f.bytes[f.l3 + 7] = 255;
-			frame_icmp(&f, types[i], 0, types[i] == 136 ? 0x60000000 : 0, types[i] == 134 ? 8 : 0);
+			frame_icmp(&f, types[i], 0, types[i] == 136 ? 0x60000000 : 0,
+				   types[i] == 134 ? 8 : 0);
 			if (types[i] >= 135)
 				frame_add(&f, types[i] == 135 ? to->ip6 : from->ip6, 16);
 			memcpy(option, link, 8);
@@ -909,7 +962,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	flip();
 	make_seeds();
 	for (int i = 1; i < *argc; i++)
-		if ((*argv)[i][0] != '-' && stat((*argv)[i], &stat_of) == 0 && S_ISDIR(stat_of.st_mode)) {
+		if ((*argv)[i][0] != '-' && stat((*argv)[i], &stat_of) == 0 &&
+		    S_ISDIR(stat_of.st_mode)) {
 			write_seeds((*argv)[i]);
 			break;
 		}
@@ -956,7 +1010,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned
 		size_t count, from, length;
 
 		find_step(seed->bytes, seed->len, SIZE_MAX, &count);
-		from = find_step(seed->bytes, seed->len, choice / 65536 % (count ? count : 1), &count);
+		from = find_step(seed->bytes, seed->len, choice / 65536 % (count ? count : 1),
+				 &count);
 		length = step_bytes(seed->bytes, seed->len, from);
 		if (size + length > room)
 			break;

@@ -154,12 +154,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr)
 		.policy_flip = policy_flip,
 		.policy_keep = policy_keep,
 	};
-	const struct sync_config config = { .host = 1, .life = 1, .name = "a", .address = "a",
-					    .replicas = 1, .replica_room = 100, .writer = true };
+	const struct sync_config config = {.host = 1,
+					   .life = 1,
+					   .name = "a",
+					   .address = "a",
+					   .replicas = 1,
+					   .replica_room = 100,
+					   .writer = true};
 	struct sync *sync = sync_new(&config, &env, 0);
 	int64_t now = 0;
 
-	if (!sync || sync_port_add(sync, (struct uuid){ { 1 } }, (struct slice){ 0 }, false) ||
+	if (!sync || sync_port_add(sync, (struct uuid){{1}}, (struct slice){0}, false) ||
 	    sync_start(sync))
 		abort();
 	while (nr > 3) {

@@ -69,7 +69,7 @@ struct strict {
 	uint16_t ethertype;
 	uint8_t protocol;
 	uint8_t source[16], destination[16]; /* IPv4: the first four bytes */
-	bool fragment;	     /* first or later */
+	bool fragment;			     /* first or later */
 	bool later_fragment;
 	bool has_ports;
 	uint16_t source_port, destination_port;
@@ -319,7 +319,8 @@ static inline const char *strict_ip6(struct strict *s, const uint8_t *b, size_t 
 	return strict_transport(s, b + at, end - at, how);
 }
 
-static inline struct strict strict_look(const uint8_t *b, size_t n, const struct strict_options *how)
+static inline struct strict strict_look(const uint8_t *b, size_t n,
+					const struct strict_options *how)
 {
 	struct strict s = {.l3 = 14};
 
@@ -354,7 +355,8 @@ static inline struct strict strict_look(const uint8_t *b, size_t n, const struct
 			s.wrong = "ARP of another kind";
 		break;
 	default:
-		s.wrong = s.ethertype < 0x600 ? "802.3 length" : "an EtherType that nothing decides";
+		s.wrong =
+			s.ethertype < 0x600 ? "802.3 length" : "an EtherType that nothing decides";
 	}
 	return s;
 }
@@ -552,7 +554,8 @@ static inline void frame_udp(struct frame *f, uint16_t source, uint16_t destinat
 	put16(h + 4, (uint32_t)(8 + bytes));
 }
 
-static inline void frame_icmp(struct frame *f, uint8_t type, uint8_t code, uint32_t rest, size_t bytes)
+static inline void frame_icmp(struct frame *f, uint8_t type, uint8_t code, uint32_t rest,
+			      size_t bytes)
 {
 	uint8_t *h = frame_add(f, NULL, 8 + bytes);
 
@@ -571,7 +574,8 @@ static inline void frame_sctp(struct frame *f, uint16_t source, uint16_t destina
 }
 
 /* `value` NULL: zeroes. */
-static inline void frame_chunk(struct frame *f, uint8_t type, uint8_t flags, const void *value, size_t nr)
+static inline void frame_chunk(struct frame *f, uint8_t type, uint8_t flags, const void *value,
+			       size_t nr)
 {
 	uint8_t *h = frame_add(f, NULL, 4);
 
@@ -612,8 +616,8 @@ static inline void frame_tag(struct frame *f, uint16_t tpid, uint16_t tci)
 }
 
 /* Bytes begin .. begin + nr of the IP payload of `whole` as a fragment; IPv4 without options, IPv6 without extensions. */
-static inline struct frame frame_fragment(const struct frame *whole, size_t begin, size_t nr, bool more,
-					  uint32_t id)
+static inline struct frame frame_fragment(const struct frame *whole, size_t begin, size_t nr,
+					  bool more, uint32_t id)
 {
 	bool v6 = whole->bytes[whole->l3] >> 4 == 6;
 	size_t header = v6 ? 40 : 20;

@@ -32,9 +32,9 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 #define SEC(name)
-#define __uint(name, value) int(*name)[value]
-#define __type(name, value) __typeof__(value) *name
-#define __array(name, value) __typeof__(value) *name[]
+#define __uint(name, value)   int(*name)[value]
+#define __type(name, value)   __typeof__(value) *name
+#define __array(name, value)  __typeof__(value) *name[]
 #define barrier_var(variable) __asm__ volatile("" : "+r"(variable))
 
 #define bpf_htons(x) __builtin_bswap16(x)
@@ -96,7 +96,8 @@ static inline void host_skb_put(context_t *ctx, const void *bytes, __u32 nr, __u
 /* ---- What the programs may call ------------------------------------------------------------------------------- */
 
 extern __u64 host_now_ns; /* the clock */
-extern context_t *host_current; /* the frame whose program runs: bpf_redirect has no argument for it */
+extern context_t
+	*host_current; /* the frame whose program runs: bpf_redirect has no argument for it */
 
 static inline __u64 bpf_ktime_get_coarse_ns(void)
 {

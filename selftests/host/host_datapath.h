@@ -17,7 +17,7 @@
 #include "policy/policy.h"
 
 #define HOST_IFINDEX 100
-#define HOST_SLOTS 8
+#define HOST_SLOTS   8
 
 struct host_port {
 	const char *name;
@@ -71,8 +71,8 @@ static inline void host_replace(void *outer, uint32_t index, struct host_map *in
 	host_map_put_inner(outer, index, inner);
 }
 
-static inline void host_array(void *outer, uint32_t index, struct host_map *inner, const void *values,
-			      size_t value_bytes, size_t nr)
+static inline void host_array(void *outer, uint32_t index, struct host_map *inner,
+			      const void *values, size_t value_bytes, size_t nr)
 {
 	for (uint32_t i = 0; i < nr; i++)
 		host_map_update(inner, &i, (const uint8_t *)values + i * value_bytes, BPF_ANY);
@@ -105,7 +105,7 @@ static inline void host_load_tables(uint32_t bank, const struct compiled *compil
 		host_map_update(exact, &compiled->exact[i].address, &compiled->exact[i].class,
 				BPF_ANY);
 	for (size_t i = 0; i < compiled->nr_prefixes; i++) {
-		struct dfw_prefix_key key = { .prefix_bits = compiled->prefixes[i].prefix_bits };
+		struct dfw_prefix_key key = {.prefix_bits = compiled->prefixes[i].prefix_bits};
 
 		memcpy(key.bytes, compiled->prefixes[i].address.bytes, sizeof(key.bytes));
 		host_map_update(prefix, &key, &compiled->prefixes[i].class, BPF_ANY);
@@ -123,12 +123,12 @@ static inline void host_load_ruleset(uint32_t bank, uint32_t index,
 
 	header.tables = bank;
 	host_map_update(&rulesets, &index, &header, BPF_ANY);
-	host_array(&rule_infos, index, HOST_INNER(rule_info_map, header.nr_rules + 1), ruleset->rules,
-		   sizeof(*ruleset->rules), header.nr_rules + 1);
+	host_array(&rule_infos, index, HOST_INNER(rule_info_map, header.nr_rules + 1),
+		   ruleset->rules, sizeof(*ruleset->rules), header.nr_rules + 1);
 	host_array(&row_refs, index, HOST_INNER(row_ref_map, ruleset->nr_refs), ruleset->refs,
 		   sizeof(*ruleset->refs), ruleset->nr_refs);
-	host_array(&row_chunks, index, HOST_INNER(row_chunk_map, ruleset->nr_chunks), ruleset->chunks,
-		   sizeof(*ruleset->chunks), ruleset->nr_chunks);
+	host_array(&row_chunks, index, HOST_INNER(row_chunk_map, ruleset->nr_chunks),
+		   ruleset->chunks, sizeof(*ruleset->chunks), ruleset->nr_chunks);
 }
 
 static inline void host_load_port(uint32_t bank, uint32_t slot, const struct host_port *port,
@@ -147,7 +147,8 @@ static inline void host_load_port(uint32_t bank, uint32_t slot, const struct hos
 	memcpy(config.addresses, port->addresses, sizeof(config.addresses));
 	memcpy(config.vlans, port->vlans, sizeof(config.vlans));
 	for (int direction = 0; direction < DFW_DIRECTIONS; direction++) {
-		config.ruleset[direction] = bank * HOST_RULESETS + (uint32_t)made->ruleset[direction];
+		config.ruleset[direction] =
+			bank * HOST_RULESETS + (uint32_t)made->ruleset[direction];
 		config.hits_base[direction] = config.hits_count;
 		config.hits_count +=
 			compiled->rulesets[made->ruleset[direction]].header.nr_rules + 1;
@@ -185,15 +186,15 @@ static inline struct compiled *host_policy(uint32_t bank, const struct policy *p
 	for (uint32_t i = 0; i < compiled->nr_rulesets; i++)
 		host_load_ruleset(bank, bank * HOST_RULESETS + i, &compiled->rulesets[i]);
 	for (uint32_t i = 0; i < compiled->nr_ports; i++)
-		host_load_port(bank, (uint32_t)compiled->ports[i].port, &ports[compiled->ports[i].port],
-			       compiled, &compiled->ports[i]);
+		host_load_port(bank, (uint32_t)compiled->ports[i].port,
+			       &ports[compiled->ports[i].port], compiled, &compiled->ports[i]);
 	return compiled;
 }
 
 static inline void host_flip(uint32_t bank, uint32_t generation, uint16_t revision)
 {
-	const struct dfw_revision next = { .generation = generation, .revision = revision };
-	const struct dfw_active now_active = { .bank = bank };
+	const struct dfw_revision next = {.generation = generation, .revision = revision};
+	const struct dfw_active now_active = {.bank = bank};
 	uint32_t zero = 0;
 
 	host_map_update(&revisions, &bank, &next, BPF_ANY);
@@ -215,8 +216,8 @@ static inline int host_run(uint32_t slot, enum dfw_direction direction, context_
 
 static inline int host_sweep(uint32_t slot, enum dfw_sweep_op op, const struct dfw_flow_key *key)
 {
-	struct dfw_sweep_request request = { .slot = slot, .op = op };
-	context_t skb = { .bytes = (__u8 *)&request, .len = sizeof(request) };
+	struct dfw_sweep_request request = {.slot = slot, .op = op};
+	context_t skb = {.bytes = (__u8 *)&request, .len = sizeof(request)};
 
 	if (key)
 		request.key = *key;

@@ -64,13 +64,14 @@ static struct world *large_world(const struct measure *measure)
 	return NULL;
 }
 
+/* Hosts leave from the last to the first: those before `left` are still there. */
 static uint32_t nr_heard(const struct world *world, uint32_t left)
 {
 	struct member_record member;
 	uint32_t nr = 0;
 
-	for (uint32_t i = 0; i < world->nr_hosts; i++)
-		if (i + 1 != left && !sync_member(world->hosts[i].sync, left, &member))
+	for (uint32_t i = 0; i + 1 < left; i++)
+		if (!sync_member(world->hosts[i].sync, left, &member))
 			nr += member.state == MEMBER_LEFT;
 	return nr;
 }
@@ -94,7 +95,7 @@ int measure_spread(const struct measure *measure)
 	run_for(world, SETTLE_MS);
 	for (uint32_t i = 0; i < RUMOURS; i++) {
 		struct sim_host *host = &world->hosts[world->nr_hosts - 1 - i];
-		uint32_t others = world->nr_hosts - 1;
+		uint32_t others = host->id - 1;
 		int64_t begin = world->now;
 
 		most[i] = -1;

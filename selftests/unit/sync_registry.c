@@ -15,7 +15,7 @@ static void no_change(void *data, const struct entry *entry)
 		++*(unsigned int *)data;
 }
 
-static const struct sync_env env = { .random = no_random };
+static const struct sync_env env = {.random = no_random};
 
 struct host {
 	struct gossip gossip;
@@ -34,13 +34,13 @@ static void host_init(struct host *host, uint32_t id)
 
 static struct uuid port(uint8_t number)
 {
-	return (struct uuid){ { number } };
+	return (struct uuid){{number}};
 }
 
 static void put(struct host *host, uint8_t number, uint64_t counter, uint32_t id)
 {
 	registry_put(&host->registry, ENTRY_VPORT, port(number), epoch_next(counter << 24, 0, id),
-		     (struct slice){ (const uint8_t *)"x", 1 });
+		     (struct slice){(const uint8_t *)"x", 1});
 }
 
 /* One TLV of `origin` from one registry to another, whatever comes behind version `known`. */
@@ -69,7 +69,8 @@ int main(void)
 {
 	static struct host a, b, c;
 
-	TEST("a delta brings what the other lacks, once") {
+	TEST("a delta brings what the other lacks, once")
+	{
 		host_init(&a, 1);
 		host_init(&b, 2);
 		put(&a, 1, 1, 1);
@@ -81,7 +82,8 @@ int main(void)
 		CHECK(!pass(&a, &b, 1, known(&b, 1)));
 	}
 
-	TEST("entries that come early are used, but known does not jump over the gap") {
+	TEST("entries that come early are used, but known does not jump over the gap")
+	{
 		uint64_t before = known(&b, 1), gap;
 
 		put(&a, 3, 1, 1);
@@ -94,16 +96,19 @@ int main(void)
 		CHECK(known(&b, 1) == known(&a, 1) && registry_owner(&b.registry, port(3)));
 	}
 
-	TEST("a delete reaches those who have the entry and those who never had it") {
+	TEST("a delete reaches those who have the entry and those who never had it")
+	{
 		registry_delete(&a.registry, ENTRY_VPORT, port(1));
 		host_init(&c, 3);
 		CHECK(pass(&a, &b, 1, known(&b, 1)) && pass(&b, &c, 1, 0));
-		CHECK(!registry_owner(&b.registry, port(1)) && !registry_owner(&c.registry, port(1)));
+		CHECK(!registry_owner(&b.registry, port(1)) &&
+		      !registry_owner(&c.registry, port(1)));
 		CHECK(known(&c, 1) == known(&a, 1));
 	}
 
-	TEST("after a rebase nothing is left of what was before, however long one was away") {
-		registry_put(&a.registry, ENTRY_HOST, (struct uuid){ 0 }, 0, (struct slice){ 0 });
+	TEST("after a rebase nothing is left of what was before, however long one was away")
+	{
+		registry_put(&a.registry, ENTRY_HOST, (struct uuid){0}, 0, (struct slice){0});
 		CHECK(pass(&a, &b, 1, known(&b, 1)));
 		for (uint8_t i = 2; i <= 4; i++)
 			registry_delete(&a.registry, ENTRY_VPORT, port(i));
@@ -112,11 +117,14 @@ int main(void)
 		CHECK(registry_origin(&a.registry, 1)->nr == 2);
 		/* b hears nothing of the deletes: their tombstones are gone. */
 		CHECK(pass(&a, &b, 1, known(&b, 1)));
-		CHECK(registry_origin(&b.registry, 1)->nr == 2 && registry_owner(&b.registry, port(9)));
-		CHECK(!registry_owner(&b.registry, port(2)) && !registry_owner(&b.registry, port(4)));
+		CHECK(registry_origin(&b.registry, 1)->nr == 2 &&
+		      registry_owner(&b.registry, port(9)));
+		CHECK(!registry_owner(&b.registry, port(2)) &&
+		      !registry_owner(&b.registry, port(4)));
 	}
 
-	TEST("the higher epoch owns the port, whoever told first") {
+	TEST("the higher epoch owns the port, whoever told first")
+	{
 		registry_free(&c.registry);
 		host_init(&c, 3);
 		put(&c, 9, 2, 3);
@@ -125,23 +133,26 @@ int main(void)
 		CHECK(registry_owner(&b.registry, port(9))->origin->host == 3);
 	}
 
-	TEST("an epoch that names another host than the one who says so counts for nothing") {
+	TEST("an epoch that names another host than the one who says so counts for nothing")
+	{
 		registry_put(&c.registry, ENTRY_VPORT, port(9), epoch_next(100ULL << 24, 0, 1),
-			     (struct slice){ 0 });
+			     (struct slice){0});
 		CHECK(pass(&c, &b, 3, known(&b, 3)));
 		CHECK(registry_owner(&b.registry, port(9))->origin->host == 1);
 	}
 
-	TEST("a host that forgot its life number overtakes itself") {
+	TEST("a host that forgot its life number overtakes itself")
+	{
 		static struct host reborn;
 
 		host_init(&reborn, 1);
-		registry_put(&reborn.registry, ENTRY_HOST, (struct uuid){ 0 }, 0, (struct slice){ 0 });
+		registry_put(&reborn.registry, ENTRY_HOST, (struct uuid){0}, 0, (struct slice){0});
 		CHECK(known(&reborn, 1) < known(&b, 1));
 		CHECK(pass(&b, &reborn, 1, 0));
 		CHECK(known(&reborn, 1) > known(&b, 1));
 		CHECK(pass(&reborn, &b, 1, known(&b, 1)));
-		CHECK(known(&b, 1) == known(&reborn, 1) && registry_origin(&b.registry, 1)->nr == 1);
+		CHECK(known(&b, 1) == known(&reborn, 1) &&
+		      registry_origin(&b.registry, 1)->nr == 1);
 		registry_free(&reborn.registry);
 	}
 	registry_free(&a.registry);
