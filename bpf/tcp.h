@@ -347,7 +347,9 @@ static __always_inline int tcp_track(struct dfw_flow *flow, const struct tcp_seg
 		break;
 	case DFW_FLOW_TCP_CLOSED:
 		/* Nothing but the challenge ACK to a RST whose number may not have been exact. */
-		if (!(flow->leg_flags[from & 1] & DFW_LEG_CHALLENGED) || segment->bytes ||
+		if ((flow->leg_flags[from & 1] & (DFW_LEG_SYN | DFW_LEG_CHALLENGED)) !=
+			    (DFW_LEG_SYN | DFW_LEG_CHALLENGED) ||
+		    segment->bytes ||
 		    segment->flags & (TCP_SYN | TCP_FIN))
 			return DFW_REASON_TCP_STATE;
 		verdict = tcp_in_window(flow, segment, from, end);

@@ -268,7 +268,8 @@ const struct command commands[] = {
 	 OPTIONS(vport_add_options),
 	 .help = "add the port of a VM",
 	 .details = "The device need not exist yet: it is filtered from the first packet after it "
-		    "appears. Without a policy everything is dropped.",
+		    "appears. Without a policy everything is dropped. With an IPv6 address it also "
+		    "has the link-local address that its MAC makes, unless --ip names one.",
 	 .json = "The object of `vport show`.",
 	 .run = run_vport_add},
 	{.name = "vport set",

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bundle.h"
+#include "policy_file.h"
 #include "client.h"
 #include "instance.h"
 #include "json.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bundle.h"
+#include "policy_file.h"
 #include "json.h"
 #include "rule_names.h"
 #include "view.h"

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bundle.h"
+#include "policy_file.h"
 #include "instance.h"
 #include "json.h"
 #include "output.h"

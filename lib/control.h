@@ -29,7 +29,8 @@
  *   /var/lib/dfw/INSTANCE/        0700   vports.json, policy/GENERATION.json, policy/active
  *   policy/GENERATION.json        {"generation","applied_at","cause","main","files":[{"name","text"}]}
  *   policy/active                 the number of the generation in force
- *   vports.json                   {"vports":[{"name","dev","macs","ips","tags","profile","uuid","epoch","pattern"}]}
+ *   vports.json                   {"vports":[{"name","dev","macs","ips","learned","vlans","tags","profile","uuid",
+ *                                 "epoch","pattern"}]}
  */
 #define CONTROL_RUN_DIR	       "/run/dfw"
 #define CONTROL_STATE_DIR      "/var/lib/dfw"

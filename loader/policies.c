@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bundle.h"
 #include "json.h"
 #include "log.h"
 #include "policies.h"
@@ -63,6 +64,8 @@ int policies_apply(struct dfwd *d, const json_t *bundle, const char *cause, stru
 	struct policy *policy = NULL;
 	int r = bundle_parse(bundle, &policy, errors);
 
+	if (r == -EBADMSG)
+		log_error("a policy is wanted as {\"main\": NAME, \"files\": [{\"name\", \"text\"}]}");
 	if (r < 0)
 		return r;
 	include_all(d);

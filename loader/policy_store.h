@@ -51,7 +51,4 @@ int store_load(const struct policy_store *store, uint32_t generation, json_t **b
 /* The youngest generation on disk before the active one; 0: none. */
 uint32_t store_before_active(const struct policy_store *store);
 
-/* Parses the texts of a bundle. -EINVAL with *errors filled. */
-int bundle_parse(const json_t *bundle, struct policy **policy, struct policy_errors *errors);
-
 #endif

@@ -9,11 +9,10 @@ enum dfw_event_type {
 	DFW_EVENT_NONE = 0,
 	DFW_EVENT_FLOW_NEW = 1,	      /* first packet of a flow passed */
 	DFW_EVENT_FLOW_CONFIRMED = 2, /* the other end answered */
-	DFW_EVENT_FLOW_CLOSED =
-		3, /* closed, expired or killed: `reason` and the legs' counters are valid */
-	DFW_EVENT_VERDICT = 4, /* a rule with `log` decided */
-	DFW_EVENT_DROP = 5,    /* a drop for another reason than a rule's; rate limited */
-	DFW_EVENT_ADDRESS = 6, /* an address was learned: key.local, `mac` */
+	DFW_EVENT_FLOW_CLOSED = 3,    /* closed, expired or killed: `reason`, counters are valid */
+	DFW_EVENT_VERDICT = 4,	      /* a rule with `log` decided */
+	DFW_EVENT_DROP = 5,	      /* a drop for another reason than a rule's; rate limited */
+	DFW_EVENT_ADDRESS = 6,	      /* an address was learned: key.local, `mac` */
 };
 
 /* One record of the ring buffer `events`. What does not fit there is counted in `event_losses`. */

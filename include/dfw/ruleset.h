@@ -30,9 +30,8 @@
 #define DFW_CHUNK_WORDS 16
 #define DFW_CHUNK_RULES (DFW_CHUNK_WORDS * 64)
 #define DFW_MAX_CHUNKS	64
-#define DFW_MAX_RULES                       \
-	(DFW_CHUNK_RULES * DFW_MAX_CHUNKS - \
-	 1) /* of one rule set; the slot behind them is the default */
+/* Of one rule set; the slot behind them is the default. */
+#define DFW_MAX_RULES (DFW_CHUNK_RULES * DFW_MAX_CHUNKS - 1)
 #define DFW_MAX_TIERS 16
 
 struct dfw_row_chunk {
@@ -51,16 +50,17 @@ DFW_ASSERT_SIZE(struct dfw_row_ref, 16);
 enum dfw_dimension {
 	DFW_DIM_REMOTE = 0,
 	DFW_DIM_LOCAL_OWN = 1, /* the local address is one of the port's own */
-	DFW_DIM_LOCAL_FOREIGN =
-		2, /* it is not (multicast, broadcast, routed): only rules that name it match */
+	/* it is not (multicast, broadcast, routed): only rules that name it match */
+	DFW_DIM_LOCAL_FOREIGN = 2,
 	DFW_DIM_L4 = 3,
 	DFW_DIM_SOURCE_PORT = 4,
 	DFW_DIMENSIONS = 5,
 };
 
-#define DFW_DIM_UNUSED 0xffffffffU /* every rule accepts every value: the dimension is skipped */
-#define DFW_DIM_NOTHING \
-	0xfffffffeU /* no rule accepts any value: the default decides (LOCAL_FOREIGN mostly) */
+/* Instead of a base: every rule accepts every value, the dimension is skipped; or no rule accepts any, the default
+ * decides (LOCAL_FOREIGN mostly). */
+#define DFW_DIM_UNUSED	0xffffffffU
+#define DFW_DIM_NOTHING 0xfffffffeU
 
 /* Header of a rule set: row_refs index of class 0 of each dimension, or one of the two above. */
 struct dfw_ruleset {
@@ -93,8 +93,7 @@ struct dfw_rule_info {
 	__u32 max_flows;      /* limit on live flows of this rule, 0: none */
 	__u32 new_per_second; /* limit on new flows, 0: none */
 	__u32 burst;
-	char name
-		[DFW_RULE_NAME_LEN]; /* "tier/name" or "default in", NUL-terminated, cut if longer */
+	char name[DFW_RULE_NAME_LEN]; /* "tier/name", "default in"; NUL-terminated, cut if longer */
 };
 DFW_ASSERT_SIZE(struct dfw_rule_info, 88);
 

@@ -43,7 +43,8 @@ struct syn_frame {
 	struct ethhdr eth;
 	struct iphdr ip;
 	struct tcphdr tcp;
-	__u8 padding[INJECT_FRAME_BYTES - sizeof(struct ethhdr) - sizeof(struct iphdr) - sizeof(struct tcphdr)];
+	__u8 padding[INJECT_FRAME_BYTES - sizeof(struct ethhdr) - sizeof(struct iphdr) -
+		     sizeof(struct tcphdr)];
 } __attribute__((packed));
 
 /* splitmix64 (Vigna): every number looks like chance, and the same flood comes again. */

@@ -31,7 +31,7 @@
 
 #include "inject.h"
 
-#define BATCH 64
+#define BATCH	     64
 #define FLOOD_FRAMES 65536 /* between two looks at the clock */
 #define CHUNK \
 	1024 /* questions before their answers come: few enough for a table of half-open flows */
@@ -157,18 +157,12 @@ static void flood(struct injector *injector, struct inject_config *config, unsig
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"dev", required_argument, NULL, 'd'},
-		{"port", required_argument, NULL, 'p'},
-		{"outside", required_argument, NULL, 'o'},
-		{"mac", required_argument, NULL, 'm'},
-		{"ip", required_argument, NULL, 'i'},
-		{"udp", required_argument, NULL, 'u'},
-		{"from", required_argument, NULL, 'f'},
-		{"flows", required_argument, NULL, 'n'},
-		{"begin", required_argument, NULL, 'b'},
-		{"frames", required_argument, NULL, 'c'},
-		{"seconds", required_argument, NULL, 's'},
-		{NULL, 0, NULL, 0},
+		{"dev", required_argument, NULL, 'd'},	   {"port", required_argument, NULL, 'p'},
+		{"outside", required_argument, NULL, 'o'}, {"mac", required_argument, NULL, 'm'},
+		{"ip", required_argument, NULL, 'i'},	   {"udp", required_argument, NULL, 'u'},
+		{"from", required_argument, NULL, 'f'},	   {"flows", required_argument, NULL, 'n'},
+		{"begin", required_argument, NULL, 'b'},   {"frames", required_argument, NULL, 'c'},
+		{"seconds", required_argument, NULL, 's'}, {NULL, 0, NULL, 0},
 	};
 	struct inject_config config = {0};
 	struct injector injector = {0};

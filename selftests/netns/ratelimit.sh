@@ -60,7 +60,7 @@ it "limit 2/second burst 20: of 60 flows at once some 20 pass, the others drop f
 other_rule() { [[ $(burst 10.77.0.201 7002 60) == "60 "* ]] || because "other rules are limited too"; }
 it "...what other rules decide is not limited" other_rule
 live_flow() {
-    policy "" "slow: allow in service tcp 7001, udp 7001 limit 1/second burst 1" && talk live "$WIRE" "$(vm_ip 1)" 7001 && burst 10.77.0.201 7001 20 >/dev/null && talks live
+    policy "" "live: allow in service tcp 7001, udp 7001 limit 1/second burst 1" && talk live "$WIRE" "$(vm_ip 1)" 7001 && burst 10.77.0.201 7001 20 >/dev/null && talks live
 }
 it "...nor are packets of a flow that lives" live_flow
 per_source() {
@@ -86,7 +86,6 @@ max_flows() {
 it "max-flows 5 on a rule: the sixth connection drops for rule-limit" max_flows
 max_flows_other() { opens "$WIRE" "$(vm_ip 1)" 7002 && opens "$WIRE" "$(vm_ip 1)" 7003; }
 it "...other rules have room" max_flows_other
-may_open() { ip netns exec "$WIRE" nc -z -w 1 "$(vm_ip 1)" "$1"; }
 max_flows_again() {
     ctl flow kill --vport vm1 --port 7001 >/dev/null && opens "$WIRE" "$(vm_ip 1)" 7001 && many many2 7001 8 && (($(cat "$TMP/many2") >= 4)) || because "$(cat "$TMP/many2") connections"
 }
@@ -95,7 +94,7 @@ max_flows_swap() {
     # Flows go over to another rule, and end there: neither may count wrong afterwards.
     ctl flow kill --vport vm1 >/dev/null
     policy "$SHORT" "wide: allow in service tcp 7001 max-flows 50" && many swap 7001 8 && [[ $(cat "$TMP/swap") == 8 ]] || because "first: $(cat "$TMP/swap")" || return 1
-    talk moved "$WIRE" "$(vm_ip 1)" 7001 && policy "$SHORT" "narrow: allow in service tcp 7001 max-flows 3" && talks moved && ctl flow kill --vport vm1 >/dev/null &&
+    talk moved "$WIRE" "$(vm_ip 1)" 7001 && policy "$SHORT" "narrow: allow in service tcp 7001 max-flows 3" && talks moved && opens "$WIRE" "$(vm_ip 1)" 7001 && ctl flow kill --vport vm1 >/dev/null &&
         many swap2 7001 8 && [[ $(cat "$TMP/swap2") == 3 ]] || because "${FAIL_REASON:-narrow lets $(cat "$TMP/swap2") of 8 through, not 3}"
 }
 it "...and one that came from another rule leaves the right number when it ends" max_flows_swap
@@ -218,6 +217,13 @@ else
     skip "windows of a connection picked up" "needs Debian's python3-scapy"
 fi
 not_allowed() {
-    ctl vport del vm1 >/dev/null && policy "strict off" "other: allow in service tcp 9" && talk denied "$WIRE" "$(vm_ip 1)" 7001 && vport_add 1 --profile tested && silent denied
+    ctl vport del vm1 >/dev/null && apply <<EOP && talk denied "$WIRE" "$(vm_ip 1)" 7001 && vport_add 1 --profile tested && silent denied
+profile tested { strict off }
+default in drop
+default out drop
+tier test {
+    other: allow in service tcp 9
+}
+EOP
 }
 it "strict off picks up what a rule allows, and nothing else" not_allowed

@@ -23,21 +23,22 @@ boot() {
     background console in_host "$GUEST" boot "$TMP/image" -chardev "pipe,id=commands,path=$TMP/vm" -serial chardev:commands \
         -netdev tap,id=net,ifname=tap1,script=no,downscript=no -device "virtio-net-pci,netdev=net,mac=$(vm_mac 1),romfile="
     QEMU_PID=$LAST
-    answer 120 >/dev/null || because "the VM does not come up: $(tail -n 2 "$TMP/console" | tr -d '\r')"
+    answer 120 0 >/dev/null || because "the VM does not come up: $(tail -n 2 "$TMP/console" | tr -d '\r')"
 }
-# answer SECONDS: prints what the VM says until its "status N", which is returned
+# answer SECONDS N: prints what the VM says up to the end of command N, whose status is returned
 answer() {
     local line
     while IFS= read -r -t "$1" -u 9 line; do
-        [[ $line =~ ^status\ ([0-9]+)$ ]] && return "${BASH_REMATCH[1]}"
+        [[ $line =~ ^status\ $2\ ([0-9]+)$ ]] && return "${BASH_REMATCH[1]}"
         echo "$line"
     done
     return 255
 }
-# A command in the VM. It must end by itself.
+# A command in the VM. It must end by itself. An answer that comes too late is known by its number.
 vm_does() {
-    echo "$*" >&8
-    answer 60
+    local number=$((RANDOM * 32768 + RANDOM + 1))
+    echo "$number $*" >&8
+    answer 60 $number
 }
 vm_opens() { vm_does /bin/nc.openbsd -z -w 3 "$1" "$2" >/dev/null || because "the VM cannot open $1:$2"; }
 vm_closed() { ! vm_does /bin/nc.openbsd -z -w 1 "$1" "$2" >/dev/null || because "the VM can open $1:$2"; }
@@ -66,7 +67,7 @@ tier vm {
     web:     allow in service web
     echo:    allow in service tcp 7000, udp 7000
     no-81:   reject in service tcp 81
-    out:     allow out service tcp 7000, udp 7000
+    out:     allow out service tcp 7000, tcp 8000, udp 7000
     no-smtp: reject out service tcp 25
 }
 default in drop
@@ -133,8 +134,9 @@ gro() {
     local bytes packets got
     bytes=$(counter tx_bytes) packets=$(counter tx_packets)
     mkdir "$TMP/www" && head -c 33554432 /dev/zero >"$TMP/www/big"
-    background server in_wire /usr/bin/python3 -m http.server 7000 --bind "$WIRE_IP6" --directory "$TMP/www"
-    got=$(vm_does "wget -q -O - http://[$WIRE_IP6]:7000/big | wc -c")
+    background server in_wire /usr/bin/python3 -m http.server 8000 --bind "$WIRE_IP6" --directory "$TMP/www"
+    until_true 10 in_wire curl -sf -o /dev/null -I "http://[$WIRE_IP6]:8000/" || because "no web server" || return 1
+    got=$(vm_does "wget -q -O - http://[$WIRE_IP6]:8000/big | wc -c")
     [[ $got == 33554432 ]] || because "the VM gets $got bytes" || return 1
     bytes=$(($(counter tx_bytes) - bytes)) packets=$(($(counter tx_packets) - packets))
     echo "# to the VM: $bytes bytes in $packets frames"
@@ -154,7 +156,7 @@ detached() {
 }
 it "shutdown --detach: nothing is filtered" detached
 ended() {
-    echo end >&8
+    echo "0 end" >&8
     until_true 20 not kill -0 "$QEMU_PID" && grep -q '^guest: exit 0' "$TMP/console" || because "console: $(tail -n 3 "$TMP/console")"
 }
 it "the VM ends by itself" ended

@@ -30,7 +30,7 @@ static const struct host_port ports[] = {
 static const char policy_text[] =
 	"profile options {\n guard-mac off\n guard-address off\n ip-options on\n}\n"
 	"default in drop\ndefault out drop\n"
-	"out: allow out\nudp: allow in service udp 5000\nweb: allow in service tcp 80\n"
+	"outwards: allow out\nudp: allow in service udp 5000\nweb: allow in service tcp 80\n"
 	"ping: allow in service icmp-echo, icmp6-echo\nident: reject in service tcp 113, udp 113\n";
 
 static uint64_t random_state = 1;

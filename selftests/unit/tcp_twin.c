@@ -284,7 +284,7 @@ static enum verdict twin_track(struct twin *t, const struct tcp_segment *segment
 		b->reset_at = segment->ack;
 		return QUIET;
 	case CHALLENGE_LATE:
-		if (!s->challenged || segment->bytes || segment->flags & TCP_FIN)
+		if (!s->syn || !s->challenged || segment->bytes || segment->flags & TCP_FIN)
 			return DROP;
 		return in_window(s, r, seq, end, ack) ? QUIET : DROP;
 	case REPEAT:

@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-#ifndef DFWCTL_BUNDLE_H
-#define DFWCTL_BUNDLE_H
+#ifndef DFWCTL_POLICY_FILE_H
+#define DFWCTL_POLICY_FILE_H
 
-/*
- * A policy's texts: the main file and all it includes, as they were read. They travel to dfwd and lie in its state
- * folder in this form: {"main", "files": [{"name", "text"}]}.
- */
+/* Policies as files: those that the operator names, and those that dfwd has saved. */
 
 #include <jansson.h>
 
+#include "bundle.h"
 #include "command.h"
-#include "policy/policy.h"
 
 /* Reads `file` ("-": the standard input) and what it includes, and parses them. EXIT_INPUT when they cannot be read or
  * are no policy: *errors has the reasons then (the caller prints and frees them). */
 enum exit_status bundle_read(const char *file, json_t **bundle, struct policy **policy,
 			     struct policy_errors *errors);
-
-/* Parses the texts of a bundle. As policy_parse(). */
-int bundle_parse(const json_t *bundle, struct policy **policy, struct policy_errors *errors);
 
 /* "policy/GENERATION.json", in the state folder. Returns `file`. */
 #define GENERATION_FILE_LEN 32
