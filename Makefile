@@ -41,7 +41,10 @@ CTL := $(wildcard ctl/*.c)
 SYNC := $(wildcard sync/*.c)
 SIM := $(wildcard selftests/sim/*.c)
 TESTLIB := $(wildcard selftests/lib/*.c)
-UNIT_TESTS := $(patsubst %.c,$(B)/%,$(wildcard selftests/unit/*.c))
+UNIT_TESTS := $(patsubst %.c,$(B)/%,$(wildcard selftests/unit/*.c)) \
+	$(patsubst selftests/bpf/%.c,$(B)/selftests/unit/bpf_%,$(wildcard selftests/bpf/*.c))
+# The datapath's headers, compiled for this machine's CPU.
+HOST_FLAGS := -DDFW_HOST -Iselftests/host -fno-strict-aliasing
 BPF_OBJECTS := $(patsubst %.bpf.c,$(B)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELETONS := $(BPF_OBJECTS:.bpf.o=.skel.h)
 GENERATED_HEADERS := $(patsubst %.c,%.h,$(filter $(B)/%,$(POLICY)))
@@ -140,6 +143,13 @@ $(B)/selftests/unit/sync_%: $(B)/san/selftests/unit/sync_%.o $(call san,$(SYNC))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS)
+HOST_TESTS := $(patsubst selftests/unit/%.c,%,$(wildcard selftests/unit/datapath_*.c)) tcp_twin
+$(addprefix $(B)/selftests/unit/,$(HOST_TESTS)): $(B)/san/selftests/host/host_maps.o
+$(HOST_TESTS:%=$(B)/san/selftests/unit/%.o) $(B)/san/selftests/host/host_maps.o: CPPFLAGS += $(HOST_FLAGS)
+$(B)/selftests/unit/bpf_%: $(B)/san/selftests/bpf/%.o $(call san,$(COMMON)) | $(BPF_OBJECTS)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS)
 $(B)/selftests/unit/%: $(B)/san/selftests/unit/%.o $(call san,$(COMMON) $(TESTLIB))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
@@ -159,10 +169,12 @@ $(B)/sim: $(call obj,$(SIM) $(SYNC))
 FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst selftests/fuzz/%_fuzz.c,%,$(wildcard selftests/fuzz/*_fuzz.c))
 FUZZ_CFLAGS := -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option
-$(B)/fuzz/%: selftests/fuzz/%_fuzz.c $(COMMON) $(SYNC) | $(GENERATED_HEADERS)
+FUZZ_datapath := $(HOST_FLAGS) selftests/host/host_maps.c
+FUZZ_COMMON = $(if $(findstring sync,$*),$(SYNC),$(COMMON))
+$(B)/fuzz/%: selftests/fuzz/%_fuzz.c $(COMMON) $(SYNC) $(wildcard bpf/*) | $(GENERATED_HEADERS)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D) $(B)/fuzz/found-$*
-	$(Q)$(CLANG) $(CPPFLAGS) -Ipolicy $(FUZZ_CFLAGS) -o $@ $< $(COMMON) $(if $(findstring sync,$*),$(SYNC)) -lbpf -lelf -lz -ljansson -lm
+	$(Q)$(CLANG) $(CPPFLAGS) -Ipolicy $(FUZZ_CFLAGS) -o $@ $< $(FUZZ_$*) $(FUZZ_COMMON) -lbpf -lelf -lz -ljansson -lm
 fuzz: $(addprefix $(B)/fuzz/,$(FUZZERS)) ## run every fuzzer for FUZZ_SECONDS
 	@for name in $(FUZZERS); do \
 		echo "== $$name, $(FUZZ_SECONDS) s"; \

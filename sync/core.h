@@ -48,6 +48,7 @@ struct reading {
 	uint64_t position;
 	bool complete; /* has caught up once in this stream */
 	bool ever;     /* or in an earlier one */
+	uint64_t kept; /* flows that a buddy told older than they are here */
 	bool closed;   /* what it brought was thrown away: late frames of it are no beginning */
 	int64_t heard_ms;
 };

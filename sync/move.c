@@ -532,6 +532,9 @@ static enum move_result check_final(const struct port *port)
 	    reading->life != final->life || reading->stream != final->stream ||
 	    reading->position < final->sequence || !reading->complete)
 		return MOVE_NOT_YET;
+	/* A buddy that is behind what the owner began to tell: its set with the newer flows kept, RESYNC all of them. */
+	if (reading->kept)
+		return MOVE_OK;
 	if (port->flows.count != final->count || port->flows.hash != final->hash)
 		return MOVE_MISMATCH;
 	return MOVE_OK;

@@ -369,8 +369,14 @@ static void sweep(struct sync *sync, struct port *port)
 	}
 }
 
+static bool is_older(const struct flow_record *a, const struct flow_record *b)
+{
+	return a->epoch != b->epoch ? a->epoch < b->epoch : a->version < b->version;
+}
+
 /* One change. The stream is the writer's newest and the place in the log is new: so is what it says, and it replaces what
- * is here (F2). 0, -ENOMEM, -EBADMSG. */
+ * is here (F2). Only a buddy that answers a pull may be behind what the owner itself began to tell.
+ * 0, -ENOMEM, -EBADMSG. */
 static int apply(struct sync *sync, struct port *port, const struct flow_record *record)
 {
 	struct flow_entry *entry = flows_find(&port->flows, &record->key);
@@ -382,6 +388,12 @@ static int apply(struct sync *sync, struct port *port, const struct flow_record 
 	if (entry && entry->record.flags == record->flags &&
 	    flow_record_hash(&entry->record) == flow_record_hash(record)) {
 		entry->stream = port->reading.pass;
+		return 0;
+	}
+	if (entry && port->reading.source != epoch_host(port->epoch) &&
+	    is_older(record, &entry->record)) {
+		entry->stream = port->reading.pass;
+		port->reading.kept++;
 		return 0;
 	}
 	r = flows_put(&port->flows, sync->now, record, false, &entry);
@@ -548,7 +560,7 @@ int replication_on_flows(struct sync *sync, uint32_t from, struct reader reader)
 		sync->replica_flows += port->flows.count - before;
 	if (r < 0)
 		return r;
-	if (!port->nr_peers)
+	if (!port->nr_peers && port->role != PORT_PULLING)
 		trim(port);
 	send_ack(sync, port, from, &head, FLOWS_OK);
 	move_progress(sync, port);
@@ -604,6 +616,7 @@ void replication_tick(struct sync *sync, struct port *port)
 	}
 	for (size_t i = 0; i < port->nr_peers; i++)
 		peer_tick(sync, port, &port->peers[i]);
-	if (!port->nr_peers)
+	/* Who pulls may yet ask a buddy that has not heard of a delete. */
+	if (!port->nr_peers && port->role != PORT_PULLING)
 		trim(port);
 }

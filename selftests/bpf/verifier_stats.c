@@ -25,7 +25,7 @@
 struct stats {
 	char name[64];
 	unsigned long insns;
-	unsigned long stack; /* of the deepest function of each chain, added: what the verifier prints as a+b+c */
+	unsigned long stack; /* of all functions, added: what the verifier prints as a+b+c */
 };
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list list)
@@ -33,7 +33,7 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list list
 	return level == LIBBPF_WARN ? vfprintf(stderr, format, list) : 0;
 }
 
-/* "stack depth 144+96+0" -> the largest part and the sum. */
+/* "stack depth 144+96+0" -> 240 */
 static unsigned long stack_of(const char *log)
 {
 	const char *at = strstr(log, "stack depth ");

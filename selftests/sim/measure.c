@@ -52,7 +52,8 @@ static struct world *large_world(const struct measure *measure)
 
 	world->loss = measure->loss;
 	together = come_together(world);
-	printf("# %u hosts, %u ports, %.0f%% loss\n", measure->hosts, measure->ports, measure->loss * 100);
+	printf("# %u hosts, %u ports, %.0f%% loss\n", measure->hosts, measure->ports,
+	       measure->loss * 100);
 	printf("%s all hosts and ports known everywhere %.1f s after all started at once\n",
 	       together >= 0 ? "ok" : "not ok", (double)together / 1000);
 	fflush(stdout);
@@ -114,7 +115,8 @@ int measure_spread(const struct measure *measure)
 	qsort(most, RUMOURS, sizeof(most[0]), compare_times);
 	qsort(all, RUMOURS, sizeof(all[0]), compare_times);
 	ok = most[RUMOURS * 99 / 100 - 1] <= TARGET_ROUNDS * ROUND_MS;
-	printf("%s a rumour reaches 99%% of the hosts within %.1f rounds p50, %.1f p99 (target %d)\n",
+	printf("%s a rumour reaches 99%% of the hosts within %.1f rounds p50, %.1f p99 (target "
+	       "%d)\n",
 	       ok ? "ok" : "not ok", (double)most[RUMOURS / 2] / ROUND_MS,
 	       (double)most[RUMOURS * 99 / 100 - 1] / ROUND_MS, TARGET_ROUNDS);
 	printf("%s and all hosts within %.1f s p50, %.1f s at most (target %d)\n",
@@ -136,7 +138,8 @@ int measure_idle(const struct measure *measure)
 		return EXIT_FAILURE;
 	run_for(world, SETTLE_MS);
 	for (uint32_t i = 0; i < world->nr_hosts; i++)
-		world->hosts[i].bytes_out = world->hosts[i].bytes_in = world->hosts[i].packets_out = 0;
+		world->hosts[i].bytes_out = world->hosts[i].bytes_in = world->hosts[i].packets_out =
+			0;
 	run_for(world, IDLE_MS);
 	for (uint32_t i = 0; i < world->nr_hosts; i++) {
 		const struct sim_host *host = &world->hosts[i];
@@ -147,7 +150,8 @@ int measure_idle(const struct measure *measure)
 		packets += host->packets_out;
 	}
 	ok = most <= TARGET_IDLE_KBITS;
-	printf("%s idle: %.1f kb/s a host in and out together, %.1f at most, %.1f packets/s out (target %d)\n",
+	printf("%s idle: %.1f kb/s a host in and out together, %.1f at most, %.1f packets/s out "
+	       "(target %d)\n",
 	       ok ? "ok" : "not ok", sum / world->nr_hosts, most,
 	       (double)packets / world->nr_hosts * 1000 / IDLE_MS, TARGET_IDLE_KBITS);
 	world_free(world);

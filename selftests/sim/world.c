@@ -69,10 +69,13 @@ static void push(struct world *world, int64_t at, uint32_t host, struct packet *
 	size_t hole;
 
 	if (world->nr_heap == world->room_heap) {
-		world->room_heap = world->room_heap ? 2 * world->room_heap : 256;
-		world->heap = realloc(world->heap, world->room_heap * sizeof(*world->heap));
-		if (!world->heap)
+		size_t room = world->room_heap ? 2 * world->room_heap : 256;
+		struct event *heap = realloc(world->heap, room * sizeof(*heap));
+
+		if (!heap)
 			abort();
+		world->heap = heap;
+		world->room_heap = room;
 	}
 	for (hole = world->nr_heap++; hole; hole = (hole - 1) / 2) {
 		if (!before(&event, &world->heap[(hole - 1) / 2]))
@@ -343,7 +346,7 @@ static int env_object_put(void *data, const struct digest *name, const uint8_t *
 
 	memcpy(&generation, name->bytes, sizeof(generation));
 	object = object_bytes(generation, &expected);
-	if (nr != expected || memcmp(bytes, object, nr)) {
+	if (nr != expected || memcmp(bytes, object, nr) != 0) {
 		world_fail(host->world, "host %u got a broken object of generation %u", host->id,
 			   generation);
 		return -EBADMSG;
