@@ -50,29 +50,32 @@ static bool bpffs_mounted(void)
 	return statfs(DFW_BPFFS, &fs) < 0 || (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
-static void complain_not_found(const struct invocation *call, const char *vport)
+/* A vport that is not there is a wrong argument; whatever else is missing is a failure. */
+static enum exit_status complain_not_found(const struct invocation *call, const char *vport)
 {
-	if (!bpffs_mounted())
+	if (!bpffs_mounted()) {
 		complain("no bpf file system is mounted on %s: nothing is enforced", DFW_BPFFS);
-	else if (!instance_exists(call->instance))
+	} else if (!instance_exists(call->instance)) {
 		complain("there is no instance '%s'", call->instance);
-	else if (!has_pins(call->instance))
+	} else if (!has_pins(call->instance)) {
 		complain("instance '%s' has nothing in the kernel: dfwd was not started since "
-			 "boot, or "
-			 "was shut down with --detach",
+			 "boot, or was shut down with --detach",
 			 call->instance);
-	else if (vport)
+	} else if (vport) {
 		complain("there is no vport '%s' in instance '%s'", vport, call->instance);
-	else
+		return EXIT_INPUT;
+	} else {
 		complain("instance '%s' is incomplete in the kernel: some of its pins are missing",
 			 call->instance);
+	}
+	return EXIT_FAILED;
 }
 
 enum exit_status view_failed(const struct invocation *call, const char *vport, int error)
 {
 	if (error == -ENOENT)
-		complain_not_found(call, vport);
-	else if (error == -EPERM || error == -EACCES)
+		return complain_not_found(call, vport);
+	if (error == -EPERM || error == -EACCES)
 		complain("not allowed to read the maps of instance '%s': run this as root",
 			 call->instance);
 	else if (error == -ESTALE)

@@ -101,7 +101,9 @@ void become_owner(struct sync *sync, struct port *port, uint64_t epoch, bool res
 	port->attached = true;
 	port->epoch = port->fence = epoch;
 	port->reading = (struct reading){.pass = port->reading.pass};
-	port->nr_peers = 0; /* streams of the former epoch */
+	/* New streams begin at 0 and need no tombstones; the datapath may count its versions from the start. */
+	port->nr_peers = 0;
+	flows_trim(&port->flows, port->flows.head);
 	sync->members_changed = true;
 	env_of(sync)->port_activate(env_of(sync)->data, port->id, epoch, resync);
 	if (registry_put(&sync->registry, ENTRY_VPORT, port->id, epoch, description_of(port)))

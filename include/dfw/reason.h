@@ -33,7 +33,7 @@
 	X(LAND, land, "land", "source and destination are the same")                               \
 	X(ARP, arp, "arp", "malformed ARP or RARP, or of a kind that is not allowed")              \
 	X(ARP_SPOOF, arp_spoof, "arp-spoof", "ARP that claims an address or MAC of another")       \
-	X(ND, nd, "nd", "malformed neighbour discovery, or of a kind that is not allowed")         \
+	X(ND, nd, "nd", "neighbour discovery: malformed, not allowed, or not for this VM")         \
 	X(ND_SPOOF, nd_spoof, "nd-spoof",                                                          \
 	  "neighbour discovery that claims an address or MAC of another")                          \
 	X(ROUTER_ADVERTISEMENT, router_advertisement, "router-advertisement",                      \

@@ -70,9 +70,9 @@ it "wrong usage: exit 2, the word in question is named, nothing changes" unchang
 instance() { refuses 2 "instance" "$DFWCTL" -i "../x" status && refuses 2 "instance" "$DFWCTL" -i "" status && refuses 2 "instance" timeout 20 "$DFWD" -i "a/b"; }
 it "an instance name with a slash, an empty one: exit 2, dfwd and dfwctl" instance
 unknown() {
-    unchanged refuses "1,2" nosuch ctl vport show nosuch && unchanged refuses "1,2" nosuch ctl vport del nosuch && unchanged refuses "1,2" nosuch ctl vport set nosuch --tag a=b &&
-        unchanged refuses "1,2" nosuch ctl rules nosuch && unchanged refuses "1,2" nosuch ctl stats nosuch && unchanged refuses "1,2" nosuch ctl flow list --vport nosuch &&
-        unchanged refuses "1,2" nosuch ctl flow kill --vport nosuch
+    unchanged refuses 2 nosuch ctl vport show nosuch && unchanged refuses 2 nosuch ctl vport del nosuch && unchanged refuses 2 nosuch ctl vport set nosuch --tag a=b &&
+        unchanged refuses 2 nosuch ctl rules nosuch && unchanged refuses 2 nosuch ctl stats nosuch && unchanged refuses 2 nosuch ctl flow list --vport nosuch &&
+        unchanged refuses 2 nosuch ctl flow kill --vport nosuch
 }
 it "an unknown vport is named in the error" unknown
 twice() { unchanged refuses "1,2" "vm1" ctl vport add vm1 --dev tap2 --mac "$(vm_mac 2)" --ip "$(vm_ip 2)"; }

@@ -146,7 +146,7 @@ static void play(const struct capture *capture, size_t packet, const uint8_t *fr
 		complain(&counted_right, capture->name, packet, side, "is not counted once:", reason < DFW_REASON_COUNT ? host_reason_names[reason] : "never");
 	if (s.wrong && reason == DFW_REASON_PASSED)
 		complain(&nothing_leaked, capture->name, packet, side, "passed:", s.wrong);
-	for (size_t i = 0; is_control && i < sizeof(malformed_reasons) / sizeof(malformed_reasons[0]); i++)
+	for (size_t i = 0; is_control && slot == PORT_OPEN && i < sizeof(malformed_reasons) / sizeof(malformed_reasons[0]); i++)
 		if (reason == malformed_reasons[i])
 			complain(&control_read, capture->name, packet, side, "is called", host_reason_names[reason]);
 }

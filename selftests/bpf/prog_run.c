@@ -1,0 +1,593 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The datapath's object in the kernel, by BPF_PROG_RUN: a crafted frame for each reason that a frame can cause, judged by
+ * the counter of that name. (A tag in the skb cannot be given to BPF_PROG_RUN; selftests/netns has those.)
+ *
+ * Usage: prog_run OBJECT
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
+
+#include <dfw/maps.h>
+#include <dfw/port.h>
+#include <dfw/reason.h>
+#include <dfw/ruleset.h>
+
+#include "check.h"
+#include "policy_files.h"
+#include "selftests/host/frames.h"
+
+#define LOOPBACK 1 /* the device of a frame in BPF_PROG_RUN */
+
+enum { PORT_VM, PORT_TIGHT, PORT_UNREADY, NR_PORTS };
+
+#define VM_MAC {0x02, 0, 0, 0, 0, 0x02}
+#define VM_ADDRESSES {{[10] = 0xff, 0xff, 10, 0, 0, 2}}, {{0xfd, 0, [15] = 2}}, {{0xfe, 0x80, [15] = 2}}
+
+static const struct side vm = {VM_MAC, {10, 0, 0, 2}, {0xfd, 0, [15] = 2}};
+static const struct side peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 1, 0, 1}, {0xfd, 1, [15] = 1}};
+static const struct side stranger = {{0x02, 0, 0, 0, 0, 0x09}, {10, 1, 0, 9}, {0xfd, 1, [15] = 9}};
+static const struct side link_vm = {VM_MAC, {0}, {0xfe, 0x80, [15] = 2}};
+static const struct side link_peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 0, 0, 1}, {0xfe, 0x80, [15] = 1}};
+static const struct side everyone = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {255, 255, 255, 255}, {0xff, 2, [15] = 1}};
+
+static const char policy_text[] =
+	"profile tight {\n max-flows 1\n new-per-second 3\n reject-per-second 1\n}\n"
+	"default in drop\ndefault out drop\n"
+	"telnet: drop out service tcp 23\n"
+	"smtp: reject out service tcp 25, udp 25\n"
+	"limited: allow in service udp 6000 limit 1/second burst 1\n"
+	"by-source: allow in service udp 6001 limit 1/second burst 1 per source\n"
+	"at-most-one: allow out service udp 6002 max-flows 1\n"
+	"killed: allow out service udp 6003 on-change kill\n"
+	"outwards: allow out\n"
+	"web: allow in service tcp 80, udp 5000, sctp 9, icmp-echo, icmp6-echo\n";
+
+static const char *const names[] = {
+#define REASON_NAME(symbol, field, name, help) name,
+	DFW_REASONS(REASON_NAME)
+#undef REASON_NAME
+};
+
+static struct bpf_object *object;
+static int program[DFW_DIRECTIONS], nr_cpus;
+static uint32_t slot;
+static bool seen[DFW_REASON_COUNT];
+
+/* ---- Maps -------------------------------------------------------------------------------------------------------- */
+
+static void must(bool holds, const char *what)
+{
+	if (holds)
+		return;
+	fprintf(stderr, "%s: %s\n", what, strerror(errno));
+	exit(EXIT_FAILURE);
+}
+
+static int fd_of(const char *name)
+{
+	int fd = bpf_object__find_map_fd_by_name(object, name);
+
+	must(fd >= 0, name);
+	return fd;
+}
+
+/* Makes the inner map of `outer` at `index`, of `entries` (0: as the template), with `values`, if given. */
+static int make_inner(const char *outer, uint32_t index, uint32_t entries, const void *values, uint32_t nr)
+{
+	struct bpf_map *inner = bpf_map__inner_map(bpf_object__find_map_by_name(object, outer));
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = bpf_map__map_flags(inner));
+	uint32_t value_bytes = bpf_map__value_size(inner);
+	int fd = bpf_map_create(bpf_map__type(inner), outer, bpf_map__key_size(inner), value_bytes,
+				entries ? entries : bpf_map__max_entries(inner), &options);
+
+	must(fd >= 0, outer);
+	for (uint32_t i = 0; values && i < nr; i++)
+		must(bpf_map_update_elem(fd, &i, (const char *)values + (size_t)i * value_bytes, BPF_ANY) == 0, outer);
+	must(bpf_map_update_elem(fd_of(outer), &index, &fd, BPF_ANY) == 0, outer);
+	return fd;
+}
+
+static uint32_t at_least_one(size_t nr)
+{
+	return nr ? (uint32_t)nr : 1;
+}
+
+static void load_tables(const struct compiled *compiled)
+{
+	int exact = make_inner("addr_exact", 0, at_least_one(compiled->nr_exact), NULL, 0);
+	int prefix = make_inner("addr_prefix", 0, at_least_one(compiled->nr_prefixes), NULL, 0);
+
+	for (size_t i = 0; i < compiled->nr_exact; i++)
+		must(bpf_map_update_elem(exact, &compiled->exact[i].address, &compiled->exact[i].class, BPF_ANY) == 0, "addr_exact");
+	for (size_t i = 0; i < compiled->nr_prefixes; i++) {
+		struct dfw_prefix_key key = {.prefix_bits = compiled->prefixes[i].prefix_bits};
+
+		memcpy(key.bytes, compiled->prefixes[i].address.bytes, sizeof(key.bytes));
+		must(bpf_map_update_elem(prefix, &key, &compiled->prefixes[i].class, BPF_ANY) == 0, "addr_prefix");
+	}
+	close(exact);
+	close(prefix);
+	close(make_inner("l4_classes", 0, 0, compiled->l4, DFW_L4_BLOCKS));
+	for (uint32_t i = 0; i < compiled->nr_rulesets; i++) {
+		const struct compiled_ruleset *r = &compiled->rulesets[i];
+
+		must(bpf_map_update_elem(fd_of("rulesets"), &i, &r->header, BPF_ANY) == 0, "rulesets");
+		close(make_inner("rule_infos", i, r->header.nr_rules + 1, r->rules, r->header.nr_rules + 1));
+		close(make_inner("row_refs", i, at_least_one(r->nr_refs), r->refs, (uint32_t)r->nr_refs));
+		close(make_inner("row_chunks", i, at_least_one(r->nr_chunks), r->chunks, (uint32_t)r->nr_chunks));
+	}
+}
+
+static void load_port(const struct compiled *compiled, uint32_t port)
+{
+	static const struct dfw_addr addresses[] = {VM_ADDRESSES};
+	const struct compiled_port *made = &compiled->ports[port];
+	struct dfw_port_config config = {
+		.slot = port,
+		.flags = port == PORT_UNREADY ? 0 : DFW_PORT_READY,
+		.nr_macs = 1,
+		.macs = {{VM_MAC, {0}}},
+		.nr_addresses = 3,
+		.profile = made->profile,
+	};
+
+	memcpy(config.addresses, addresses, sizeof(addresses));
+	for (int direction = 0; direction < DFW_DIRECTIONS; direction++) {
+		config.ruleset[direction] = (uint32_t)made->ruleset[direction];
+		config.hits_base[direction] = config.hits_count;
+		config.hits_count += compiled->rulesets[made->ruleset[direction]].header.nr_rules + 1;
+	}
+	for (uint32_t bank = 0; bank < DFW_BANKS; bank++) {
+		close(make_inner("configs", port * DFW_BANKS + bank, 0, &config, 1));
+		close(make_inner("hits", port * DFW_BANKS + bank, (uint32_t)nr_cpus * config.hits_count, NULL, 0));
+	}
+	close(make_inner("flows", port, made->profile.max_flows, NULL, 0));
+	close(make_inner("half_open", port, made->profile.max_half_open, NULL, 0));
+	close(make_inner("fragments", port, made->profile.max_fragments, NULL, 0));
+	close(make_inner("counters", port, 0, NULL, 0));
+	close(make_inner("states", port, 0, NULL, 0));
+}
+
+static void flip(uint16_t revision)
+{
+	const struct dfw_revision next = {.generation = 1, .revision = revision};
+	uint32_t bank = revision & 1;
+	const struct dfw_active active = {.bank = bank};
+	uint32_t zero = 0;
+
+	must(bpf_map_update_elem(fd_of("revisions"), &bank, &next, BPF_ANY) == 0, "revisions");
+	must(bpf_map_update_elem(fd_of("active"), &zero, &active, BPF_ANY) == 0, "active");
+}
+
+static void use_port(uint32_t port)
+{
+	uint32_t ifindex = LOOPBACK;
+
+	slot = port;
+	must(bpf_map_update_elem(fd_of("port_slots"), &ifindex, &slot, BPF_ANY) == 0, "port_slots");
+}
+
+/* ---- Frames ------------------------------------------------------------------------------------------------------ */
+
+static struct dfw_direction_counters read_counters(uint32_t direction)
+{
+	struct dfw_direction_counters sum = {}, *each = calloc((size_t)nr_cpus, sizeof(*each));
+	int outer = fd_of("counters"), fd;
+	uint32_t id;
+
+	must(each && bpf_map_lookup_elem(outer, &slot, &id) == 0, "counters");
+	fd = bpf_map_get_fd_by_id(id);
+	must(fd >= 0 && bpf_map_lookup_elem(fd, &direction, each) == 0, "counters");
+	for (int cpu = 0; cpu < nr_cpus; cpu++)
+		for (size_t i = 0; i < DFW_REASON_COUNT; i++) {
+			((struct dfw_reason_counter *)&sum)[i].packets += ((struct dfw_reason_counter *)&each[cpu])[i].packets;
+			((struct dfw_reason_counter *)&sum)[i].bytes += ((struct dfw_reason_counter *)&each[cpu])[i].bytes;
+		}
+	close(fd);
+	free(each);
+	return sum;
+}
+
+static int run(uint32_t direction, const struct frame *f, uint32_t gso_segs)
+{
+	static uint8_t answer[8192];
+	struct __sk_buff ctx = {.gso_segs = gso_segs, .gso_size = gso_segs ? 1000 : 0};
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = f->bytes, .data_size_in = (uint32_t)f->len, .data_out = answer,
+		    .data_size_out = sizeof(answer), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
+	int r = bpf_prog_test_run_opts(program[direction], &options);
+
+	if (r < 0)
+		printf("# BPF_PROG_RUN: %s\n", strerror(-r));
+	return r < 0 ? r : (int)options.retval;
+}
+
+/* The one reason that grew, by the segments of the frame. */
+static void expect_segments(uint32_t direction, const struct frame *f, const char *reason, uint32_t segments)
+{
+	struct dfw_direction_counters before = read_counters(direction), after;
+	const struct dfw_reason_counter *then = (void *)&before, *now = (void *)&after;
+	int action = run(direction, f, segments > 1 ? segments : 0), wanted = TC_ACT_SHOT;
+	const char *found = "none";
+	unsigned int times = 0;
+
+	after = read_counters(direction);
+	for (size_t i = 0; i < DFW_REASON_COUNT; i++)
+		if (now[i].packets != then[i].packets) {
+			found = names[i];
+			seen[i] = true;
+			times++;
+			CHECK(now[i].packets - then[i].packets == segments);
+		}
+	CHECK(times == 1);
+	CHECK_TEXT(found, reason);
+	if (strcmp(reason, "passed") == 0)
+		wanted = TC_ACT_UNSPEC;
+	if (strcmp(reason, "rejected") == 0)
+		wanted = TC_ACT_REDIRECT;
+	CHECK(action == wanted);
+}
+
+static void expect(uint32_t direction, const struct frame *f, const char *reason)
+{
+	expect_segments(direction, f, reason, 1);
+}
+
+static struct frame udp(const struct side *from, const struct side *to, uint16_t source, uint16_t destination)
+{
+	struct frame f = frame_ip(from, to, false, 17);
+
+	frame_udp(&f, source, destination, 20);
+	frame_done(&f);
+	return f;
+}
+
+static struct frame tcp(bool out, uint16_t local, uint16_t remote, uint8_t flags, uint32_t seq, uint32_t ack, size_t bytes)
+{
+	const struct tcp_fields fields = {.source = out ? local : remote, .destination = out ? remote : local, .seq = seq, .ack = ack,
+					  .flags = flags, .window = 1000, .bytes = bytes};
+	struct frame f = frame_ip(out ? &vm : &peer, out ? &peer : &vm, false, 6);
+
+	frame_tcp(&f, &fields);
+	frame_done(&f);
+	return f;
+}
+
+static struct frame sctp(bool out, uint32_t tag, uint8_t chunk, const void *value, size_t bytes)
+{
+	struct frame f = frame_ip(out ? &vm : &peer, out ? &peer : &vm, false, 132);
+
+	frame_sctp(&f, out ? 2000 : 9, out ? 9 : 2000, tag);
+	frame_chunk(&f, chunk, 0, value, bytes);
+	frame_done(&f);
+	return f;
+}
+
+static struct frame icmp(const struct side *from, const struct side *to, bool v6, uint8_t type, const uint8_t *target)
+{
+	struct frame f = frame_ip(from, to, v6, v6 ? 58 : 1);
+
+	f.bytes[f.l3 + (v6 ? 7 : 8)] = 255;
+	frame_icmp(&f, type, 0, 0x10001, type == 134 ? 8 : 0);
+	if (target)
+		frame_add(&f, target, 16);
+	frame_done(&f);
+	return f;
+}
+
+static struct frame arp(const struct side *from, const uint8_t *sender_ip, uint16_t operation)
+{
+	struct frame f = frame_ethernet(from, &everyone, 0x0806);
+
+	frame_arp(&f, operation, from->mac, sender_ip, peer.mac, peer.ip4);
+	return f;
+}
+
+/* ---- The reasons ------------------------------------------------------------------------------------------------- */
+
+static void test_link(void)
+{
+	struct frame f;
+
+	TEST("link layer: truncated, ethertype, llc, vlan, MACs") {
+		f = arp(&vm, vm.ip4, 1);
+		f.len -= 4;
+		expect(DFW_OUT, &f, "truncated");
+		f = frame_ethernet(&vm, &peer, 0x88cc);
+		frame_add(&f, NULL, 46);
+		expect(DFW_OUT, &f, "ethertype");
+		f = frame_ethernet(&vm, &peer, 38);
+		frame_add(&f, NULL, 46);
+		expect(DFW_OUT, &f, "llc");
+		f = udp(&vm, &peer, 1, 2);
+		frame_tag(&f, 0x8100, 5);
+		expect(DFW_OUT, &f, "vlan");
+		f = udp(&vm, &peer, 1, 2);
+		frame_tag(&f, 0x8100, 0); /* a priority, not a VLAN */
+		expect(DFW_OUT, &f, "passed");
+		frame_tag(&f, 0x8100, 0);
+		expect(DFW_OUT, &f, "vlan");
+		f = udp(&stranger, &peer, 1, 2);
+		expect(DFW_OUT, &f, "source-mac");
+		f = udp(&vm, &vm, 1, 2);
+		expect(DFW_IN, &f, "own-mac");
+		f = udp(&peer, &stranger, 1, 2);
+		expect(DFW_IN, &f, "destination-mac");
+	}
+	TEST("addresses: source-address, own-address, martian, land") {
+		struct side other = vm, own = peer;
+
+		other.ip4[3] = 99;
+		f = udp(&other, &peer, 1, 2);
+		expect(DFW_OUT, &f, "source-address");
+		memcpy(own.ip4, vm.ip4, 4);
+		f = udp(&own, &peer, 1, 2);
+		memcpy(f.bytes, vm.mac, 6);
+		expect(DFW_IN, &f, "own-address");
+		f = udp(&own, &vm, 1, 2);
+		expect(DFW_IN, &f, "land");
+		own.ip4[0] = 127;
+		f = udp(&own, &vm, 1, 2);
+		expect(DFW_IN, &f, "martian");
+	}
+	TEST("arp, arp-spoof, nd, nd-spoof, router-advertisement, dhcp-server") {
+		f = arp(&vm, vm.ip4, 1);
+		expect(DFW_OUT, &f, "passed");
+		f = arp(&vm, vm.ip4, 7);
+		expect(DFW_OUT, &f, "arp");
+		f = arp(&vm, peer.ip4, 1);
+		expect(DFW_OUT, &f, "arp-spoof");
+		f = icmp(&link_peer, &link_vm, true, 135, link_vm.ip6);
+		expect(DFW_IN, &f, "passed");
+		f.bytes[f.l3 + 7] = 64;
+		expect(DFW_IN, &f, "nd");
+		f = icmp(&link_vm, &link_peer, true, 136, link_peer.ip6);
+		expect(DFW_OUT, &f, "nd-spoof");
+		f = icmp(&link_vm, &everyone, true, 134, NULL);
+		expect(DFW_OUT, &f, "router-advertisement");
+		f = udp(&vm, &peer, 67, 68);
+		expect(DFW_OUT, &f, "dhcp-server");
+	}
+}
+
+static void test_network(void)
+{
+	static const uint8_t route[4] = {131, 3, 4, 0};
+	struct frame f, whole;
+
+	TEST("ip-header, ip-length, ip-checksum, ip-option, extension, protocol") {
+		f = udp(&vm, &peer, 1, 2);
+		f.bytes[14] = 0x44;
+		expect(DFW_OUT, &f, "ip-header");
+		f = udp(&vm, &peer, 1, 2);
+		put16(f.bytes + 16, 2000);
+		expect(DFW_OUT, &f, "ip-length");
+		f = udp(&vm, &peer, 1, 2);
+		f.bytes[24] ^= 1;
+		expect(DFW_OUT, &f, "ip-checksum");
+		f = frame_ip(&vm, &peer, false, 17);
+		frame_options4(&f, route, sizeof(route));
+		frame_udp(&f, 1, 2, 8);
+		frame_done(&f);
+		expect(DFW_OUT, &f, "ip-option");
+		f = frame_ip(&vm, &peer, true, 17);
+		frame_extension(&f, 60, 1);
+		frame_extension(&f, 0, 1);
+		frame_udp(&f, 1, 2, 8);
+		frame_done(&f);
+		expect(DFW_OUT, &f, "extension");
+		f = frame_ip(&vm, &peer, true, 59);
+		frame_add(&f, NULL, 8);
+		frame_done(&f);
+		expect(DFW_OUT, &f, "protocol");
+	}
+	TEST("fragment, fragment-orphan, fragment-overlap") {
+		whole = frame_ip(&vm, &peer, false, 17);
+		frame_udp(&whole, 1, 2, 992);
+		frame_done(&whole);
+		f = frame_fragment(&whole, 0, 201, true, 1);
+		expect(DFW_OUT, &f, "fragment");
+		f = frame_fragment(&whole, 200, 200, true, 2);
+		expect(DFW_OUT, &f, "fragment-orphan");
+		f = frame_fragment(&whole, 0, 200, true, 2);
+		expect(DFW_OUT, &f, "passed");
+		f = frame_fragment(&whole, 200, 200, true, 2);
+		expect(DFW_OUT, &f, "passed");
+		f = frame_fragment(&whole, 392, 200, true, 2);
+		expect(DFW_OUT, &f, "fragment-overlap");
+	}
+	TEST("l4-header, l4-checksum, port-zero, tcp-flags") {
+		f = udp(&vm, &peer, 1, 2);
+		put16(f.bytes + 38, 7);
+		expect(DFW_OUT, &f, "l4-header");
+		f = udp(&vm, &peer, 1, 2);
+		f.bytes[f.len - 1] ^= 1;
+		expect(DFW_OUT, &f, "l4-checksum");
+		f = udp(&vm, &peer, 1, 0);
+		expect(DFW_OUT, &f, "port-zero");
+		f = tcp(true, 1, 2, TH_SYN | TH_FIN, 1, 0, 0);
+		expect(DFW_OUT, &f, "tcp-flags");
+	}
+}
+
+static void test_flows(void)
+{
+	static const uint8_t init[16] = {1, 2, 3, 4, 0, 1, 0, 0, 0, 4, 0, 4, 0, 0, 0, 1};
+	struct frame f, g;
+
+	TEST("tcp: no-flow, window, ack, rst, state") {
+		f = tcp(true, 4000, 80, TH_ACK, 1, 1, 0);
+		expect(DFW_OUT, &f, "tcp-no-flow");
+		f = tcp(true, 4000, 80, TH_SYN, 1000, 0, 0);
+		expect(DFW_OUT, &f, "passed");
+		f = tcp(false, 4000, 80, TH_ACK, 5000, 1, 10);
+		expect(DFW_IN, &f, "tcp-state");
+		f = tcp(false, 4000, 80, TH_SYN | TH_ACK, 5000, 1001, 0);
+		expect(DFW_IN, &f, "passed");
+		f = tcp(true, 4000, 80, TH_ACK, 1001, 5001, 0);
+		expect(DFW_OUT, &f, "passed");
+		f = tcp(true, 4000, 80, TH_ACK, 1001 + 100000, 5001, 1);
+		expect(DFW_OUT, &f, "tcp-window");
+		f = tcp(true, 4000, 80, TH_ACK, 1001, 5002, 1);
+		expect(DFW_OUT, &f, "tcp-ack");
+		f = tcp(false, 4000, 80, TH_RST, 5005, 0, 0);
+		expect(DFW_IN, &f, "tcp-rst");
+		f = tcp(false, 4000, 80, TH_RST, 5001, 0, 0);
+		expect(DFW_IN, &f, "passed");
+	}
+	TEST("sctp-chunk, sctp-no-flow, sctp-tag") {
+		f = sctp(true, 0, 1, init, 3);
+		expect(DFW_OUT, &f, "sctp-chunk");
+		f = sctp(true, 7, 0, NULL, 16);
+		expect(DFW_OUT, &f, "sctp-no-flow");
+		f = sctp(true, 0, 1, init, 16);
+		expect(DFW_OUT, &f, "passed");
+		f = sctp(false, 99, 2, init, 16);
+		expect(DFW_IN, &f, "sctp-tag");
+	}
+	TEST("icmp-type, icmp-no-flow, icmp-error") {
+		f = icmp(&peer, &vm, false, 5, NULL);
+		expect(DFW_IN, &f, "icmp-type");
+		f = icmp(&peer, &vm, false, 0, NULL);
+		expect(DFW_IN, &f, "icmp-no-flow");
+		g = udp(&vm, &peer, 4001, 4002);
+		f = frame_error(&peer, &vm, 3, 3, 0, &g);
+		expect(DFW_IN, &f, "icmp-error");
+		expect(DFW_OUT, &g, "passed");
+		expect(DFW_IN, &f, "passed");
+	}
+	TEST("a GSO frame counts as its segments") {
+		f = frame_ip(&vm, &peer, false, 6);
+		g = tcp(true, 4003, 80, TH_SYN, 1, 0, 0);
+		expect(DFW_OUT, &g, "passed");
+		g = tcp(false, 4003, 80, TH_SYN | TH_ACK, 9, 2, 0);
+		expect(DFW_IN, &g, "passed");
+		g = tcp(true, 4003, 80, TH_ACK, 2, 10, 900);
+		expect_segments(DFW_OUT, &g, "passed", 3);
+	}
+}
+
+static void test_rules(void)
+{
+	struct frame f, g;
+
+	TEST("rule, default, rejected, reject-limit, reject-silent") {
+		f = tcp(true, 4100, 23, TH_SYN, 1, 0, 0);
+		expect(DFW_OUT, &f, "rule");
+		f = tcp(false, 4100, 23, TH_SYN, 1, 0, 0);
+		expect(DFW_IN, &f, "default");
+		f = tcp(true, 4100, 25, TH_SYN, 1, 0, 0);
+		expect(DFW_OUT, &f, "rejected");
+		f = udp(&vm, &peer, 4100, 25);
+		expect(DFW_OUT, &f, "rejected");
+		f = udp(&vm, &everyone, 4100, 25);
+		expect(DFW_OUT, &f, "reject-silent");
+		use_port(PORT_TIGHT);
+		f = udp(&vm, &peer, 4100, 25);
+		for (int i = 0; i < 4; i++)
+			run(DFW_OUT, &f, 0);
+		expect(DFW_OUT, &f, "reject-limit");
+		use_port(PORT_VM);
+	}
+	TEST("rule-limit, source-limit, flow-limit, rate-limit") {
+		for (uint16_t port = 0; port < 4; port++) {
+			f = udp(&peer, &vm, 5100 + port, 6000);
+			run(DFW_IN, &f, 0);
+			g = udp(&peer, &vm, 5100 + port, 6001);
+			run(DFW_IN, &g, 0);
+		}
+		f = udp(&peer, &vm, 5200, 6000);
+		expect(DFW_IN, &f, "rule-limit");
+		g = udp(&peer, &vm, 5200, 6001);
+		expect(DFW_IN, &g, "source-limit");
+		g = udp(&stranger, &vm, 5200, 6001);
+		expect(DFW_IN, &g, "passed");
+
+		use_port(PORT_TIGHT);
+		for (uint16_t port = 0; port < 2; port++) {
+			f = udp(&vm, &peer, 5300 + port, 7000);
+			expect(DFW_OUT, &f, "passed");
+			f = udp(&peer, &vm, 7000, 5300 + port);
+			expect(DFW_IN, &f, port == 0 ? "passed" : "flow-limit");
+		}
+		for (uint16_t port = 0; port < 6; port++) {
+			f = udp(&vm, &peer, 5400 + port, 7000);
+			run(DFW_OUT, &f, 0);
+		}
+		f = udp(&vm, &peer, 5500, 7000);
+		expect(DFW_OUT, &f, "rate-limit");
+		use_port(PORT_VM);
+	}
+	TEST("flow-killed, not-ready; a device of no port is dropped") {
+		uint32_t ifindex = LOOPBACK;
+
+		f = udp(&vm, &peer, 5600, 6003);
+		expect(DFW_OUT, &f, "passed");
+		flip(3);
+		expect(DFW_OUT, &f, "flow-killed");
+		use_port(PORT_UNREADY);
+		expect(DFW_OUT, &f, "not-ready");
+		must(bpf_map_delete_elem(fd_of("port_slots"), &ifindex) == 0, "port_slots");
+		CHECK(run(DFW_OUT, &f, 0) == TC_ACT_SHOT);
+		use_port(PORT_VM);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct dfw_addr addresses[] = {VM_ADDRESSES};
+	const struct policy_port ports[NR_PORTS] = {
+		{.name = "vm", .addresses = addresses, .nr_addresses = 3, .here = true},
+		{.name = "tight", .profile = "tight", .here = true},
+		{.name = "unready", .here = true},
+	};
+	struct policy_errors errors = {};
+	struct compiled *compiled = NULL;
+	struct policy *policy;
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: prog_run OBJECT\n");
+		return 2;
+	}
+	if (geteuid() != 0) {
+		printf("ok 1 - BPF_PROG_RUN # SKIP needs root\n1..1\n");
+		return EXIT_SUCCESS;
+	}
+	nr_cpus = libbpf_num_possible_cpus();
+	policy = must_parse(policy_text);
+	if (!policy || policy_compile(policy, ports, NR_PORTS, &compiled, &errors) < 0) {
+		policy_errors_print(&errors, stderr);
+		return EXIT_FAILURE;
+	}
+	object = bpf_object__open_file(argv[1], NULL);
+	must(object && bpf_object__load(object) == 0, argv[1]);
+	program[DFW_IN] = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_in"));
+	program[DFW_OUT] = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_out"));
+	load_tables(compiled);
+	for (uint32_t port = 0; port < NR_PORTS; port++)
+		load_port(compiled, port);
+	flip(2);
+	use_port(PORT_VM);
+
+	test_link();
+	test_network();
+	test_flows();
+	test_rules();
+	TEST("every reason that a frame can cause was seen by its name") {
+		for (size_t i = 0; i < DFW_REASON_COUNT; i++)
+			if (!seen[i] && i != DFW_REASON_NO_PORT && i != DFW_REASON_FLOW_MEMORY && i != DFW_REASON_FLOW_BUSY &&
+			    i != DFW_REASON_INTERNAL) {
+				CHECK(seen[i]);
+				printf("# %s\n", names[i]);
+			}
+	}
+	policy_errors_free(&errors);
+	compiled_free(compiled);
+	policy_free(policy);
+	bpf_object__close(object);
+	return check_done();
+}
