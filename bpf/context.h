@@ -80,10 +80,15 @@ static __always_inline enum ip_summed context_ip_summed(context_t *ctx)
 	return BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed);
 }
 
-/* Segments that this frame will be on the wire. */
-static __always_inline __u32 context_segments(context_t *ctx)
+/* Segments that this frame will be on the wire, of which it carries `payload` bytes of transport payload. A tap does not
+ * say how many. */
+static __always_inline __u32 context_segments(context_t *ctx, __u32 payload)
 {
-	return ctx->gso_segs ? ctx->gso_segs : 1;
+	if (ctx->gso_segs)
+		return ctx->gso_segs;
+	if (!ctx->gso_size || payload <= ctx->gso_size)
+		return 1;
+	return (payload + ctx->gso_size - 1) / ctx->gso_size;
 }
 
 static __always_inline bool context_is_gso(context_t *ctx)

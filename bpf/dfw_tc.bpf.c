@@ -99,6 +99,7 @@ static __always_inline int decide_icmp(context_t *ctx, struct packet *p, bool *o
 	int result;
 
 	if (p->flags & PACKET_V6) {
+		p->key.remote_port = p->icmp_type;
 		result = guard_nd(ctx, p);
 		if (result != STAGE_GO_ON)
 			return result;
@@ -364,7 +365,7 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 	p = packet_begin(PACKET_PLACE_TRAFFIC, direction, slot);
 	if (!p)
 		return TC_ACT_SHOT;
-	p->segments = context_segments(ctx);
+	p->segments = context_segments(ctx, 0);
 	config = port_config(p->slot, p->bank);
 	if (!config) {
 		count_reason(p, DFW_REASON_NOT_READY);

@@ -98,17 +98,50 @@ static __always_inline struct dfw_limit *rule_limit(struct packet *p, __u32 rule
 	return bpf_map_lookup_elem(&limits, &key);
 }
 
-/* Keeps the numbers of confirmed flows. */
-static __always_inline void flow_number(struct packet *p, __u32 rule, __s64 change)
+/* The number of live flows of a rule; `make`: begun where there is none. */
+static __always_inline __s64 *rule_flows_of(struct packet *p, __u32 rule, bool make)
 {
-	struct dfw_limit_key key = {.slot = p->slot, .rule = rule};
+	struct dfw_rule_flows_key key = {.slot = p->slot, .rule = rule};
+	__s64 *number = bpf_map_lookup_elem(&rule_flows, &key), none = 0;
+
+	if (number || !make)
+		return number;
+	bpf_map_update_elem(&rule_flows, &key, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&rule_flows, &key);
+}
+
+/* Takes a confirmed flow into the number of its rule, or out of it. */
+static __always_inline void count_flow(struct packet *p, struct dfw_flow *flow)
+{
+	__s64 *number = rule_flows_of(p, flow->rule, false);
+
+	flow->counted = number != NULL;
+	if (number)
+		__sync_fetch_and_add(number, 1);
+}
+
+static __always_inline void uncount_flow(struct packet *p, struct dfw_flow *flow)
+{
+	__s64 *number = flow->counted ? rule_flows_of(p, flow->rule, false) : NULL;
+
+	flow->counted = 0;
+	if (number)
+		__sync_fetch_and_add(number, -1);
+}
+
+/* Keeps the number of the port's confirmed flows. */
+static __always_inline void port_flows_add(struct packet *p, __s64 change)
+{
 	struct dfw_port_state *state = port_state(p->slot);
-	struct dfw_limit *limit = bpf_map_lookup_elem(&limits, &key);
 
 	if (state)
 		__sync_fetch_and_add(&state->flows, change);
-	if (limit)
-		__sync_fetch_and_add(&limit->flows, change);
+}
+
+static __always_inline void flow_leaves(struct packet *p, struct dfw_flow *flow)
+{
+	port_flows_add(p, -1);
+	uncount_flow(p, flow);
 }
 
 /* Ends the flow of p->key that lies in `flows` (or, `half_opened`, there): DEAD first, so that no packet that holds it
@@ -127,7 +160,7 @@ DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
 		event_packet(p, DFW_EVENT_FLOW_CLOSED, reason, flow);
 		flow->state = DFW_FLOW_DEAD;
 		if (!half_opened)
-			flow_number(p, flow->rule, -1);
+			flow_leaves(p, flow);
 	}
 	flow_unlock(flow);
 	inner = half_opened ? port_map(&half_open, p) : port_map(&flows, p);
@@ -161,7 +194,7 @@ static long sweep_flow(void *map, const void *key, void *value, void *data)
 		if (flow->state != DFW_FLOW_DEAD) {
 			__builtin_memcpy(&sweep->packet->key, key, sizeof(sweep->packet->key));
 			event_packet(sweep->packet, DFW_EVENT_FLOW_CLOSED, DFW_REASON_PASSED, flow);
-			flow_number(sweep->packet, flow->rule, -1);
+			flow_leaves(sweep->packet, flow);
 		}
 		flow->state = DFW_FLOW_DEAD;
 		sweep->removed++;

@@ -95,7 +95,7 @@ DFW_STAGE int fragment_begin(struct packet *p)
 	record.revision = p->revision;
 	record.stateless = p->stateless;
 	record.rule_slot = p->rule_slot;
-	record.tcp_base = p->tcp_seq - p->tcp_header_bytes;
+	record.tcp_base = p->tcp_seq - p->tcp_header_bytes + !!(p->tcp_flags & TCP_FIN);
 	record.ranges[0].end = p->l4_bytes / 8;
 	return bpf_map_update_elem(inner, &key, &record, BPF_ANY) == 0 ? STAGE_PASS
 								       : DFW_REASON_FLOW_MEMORY;

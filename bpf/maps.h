@@ -170,6 +170,14 @@ struct {
 } limits SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, DFW_MAX_LIMITS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct dfw_rule_flows_key);
+	__type(value, __s64);
+} rule_flows SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, DFW_EVENTS_BYTES);
 } events SEC(".maps");

@@ -393,6 +393,7 @@ static __always_inline int parse_tcp(context_t *ctx, struct packet *p)
 	p->tcp_flags = tcp.flags & 0x3f;
 	if (!tcp_flags_possible(p->tcp_flags))
 		return DFW_REASON_TCP_FLAGS;
+	p->segments = context_segments(ctx, p->l4_bytes - p->tcp_header_bytes);
 	p->tcp_seq = bpf_ntohl(tcp.seq);
 	p->tcp_ack = bpf_ntohl(tcp.ack);
 	p->tcp_window = bpf_ntohs(tcp.window);
@@ -418,6 +419,7 @@ static __always_inline int parse_udp(context_t *ctx, struct packet *p)
 			return DFW_REASON_L4_HEADER;
 		p->l4_bytes = bytes; /* what the checksum covers */
 	}
+	p->segments = context_segments(ctx, p->l4_bytes - sizeof(udp));
 	/* RFC 8200 8.1: IPv6 has no checksum of its own, so UDP must have one. */
 	if (!udp.checksum && p->flags & PACKET_V6)
 		return DFW_REASON_L4_CHECKSUM;

@@ -90,10 +90,13 @@ DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
 	copy = (struct dfw_flow *)scratch->bytes;
 	__builtin_memcpy(copy, flow, sizeof(*copy));
 	copy->lock = 0;
+	count_flow(p, copy);
 	r = port_map_put(inner, p, copy, BPF_NOEXIST);
 	if (r == 0) {
-		flow_number(p, copy->rule, 1);
+		port_flows_add(p, 1);
 		event_packet(p, DFW_EVENT_FLOW_CONFIRMED, DFW_REASON_PASSED, flow);
+	} else {
+		uncount_flow(p, copy);
 	}
 	return r;
 }
@@ -264,9 +267,9 @@ DFW_STAGE int flow_limits(struct packet *p, __u32 per_second, __u32 burst, __u32
 	if (!config || !state)
 		return DFW_REASON_INTERNAL;
 	if (max_flows) {
-		struct dfw_limit *limit = rule_limit(p, p->rule, false);
+		__s64 *number = rule_flows_of(p, p->rule, true);
 
-		if (limit && limit->flows >= (__s64)max_flows)
+		if (!number || *number >= (__s64)max_flows)
 			return DFW_REASON_RULE_LIMIT;
 	}
 	if (per_second) {
@@ -362,6 +365,19 @@ DFW_STAGE int revalidate_begin(struct packet *p, struct dfw_flow *flow)
 	return reason;
 }
 
+/* A confirmed flow keeps living under another rule, or under one that has a limit now. */
+static __always_inline void flow_changes_rule(struct packet *p, struct dfw_flow *flow, __u32 rule,
+					      __u32 max_flows)
+{
+	if (flow->counted && flow->rule == rule)
+		return;
+	uncount_flow(p, flow);
+	if (!max_flows || !rule_flows_of(p, rule, true))
+		return;
+	flow->rule = rule;
+	count_flow(p, flow);
+}
+
 /* Does what the rule at `slot` says. PASSED: the flow lives on, stamped; TRACK_RETRY: it is gone, but packets pass by a
  * stateless rule; else it is gone, and this is why. */
 DFW_STAGE int revalidate_end(struct packet *p, struct dfw_flow *flow, int slot)
@@ -383,6 +399,8 @@ DFW_STAGE int revalidate_end(struct packet *p, struct dfw_flow *flow, int slot)
 	p->action = info->action;
 	p->log = info->flags & DFW_RULE_LOG;
 	if (info->action == DFW_ACTION_ALLOW && !(info->flags & DFW_RULE_STATELESS)) {
+		if (!(p->flags & PACKET_HALF_OPEN))
+			flow_changes_rule(p, flow, info->id, info->max_flows);
 		flow->rule = info->id;
 		flow->rule_slot = slot;
 		flow->on_change = info->on_change;

@@ -15,7 +15,8 @@ static __always_inline bool bucket_take(__u64 *bucket, __u64 now, __u64 per_seco
 {
 	__u64 step = NS_PER_SECOND / per_second, due = *bucket;
 
-	if (due < now)
+	/* Rested; or the rate was another one when this was written. */
+	if (due < now || due > now + (burst + 1) * step)
 		due = now;
 	if (due > now + burst * step)
 		return false;
@@ -80,7 +81,8 @@ static __always_inline struct dfw_event *event_reserve(void)
  * by itself often enough for people. */
 static __always_inline void event_submit(struct dfw_event *event)
 {
-	bool filling = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > DFW_EVENTS_BYTES / 4;
+	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+	bool filling = waiting > DFW_EVENTS_BYTES / 4 && waiting < DFW_EVENTS_BYTES / 4 + 4096;
 
 	bpf_ringbuf_submit(event, filling ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }

@@ -252,14 +252,21 @@ static int pin_first(struct object *object)
 /* libbpf tells of its troubles while it loads, the verifier's log among them; later it complains of what we expect. */
 static bool loading;
 
+#define LIBBPF_TAIL_BYTES 2000
+
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list arguments)
 {
-	char line[2048];
-	int length = vsnprintf(line, sizeof(line), format, arguments);
+	_cleanup_free_ char *text = NULL;
+	int length = vasprintf(&text, format, arguments);
+	const char *tail;
 
-	if (length > 0 && line[strlen(line) - 1] == '\n')
-		line[strlen(line) - 1] = '\0';
-	log_at(level == LIBBPF_WARN && loading ? LOG_WARNING : LOG_DEBUG, "%s", line);
+	if (length <= 0)
+		return length;
+	if (text[length - 1] == '\n')
+		text[length - 1] = '\0';
+	/* The verifier says at the end why it refuses. */
+	tail = length > LIBBPF_TAIL_BYTES ? text + length - LIBBPF_TAIL_BYTES : text;
+	log_at(level == LIBBPF_WARN && loading ? LOG_WARNING : LOG_DEBUG, "%s", tail);
 	return length;
 }
 

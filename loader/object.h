@@ -17,6 +17,7 @@
 	X(port_slots)  \
 	X(near_slots)  \
 	X(limits)      \
+	X(rule_flows)  \
 	X(rulesets)    \
 	X(events)      \
 	X(event_losses)

@@ -148,26 +148,62 @@ static int read_file(const struct dfwd *d, json_t **json)
 /* ---- What the kernel has ---------------------------------------------------------------------------------------- */
 
 /* The configs of the bank in force, by slot; malloc'd. `name` is empty where there is no port. */
+/* The slot of a port's folder; -ENOENT: half made. */
+static int folder_slot(const struct dfwd *d, const char *name, uint32_t *slot)
+{
+	struct dfw_port_config config;
+	const uint32_t zero = 0;
+	char path[PATH_MAX];
+	_cleanup_close_ int map = pin_open(pin_vport_path(d->instance, name, "config", path));
+	int r = map < 0 ? map : map_get(map, &zero, &config);
+
+	if (r == 0 && config.slot >= DFW_MAX_PORTS)
+		return -ESTALE;
+	if (r == 0)
+		*slot = config.slot;
+	return r;
+}
+
+/* Reads the configs in force, by slot. Slots are found by the ports' folders: before Linux 6.8 each look at an element of
+ * a map of maps waits for a grace period. */
 static int read_kernel(const struct dfwd *d, struct dfw_port_config **configs, size_t *nr)
 {
 	_cleanup_free_ struct dfw_port_config *read = calloc(DFW_MAX_PORTS, sizeof(*read));
 	const uint32_t zero = 0;
+	struct dirent *entry;
+	char path[PATH_MAX];
+	int r = 0;
+	DIR *dir;
 
 	if (!read)
 		return log_errno(-ENOMEM, "cannot read the ports of the kernel");
 	*nr = 0;
-	for (uint32_t slot = 0; slot < DFW_MAX_PORTS; slot++) {
-		_cleanup_close_ int map =
-			map_open_inner(d->object.configs.fd, bank_index(slot, d->bank));
-		int r = map == -ENOENT ? 0 : map < 0 ? map : map_get(map, &zero, &read[slot]);
+	dir = opendir(pin_path(d->instance, "vports", path));
+	while (dir && r == 0 && (entry = readdir(dir))) {
+		_cleanup_close_ int map = -1;
+		uint32_t slot = 0;
 
+		if (entry->d_name[0] == '.' || !port_name_valid(entry->d_name))
+			continue;
+		r = folder_slot(d, entry->d_name, &slot);
+		if (r == 0)
+			map = r = map_open_inner(d->object.configs.fd, bank_index(slot, d->bank));
+		if (r >= 0)
+			r = map_get(map, &zero, &read[slot]);
+		if (r == -ENOENT) {
+			r = 0;
+			continue;
+		}
 		if (r < 0)
-			return log_errno(r, "cannot read the config of slot %u", slot);
+			log_errno(r, "cannot read the config of vport %s", entry->d_name);
 		read[slot].name[DFW_PORT_NAME_LEN - 1] = '\0';
 		*nr += read[slot].name[0] != '\0';
 	}
-	*configs = TAKE_PTR(read);
-	return 0;
+	if (dir)
+		closedir(dir);
+	if (r == 0)
+		*configs = TAKE_PTR(read);
+	return r;
 }
 
 static const struct dfw_port_config *find_config(const struct dfw_port_config *configs,

@@ -355,27 +355,64 @@ int ruleset_rule_ids(const struct object *object, uint32_t index, uint32_t **ids
 
 /* ---- Taking away ------------------------------------------------------------------------------------------------ */
 
+/* The rule sets that are there but of no use, by their headers: before Linux 6.8 each look at an element of a map of maps
+ * waits for a grace period. *keys is malloc'd. */
+static int find_unused(const struct object *object, const bool *used, uint32_t **keys, size_t *nr)
+{
+	static const struct dfw_ruleset none;
+	_cleanup_free_ uint32_t *found = calloc(DFW_MAX_RULESETS, sizeof(*found));
+	struct dfw_ruleset header;
+
+	if (!found)
+		return -ENOMEM;
+	*nr = 0;
+	for (uint32_t i = 0; i < DFW_MAX_RULESETS; i++) {
+		int r = used[i] ? 0 : map_get(object->rulesets, &i, &header);
+
+		if (r < 0)
+			return r;
+		if (!used[i] && memcmp(&header, &none, sizeof(header)) != 0)
+			found[(*nr)++] = i;
+	}
+	*keys = TAKE_PTR(found);
+	return 0;
+}
+
 /* Elements of a map of maps can be replaced in a batch, but only removed one grace period after the other: an empty map
  * takes the place of what goes. */
 static int replace_unused(const struct object *object, const struct outer_map *outer,
-			  const bool *used, uint32_t nr)
+			  const uint32_t *keys, size_t nr)
 {
 	_cleanup_close_ int empty = object_make_map(object, &outer->inner, "unused", 1);
-	_cleanup_free_ uint32_t *keys = calloc(nr, sizeof(*keys));
-	_cleanup_free_ int *maps = calloc(nr, sizeof(*maps));
-	size_t count = 0;
+	_cleanup_free_ int *maps = calloc(nr + 1, sizeof(*maps));
 
 	if (empty < 0)
 		return empty;
-	if (!keys || !maps)
+	if (!maps)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < nr; i++) {
-		if (used[i] || map_inner_id(outer->fd, i) == 0)
-			continue;
-		keys[count] = i;
-		maps[count++] = empty;
-	}
-	return map_put_batch(outer->fd, keys, maps, sizeof(*maps), count);
+	for (size_t i = 0; i < nr; i++)
+		maps[i] = empty;
+	return map_put_batch(outer->fd, keys, maps, sizeof(*maps), nr);
+}
+
+/* The headers go last: a collection that was cut short is taken up again. */
+static int collect_rulesets(const struct object *object, const bool *used)
+{
+	static const struct dfw_ruleset none;
+	_cleanup_free_ uint32_t *keys = NULL;
+	size_t nr = 0;
+	int r = find_unused(object, used, &keys, &nr);
+
+	if (r < 0 || nr == 0)
+		return r;
+	r = replace_unused(object, &object->rule_infos, keys, nr);
+	if (r == 0)
+		r = replace_unused(object, &object->row_refs, keys, nr);
+	if (r == 0)
+		r = replace_unused(object, &object->row_chunks, keys, nr);
+	for (size_t i = 0; i < nr && r == 0; i++)
+		r = map_put(object->rulesets, &keys[i], &none);
+	return r;
 }
 
 static int remove_unused(const struct outer_map *outer, const bool *used, uint32_t nr)
@@ -394,12 +431,8 @@ static int remove_unused(const struct outer_map *outer, const bool *used, uint32
 
 int tables_collect(const struct object *object, const struct index_use *use)
 {
-	int r = replace_unused(object, &object->rule_infos, use->rulesets, DFW_MAX_RULESETS);
+	int r = collect_rulesets(object, use->rulesets);
 
-	if (r == 0)
-		r = replace_unused(object, &object->row_refs, use->rulesets, DFW_MAX_RULESETS);
-	if (r == 0)
-		r = replace_unused(object, &object->row_chunks, use->rulesets, DFW_MAX_RULESETS);
 	if (r == 0)
 		r = remove_unused(&object->addr_exact, use->tables, DFW_MAX_TABLES);
 	if (r == 0)

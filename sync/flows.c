@@ -256,7 +256,7 @@ int flows_put(struct flow_table *table, int64_t now, const struct flow_record *r
 
 	if (out)
 		*out = NULL;
-	if (gone && (!entry || !entry->sequence)) {
+	if (gone && (entry ? !entry->sequence : young)) {
 		if (entry)
 			flows_remove(table, entry);
 		return 0;

@@ -78,8 +78,7 @@ struct digest {
 #define FIELDS_MOVE_ABORT(F) \
 	F(uuid, port)        \
 	F(u64, move)         \
-	F(u64, epoch)        \
-	F(u64, fence) /* refuse what is below */
+	F(u64, epoch) /* of the source */
 #define FIELDS_MOVE_PULL(F) \
 	F(uuid, port)       \
 	F(u64, move)        \

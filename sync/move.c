@@ -151,7 +151,7 @@ static void send_final(struct sync *sync, struct port *port)
 	send_packet(sync, port->move.peer, &packet);
 }
 
-static void send_abort(struct sync *sync, struct port *port, uint64_t fence)
+static void send_abort(struct sync *sync, struct port *port)
 {
 	uint8_t bytes[WIRE_DATAGRAM];
 	struct writer packet;
@@ -159,8 +159,7 @@ static void send_abort(struct sync *sync, struct port *port, uint64_t fence)
 	packet_begin(&packet, bytes, sizeof(bytes));
 	put_move_abort(&packet, &(struct move_abort){.port = port->id,
 						     .move = port->move.id,
-						     .epoch = port->epoch,
-						     .fence = fence});
+						     .epoch = port->epoch});
 	send_packet(sync, port->move.peer, &packet);
 	port->move.send_ms = sync->now + SEND_MS;
 }
@@ -170,7 +169,7 @@ static void stop_move(struct sync *sync, struct port *port, enum move_result res
 {
 	struct peer *peer = peer_find(port, port->move.peer);
 
-	send_abort(sync, port, port->epoch);
+	send_abort(sync, port);
 	if (peer)
 		peer_drop(sync, port, peer);
 	tell(sync, port, result);
@@ -296,7 +295,7 @@ int sync_move_rollback(struct sync *sync, struct uuid id)
 			return -ENOENT;
 		port->move.state = MOVE_ROLLING;
 		port->move.deadline_ms = sync->now + ROLLBACK_ASK_MS;
-		send_abort(sync, port, epoch_next(port->epoch, 2, sync->config.host));
+		send_abort(sync, port);
 		port_wake(sync, port, port->move.send_ms);
 		return 0;
 	case MOVE_ROLLING:
@@ -396,7 +395,7 @@ static void tick_source(struct sync *sync, struct port *port)
 			return;
 		}
 		if (due)
-			send_abort(sync, port, epoch_next(port->epoch, 2, sync->config.host));
+			send_abort(sync, port);
 		break;
 	}
 	port_wake(sync, port, move->send_ms);
@@ -482,6 +481,8 @@ void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare
 		result = MOVE_REFUSED;
 	else if (message->epoch < port->fence)
 		result = MOVE_FENCED;
+	else if (message->move == port->aborted) /* a late copy of what began it */
+		result = MOVE_ABORTED;
 	else if (port->role == PORT_PREPARED || port->role == PORT_STAGED)
 		result = port->move.peer == from ? MOVE_OK : MOVE_REFUSED;
 	if (result != MOVE_OK) {
@@ -938,7 +939,7 @@ void move_on_abort(struct sync *sync, uint32_t from, const struct move_abort *me
 	} else if (!port || port->move.id != message->move || port->move.peer != from) {
 		result = MOVE_UNKNOWN;
 	} else if (port->role == PORT_PREPARED || port->role == PORT_STAGED) {
-		port->fence = higher(port->fence, message->fence);
+		port->aborted = message->move;
 		tell(sync, port, MOVE_ABORTED);
 		move_leave(sync, port);
 	} else {

@@ -23,6 +23,7 @@
  *   addr_exact, addr_prefix, l4_classes
  *                     ARRAY_OF_MAPS [tables]
  *   limits            LRU_HASH struct dfw_limit_key -> struct dfw_limit
+ *   rule_flows        HASH struct dfw_rule_flows_key -> s64
  *   events            RINGBUF struct dfw_event
  *   event_losses      PERCPU_ARRAY[1] u64
  *   programs/         out, in, sweep
@@ -90,7 +91,7 @@ struct dfw_fragment_key {
 };
 DFW_ASSERT_SIZE(struct dfw_fragment_key, 40);
 
-/* What a rule with a limit has used. */
+/* What a rule with a limit on new flows a second has used: a token bucket, see struct dfw_port_state. */
 struct dfw_limit_key {
 	struct dfw_addr source; /* zero unless the limit is meant for each source */
 	__u32 slot;		/* of the port */
@@ -99,10 +100,17 @@ struct dfw_limit_key {
 DFW_ASSERT_SIZE(struct dfw_limit_key, 24);
 
 struct dfw_limit {
-	__u64 bucket_ns; /* token bucket, see struct dfw_port_state */
-	__s64 flows;	 /* live confirmed flows */
+	__u64 bucket_ns;
 };
-DFW_ASSERT_SIZE(struct dfw_limit, 16);
+DFW_ASSERT_SIZE(struct dfw_limit, 8);
+
+/* Live confirmed flows of a port's rule that has a limit on them. Not in the LRU map of the buckets, out of which a flood
+ * could push it. */
+struct dfw_rule_flows_key {
+	__u32 slot;
+	__u32 rule;
+};
+DFW_ASSERT_SIZE(struct dfw_rule_flows_key, 8);
 
 #define DFW_MAX_LIMITS 65536
 

@@ -3,7 +3,7 @@
  * The datapath's object in the kernel, by BPF_PROG_RUN: a crafted frame for each reason that a frame can cause, judged by
  * the counter of that name. (A tag in the skb cannot be given to BPF_PROG_RUN; selftests/netns has those.)
  *
- * Usage: prog_run OBJECT
+ * Usage: prog_run [OBJECT]; without it, that of DFW_BUILD (build)
  */
 #include <errno.h>
 #include <unistd.h>
@@ -76,18 +76,44 @@ static int fd_of(const char *name)
 	return fd;
 }
 
+/* libbpf forgets the templates of the inner maps when it has loaded the object. */
+static struct shape {
+	const char *outer;
+	enum bpf_map_type type;
+	uint32_t key_bytes, value_bytes, entries, flags;
+} shapes[24]; /* ends with one whose `outer` is NULL */
+
+static void note_shapes(void)
+{
+	struct bpf_map *map;
+	size_t nr = 0;
+
+	bpf_object__for_each_map(map, object)
+	{
+		const struct bpf_map *inner = bpf_map__inner_map(map);
+
+		if (inner && nr + 1 < sizeof(shapes) / sizeof(shapes[0]))
+			shapes[nr++] = (struct shape){bpf_map__name(map),	  bpf_map__type(inner),
+						      bpf_map__key_size(inner),	  bpf_map__value_size(inner),
+						      bpf_map__max_entries(inner), bpf_map__map_flags(inner)};
+	}
+}
+
 /* Makes the inner map of `outer` at `index`, of `entries` (0: as the template), with `values`, if given. */
 static int make_inner(const char *outer, uint32_t index, uint32_t entries, const void *values, uint32_t nr)
 {
-	struct bpf_map *inner = bpf_map__inner_map(bpf_object__find_map_by_name(object, outer));
-	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = bpf_map__map_flags(inner));
-	uint32_t value_bytes = bpf_map__value_size(inner);
-	int fd = bpf_map_create(bpf_map__type(inner), outer, bpf_map__key_size(inner), value_bytes,
-				entries ? entries : bpf_map__max_entries(inner), &options);
+	LIBBPF_OPTS(bpf_map_create_opts, options);
+	const struct shape *shape = shapes;
+	int fd;
 
+	while (shape->outer && strcmp(shape->outer, outer) != 0)
+		shape++;
+	must(shape->outer, outer);
+	options.map_flags = shape->flags;
+	fd = bpf_map_create(shape->type, outer, shape->key_bytes, shape->value_bytes, entries ? entries : shape->entries, &options);
 	must(fd >= 0, outer);
 	for (uint32_t i = 0; values && i < nr; i++)
-		must(bpf_map_update_elem(fd, &i, (const char *)values + (size_t)i * value_bytes, BPF_ANY) == 0, outer);
+		must(bpf_map_update_elem(fd, &i, (const char *)values + (size_t)i * shape->value_bytes, BPF_ANY) == 0, outer);
 	must(bpf_map_update_elem(fd_of(outer), &index, &fd, BPF_ANY) == 0, outer);
 	return fd;
 }
@@ -545,14 +571,19 @@ int main(int argc, char **argv)
 		{.name = "tight", .profile = "tight", .here = true},
 		{.name = "unready", .here = true},
 	};
+	const char *build = getenv("DFW_BUILD");
 	struct policy_errors errors = {};
 	struct compiled *compiled = NULL;
 	struct policy *policy;
+	char path[4096];
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: prog_run OBJECT\n");
+	if (argc > 2) {
+		fprintf(stderr, "usage: prog_run [OBJECT]\n");
 		return 2;
 	}
+	snprintf(path, sizeof(path), "%s/bpf/dfw_tc.bpf.o", build ? build : "build");
+	if (argc == 2)
+		snprintf(path, sizeof(path), "%s", argv[1]);
 	if (geteuid() != 0) {
 		printf("ok 1 - BPF_PROG_RUN # SKIP needs root\n1..1\n");
 		return EXIT_SUCCESS;
@@ -563,8 +594,10 @@ int main(int argc, char **argv)
 		policy_errors_print(&errors, stderr);
 		return EXIT_FAILURE;
 	}
-	object = bpf_object__open_file(argv[1], NULL);
-	must(object && bpf_object__load(object) == 0, argv[1]);
+	object = bpf_object__open_file(path, NULL);
+	must(object, path);
+	note_shapes();
+	must(bpf_object__load(object) == 0, path);
 	program[DFW_IN] = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_in"));
 	program[DFW_OUT] = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_out"));
 	load_tables(compiled);

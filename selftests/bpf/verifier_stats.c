@@ -4,7 +4,7 @@
  * kept beside this one. On the kernel release that the file names, growth of more than a tenth fails; on another, whose
  * verifier counts otherwise, it is only told.
  *
- * Usage: verifier_stats [--write] OBJECT EXPECTED
+ * Usage: verifier_stats [--write] [OBJECT EXPECTED]; without them, those of DFW_BUILD (build) and of the sources
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -95,7 +95,7 @@ static int write_expected(const char *path, const struct utsname *host, const st
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
 		return -errno;
 	}
-	fprintf(file, "# What the verifier says of the datapath: `verifier_stats --write OBJECT EXPECTED` writes it.\n");
+	fprintf(file, "# What the verifier says of the datapath: `verifier_stats --write` writes it.\n");
 	fprintf(file, "kernel %s\n", host->release);
 	fprintf(file, "# program instructions stack\n");
 	for (size_t i = 0; i < nr; i++)
@@ -126,13 +126,21 @@ int main(int argc, char **argv)
 	struct stats now[MAX_PROGRAMS] = {}, former[MAX_PROGRAMS] = {};
 	char release[128] = "";
 	size_t nr, nr_former;
+	const char *build = getenv("DFW_BUILD");
+	char object[4096], expected[4096];
 	struct utsname host;
 
 	argv += write;
 	argc -= write;
-	if (argc != 3) {
-		fprintf(stderr, "usage: verifier_stats [--write] OBJECT EXPECTED\n");
+	if (argc != 1 && argc != 3) {
+		fprintf(stderr, "usage: verifier_stats [--write] [OBJECT EXPECTED]\n");
 		return 2;
+	}
+	snprintf(object, sizeof(object), "%s/bpf/dfw_tc.bpf.o", build ? build : "build");
+	snprintf(expected, sizeof(expected), "%s/../selftests/bpf/verifier.expected", build ? build : "build");
+	if (argc == 3) {
+		snprintf(object, sizeof(object), "%s", argv[1]);
+		snprintf(expected, sizeof(expected), "%s", argv[2]);
 	}
 	if (geteuid() != 0) {
 		printf("ok 1 - the verifier's figures # SKIP needs root\n1..1\n");
@@ -140,14 +148,14 @@ int main(int argc, char **argv)
 	}
 	libbpf_set_print(quiet);
 	uname(&host);
-	if (measure(argv[1], now, &nr) < 0) {
+	if (measure(object, now, &nr) < 0) {
 		printf("not ok 1 - the kernel takes the datapath\n1..1\n");
 		return 1;
 	}
 	if (write)
-		return write_expected(argv[2], &host, now, nr) < 0;
+		return write_expected(expected, &host, now, nr) < 0;
 
-	nr_former = read_expected(argv[2], release, sizeof(release), former);
+	nr_former = read_expected(expected, release, sizeof(release), former);
 	same = strcmp(release, host.release) == 0;
 	for (size_t i = 0; i < nr; i++) {
 		const struct stats *then = NULL;

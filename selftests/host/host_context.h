@@ -257,9 +257,13 @@ static __always_inline enum ip_summed context_ip_summed(context_t *ctx)
 	return ctx->ip_summed;
 }
 
-static __always_inline __u32 context_segments(context_t *ctx)
+static __always_inline __u32 context_segments(context_t *ctx, __u32 payload)
 {
-	return ctx->gso_segs ? ctx->gso_segs : 1;
+	if (ctx->gso_segs)
+		return ctx->gso_segs;
+	return ctx->gso_size && payload > ctx->gso_size ?
+		       (payload + ctx->gso_size - 1) / ctx->gso_size :
+		       1;
 }
 
 static __always_inline bool context_is_gso(context_t *ctx)

@@ -52,6 +52,7 @@ static inline void host_begin(void)
 	HOST_OUTER(addr_prefix);
 	HOST_OUTER(l4_classes);
 	HOST_MAP(limits);
+	HOST_MAP(rule_flows);
 	HOST_RING(events);
 	HOST_MAP(event_losses);
 	HOST_MAP(event_rations);

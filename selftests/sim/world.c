@@ -650,7 +650,10 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 	twin->accepted =
 		ledger->role == PORT_ACTIVE || ledger->role == PORT_HANDOVER ? ledger->epoch : 0;
 	if (ledger->role != PORT_ACTIVE && ledger->role != PORT_HANDOVER) {
+		/* What it had been told of other hosts' flows went with its memory. */
 		twin_clear(twin);
+		for (uint32_t key = 0; key < WORLD_KEYS; key++)
+			twin->flows[key].gone_owner = 0;
 		return;
 	}
 	if (sync_port_add(host->sync, port->id,

@@ -150,14 +150,24 @@ static void test_macs(void)
 		"5:54:00:12:34:560",
 		"52:54:00:12:34: 6",
 	};
+	struct dfw_addr addr;
 	uint8_t mac[6];
-	char text[MAC_TEXT_LEN];
+	char text[ADDR_TEXT_LEN];
 
 	check(mac_parse("52:54:00:AB:cd:01", mac) == 0 &&
 		      strcmp(mac_format(mac, text), "52:54:00:ab:cd:01") == 0,
 	      "a MAC is written in small letters", text);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		check(mac_parse(bad[i], mac) == -EINVAL, "no MAC is refused", bad[i]);
+
+	/* The example of RFC 2464, section 4. */
+	mac_parse("34:56:78:9a:bc:de", mac);
+	addr = addr_of_mac(mac);
+	check(strcmp(addr_format(&addr, text), "fe80::3656:78ff:fe9a:bcde") == 0 &&
+		      addr_is_link_local6(&addr),
+	      "a MAC makes its link-local address", text);
+	addr_parse("fec0::1", &addr);
+	check(!addr_is_link_local6(&addr), "fe80::/10 is link-local, the next is not", "fec0::1");
 }
 
 static void test_protocols(void)
