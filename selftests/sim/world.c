@@ -556,9 +556,13 @@ static void env_port_release(void *data, struct uuid id)
 {
 	struct sim_host *host = data;
 	uint32_t port = port_index(host->world, id);
+	struct twin *twin = host_twin(host, port);
 
 	world_log(host->world, "host %u releases port %u", host->id, port);
-	twin_clear(host_twin(host, port));
+	/* A destination that gives a move up throws its copy away, and forgets with it (V8). */
+	for (uint32_t key = 0; key < WORLD_KEYS && !twin->active && !twin->paused; key++)
+		twin->flows[key].gone_owner = 0;
+	twin_clear(twin);
 }
 
 static bool env_port_gone(void *data, struct uuid id)
