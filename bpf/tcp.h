@@ -37,13 +37,12 @@ struct tcp_segment {
 /* A flow picked up without its SYNs: no scale is known, so windows are taken to be this large. */
 #define TCP_LOOSE_WINDOW (16U << 20)
 
+/* Above 0: drop, enum dfw_reason. QUIET: pass, but change and refresh nothing, as its receiver may well refuse it. RESTART:
+ * a SYN where the old connection is over, a new flow to be decided anew. */
 enum tcp_verdict {
 	TCP_PASS = 0,
-	TCP_PASS_QUIET =
-		-1, /* pass, but change and refresh nothing: its receiver may well refuse it */
-	TCP_RESTART =
-		-2, /* a SYN where the old connection is over: a new flow, to be decided anew */
-	/* above 0: drop, enum dfw_reason */
+	TCP_PASS_QUIET = -1,
+	TCP_RESTART = -2,
 };
 
 /* Sequence numbers compare modulo 2^32 (RFC 9293 3.4). */
@@ -118,7 +117,8 @@ static __always_inline int tcp_begin(struct dfw_flow *flow, const struct tcp_seg
 		DFW_LEG_SYN | DFW_LEG_SYN_ACKED | (segment->flags & TCP_FIN ? DFW_LEG_FIN : 0);
 	flow->leg_flags[DFW_REPLY] = DFW_LEG_SYN | DFW_LEG_SYN_ACKED | DFW_LEG_RESYNC;
 	orig->end = segment->seq + segment->bytes + !!(segment->flags & TCP_FIN);
-	if (orig->end == segment->seq) /* it may be a keep-alive, which lies one below (RFC 9293 3.8.4) */
+	/* It may be a keep-alive, which lies one below (RFC 9293 3.8.4). */
+	if (orig->end == segment->seq)
 		orig->end++;
 	orig->max_end = orig->end + TCP_LOOSE_WINDOW;
 	orig->max_window = TCP_LOOSE_WINDOW;
@@ -349,8 +349,7 @@ static __always_inline int tcp_track(struct dfw_flow *flow, const struct tcp_seg
 		/* Nothing but the challenge ACK to a RST whose number may not have been exact. */
 		if ((flow->leg_flags[from & 1] & (DFW_LEG_SYN | DFW_LEG_CHALLENGED)) !=
 			    (DFW_LEG_SYN | DFW_LEG_CHALLENGED) ||
-		    segment->bytes ||
-		    segment->flags & (TCP_SYN | TCP_FIN))
+		    segment->bytes || segment->flags & (TCP_SYN | TCP_FIN))
 			return DFW_REASON_TCP_STATE;
 		verdict = tcp_in_window(flow, segment, from, end);
 		return verdict == TCP_PASS ? TCP_PASS_QUIET : verdict;

@@ -59,5 +59,6 @@ int bundle_parse(const json_t *bundle, struct policy **policy, struct policy_err
 	json_t *files = json_object_get(bundle, "files");
 	struct policy_reader reader = {.read = read_bundled, .data = files};
 
-	return name && json_is_array(files) ? policy_parse(&reader, name, policy, errors) : -EBADMSG;
+	return name && json_is_array(files) ? policy_parse(&reader, name, policy, errors)
+					    : -EBADMSG;
 }

@@ -65,7 +65,8 @@ int policies_apply(struct dfwd *d, const json_t *bundle, const char *cause, stru
 	int r = bundle_parse(bundle, &policy, errors);
 
 	if (r == -EBADMSG)
-		log_error("a policy is wanted as {\"main\": NAME, \"files\": [{\"name\", \"text\"}]}");
+		log_error("a policy is wanted as {\"main\": NAME, \"files\": [{\"name\", "
+			  "\"text\"}]}");
 	if (r < 0)
 		return r;
 	include_all(d);

@@ -109,7 +109,7 @@ struct port {
 	size_t nr_peers;
 	struct reading reading;
 	struct move move;
-	uint64_t aborted; /* the source took this move back: it never begins again */
+	uint64_t aborted;   /* the source took this move back: it never begins again */
 	int64_t expires_ms; /* RELEASED and NONE: forget then */
 	int64_t next_ms;    /* when it wants to be looked at */
 };

@@ -67,7 +67,7 @@ static inline void put_bytes(struct writer *writer, const void *bytes, size_t nr
 /* An empty slice may have no address, and that plus 0 is not defined. */
 static inline void reader_init(struct reader *reader, const void *bytes, size_t nr)
 {
-	*reader = (struct reader){.at = bytes, .end = nr ? (const uint8_t *)bytes + nr : bytes };
+	*reader = (struct reader){.at = bytes, .end = nr ? (const uint8_t *)bytes + nr : bytes};
 }
 
 static inline size_t reader_left(const struct reader *reader)

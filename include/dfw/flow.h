@@ -107,7 +107,7 @@ struct dfw_flow {
 	__u8 orig_scale; /* window scale, 0..14 */
 	__u8 reply_scale;
 	__u8 leg_flags[DFW_LEGS]; /* enum dfw_leg_flag */
-	__u8 counted; /* in the number of live flows of its rule, which has a limit on them */
+	__u8 counted;	  /* in the number of live flows of its rule, which has a limit on them */
 	__u32 created_cs; /* hundredths of a second, modulo 2^32: right for 497 days */
 	__u16 rule_slot;  /* index of the rule in its rule set, for its counters */
 	__u16 revision;	  /* ... and the revision of what that generation means on this host */

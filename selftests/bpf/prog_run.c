@@ -26,14 +26,18 @@
 enum { PORT_VM, PORT_TIGHT, PORT_UNREADY, NR_PORTS };
 
 #define VM_MAC {0x02, 0, 0, 0, 0, 0x02}
-#define VM_ADDRESSES {{[10] = 0xff, 0xff, 10, 0, 0, 2}}, {{0xfd, 0, [15] = 2}}, {{0xfe, 0x80, [15] = 2}}
+#define VM_ADDRESSES                                               \
+	{{[10] = 0xff, 0xff, 10, 0, 0, 2}}, {{0xfd, 0, [15] = 2}}, \
+	{{0xfe, 0x80, [15] = 2}}
 
 static const struct side vm = {VM_MAC, {10, 0, 0, 2}, {0xfd, 0, [15] = 2}};
 static const struct side peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 1, 0, 1}, {0xfd, 1, [15] = 1}};
 static const struct side stranger = {{0x02, 0, 0, 0, 0, 0x09}, {10, 1, 0, 9}, {0xfd, 1, [15] = 9}};
 static const struct side link_vm = {VM_MAC, {0}, {0xfe, 0x80, [15] = 2}};
-static const struct side link_peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 0, 0, 1}, {0xfe, 0x80, [15] = 1}};
-static const struct side everyone = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {255, 255, 255, 255}, {0xff, 2, [15] = 1}};
+static const struct side link_peer = {
+	{0x02, 0, 0, 0, 0, 0x01}, {10, 0, 0, 1}, {0xfe, 0x80, [15] = 1}};
+static const struct side everyone = {
+	{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {255, 255, 255, 255}, {0xff, 2, [15] = 1}};
 
 static const char policy_text[] =
 	"profile tight {\n max-flows 1\n new-per-second 3\n reject-per-second 1\n}\n"
@@ -93,14 +97,16 @@ static void note_shapes(void)
 		const struct bpf_map *inner = bpf_map__inner_map(map);
 
 		if (inner && nr + 1 < sizeof(shapes) / sizeof(shapes[0]))
-			shapes[nr++] = (struct shape){bpf_map__name(map),	  bpf_map__type(inner),
-						      bpf_map__key_size(inner),	  bpf_map__value_size(inner),
-						      bpf_map__max_entries(inner), bpf_map__map_flags(inner)};
+			shapes[nr++] = (struct shape){
+				bpf_map__name(map),	     bpf_map__type(inner),
+				bpf_map__key_size(inner),    bpf_map__value_size(inner),
+				bpf_map__max_entries(inner), bpf_map__map_flags(inner)};
 	}
 }
 
 /* Makes the inner map of `outer` at `index`, of `entries` (0: as the template), with `values`, if given. */
-static int make_inner(const char *outer, uint32_t index, uint32_t entries, const void *values, uint32_t nr)
+static int make_inner(const char *outer, uint32_t index, uint32_t entries, const void *values,
+		      uint32_t nr)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options);
 	const struct shape *shape = shapes;
@@ -110,10 +116,14 @@ static int make_inner(const char *outer, uint32_t index, uint32_t entries, const
 		shape++;
 	must(shape->outer, outer);
 	options.map_flags = shape->flags;
-	fd = bpf_map_create(shape->type, outer, shape->key_bytes, shape->value_bytes, entries ? entries : shape->entries, &options);
+	fd = bpf_map_create(shape->type, outer, shape->key_bytes, shape->value_bytes,
+			    entries ? entries : shape->entries, &options);
 	must(fd >= 0, outer);
 	for (uint32_t i = 0; values && i < nr; i++)
-		must(bpf_map_update_elem(fd, &i, (const char *)values + (size_t)i * shape->value_bytes, BPF_ANY) == 0, outer);
+		must(bpf_map_update_elem(fd, &i,
+					 (const char *)values + (size_t)i * shape->value_bytes,
+					 BPF_ANY) == 0,
+		     outer);
 	must(bpf_map_update_elem(fd_of(outer), &index, &fd, BPF_ANY) == 0, outer);
 	return fd;
 }
@@ -129,12 +139,15 @@ static void load_tables(const struct compiled *compiled)
 	int prefix = make_inner("addr_prefix", 0, at_least_one(compiled->nr_prefixes), NULL, 0);
 
 	for (size_t i = 0; i < compiled->nr_exact; i++)
-		must(bpf_map_update_elem(exact, &compiled->exact[i].address, &compiled->exact[i].class, BPF_ANY) == 0, "addr_exact");
+		must(bpf_map_update_elem(exact, &compiled->exact[i].address,
+					 &compiled->exact[i].class, BPF_ANY) == 0,
+		     "addr_exact");
 	for (size_t i = 0; i < compiled->nr_prefixes; i++) {
 		struct dfw_prefix_key key = {.prefix_bits = compiled->prefixes[i].prefix_bits};
 
 		memcpy(key.bytes, compiled->prefixes[i].address.bytes, sizeof(key.bytes));
-		must(bpf_map_update_elem(prefix, &key, &compiled->prefixes[i].class, BPF_ANY) == 0, "addr_prefix");
+		must(bpf_map_update_elem(prefix, &key, &compiled->prefixes[i].class, BPF_ANY) == 0,
+		     "addr_prefix");
 	}
 	close(exact);
 	close(prefix);
@@ -142,10 +155,14 @@ static void load_tables(const struct compiled *compiled)
 	for (uint32_t i = 0; i < compiled->nr_rulesets; i++) {
 		const struct compiled_ruleset *r = &compiled->rulesets[i];
 
-		must(bpf_map_update_elem(fd_of("rulesets"), &i, &r->header, BPF_ANY) == 0, "rulesets");
-		close(make_inner("rule_infos", i, r->header.nr_rules + 1, r->rules, r->header.nr_rules + 1));
-		close(make_inner("row_refs", i, at_least_one(r->nr_refs), r->refs, (uint32_t)r->nr_refs));
-		close(make_inner("row_chunks", i, at_least_one(r->nr_chunks), r->chunks, (uint32_t)r->nr_chunks));
+		must(bpf_map_update_elem(fd_of("rulesets"), &i, &r->header, BPF_ANY) == 0,
+		     "rulesets");
+		close(make_inner("rule_infos", i, r->header.nr_rules + 1, r->rules,
+				 r->header.nr_rules + 1));
+		close(make_inner("row_refs", i, at_least_one(r->nr_refs), r->refs,
+				 (uint32_t)r->nr_refs));
+		close(make_inner("row_chunks", i, at_least_one(r->nr_chunks), r->chunks,
+				 (uint32_t)r->nr_chunks));
 	}
 }
 
@@ -166,11 +183,13 @@ static void load_port(const struct compiled *compiled, uint32_t port)
 	for (int direction = 0; direction < DFW_DIRECTIONS; direction++) {
 		config.ruleset[direction] = (uint32_t)made->ruleset[direction];
 		config.hits_base[direction] = config.hits_count;
-		config.hits_count += compiled->rulesets[made->ruleset[direction]].header.nr_rules + 1;
+		config.hits_count +=
+			compiled->rulesets[made->ruleset[direction]].header.nr_rules + 1;
 	}
 	for (uint32_t bank = 0; bank < DFW_BANKS; bank++) {
 		close(make_inner("configs", port * DFW_BANKS + bank, 0, &config, 1));
-		close(make_inner("hits", port * DFW_BANKS + bank, (uint32_t)nr_cpus * config.hits_count, NULL, 0));
+		close(make_inner("hits", port * DFW_BANKS + bank,
+				 (uint32_t)nr_cpus * config.hits_count, NULL, 0));
 	}
 	close(make_inner("flows", port, made->profile.max_flows, NULL, 0));
 	close(make_inner("half_open", port, made->profile.max_half_open, NULL, 0));
@@ -211,8 +230,10 @@ static struct dfw_direction_counters read_counters(uint32_t direction)
 	must(fd >= 0 && bpf_map_lookup_elem(fd, &direction, each) == 0, "counters");
 	for (int cpu = 0; cpu < nr_cpus; cpu++)
 		for (size_t i = 0; i < DFW_REASON_COUNT; i++) {
-			((struct dfw_reason_counter *)&sum)[i].packets += ((struct dfw_reason_counter *)&each[cpu])[i].packets;
-			((struct dfw_reason_counter *)&sum)[i].bytes += ((struct dfw_reason_counter *)&each[cpu])[i].bytes;
+			((struct dfw_reason_counter *)&sum)[i].packets +=
+				((struct dfw_reason_counter *)&each[cpu])[i].packets;
+			((struct dfw_reason_counter *)&sum)[i].bytes +=
+				((struct dfw_reason_counter *)&each[cpu])[i].bytes;
 		}
 	close(fd);
 	free(each);
@@ -223,8 +244,10 @@ static int run(uint32_t direction, const struct frame *f, uint32_t gso_segs)
 {
 	static uint8_t answer[8192];
 	struct __sk_buff ctx = {.gso_segs = gso_segs, .gso_size = gso_segs ? 1000 : 0};
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = f->bytes, .data_size_in = (uint32_t)f->len, .data_out = answer,
-		    .data_size_out = sizeof(answer), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = f->bytes,
+		    .data_size_in = (uint32_t)f->len, .data_out = answer,
+		    .data_size_out = sizeof(answer), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
+		    .repeat = 1);
 	int r = bpf_prog_test_run_opts(program[direction], &options);
 
 	if (r < 0)
@@ -233,7 +256,8 @@ static int run(uint32_t direction, const struct frame *f, uint32_t gso_segs)
 }
 
 /* The one reason that grew, by the segments of the frame. */
-static void expect_segments(uint32_t direction, const struct frame *f, const char *reason, uint32_t segments)
+static void expect_segments(uint32_t direction, const struct frame *f, const char *reason,
+			    uint32_t segments)
 {
 	struct dfw_direction_counters before = read_counters(direction), after;
 	const struct dfw_reason_counter *then = (void *)&before, *now = (void *)&after;
@@ -263,7 +287,8 @@ static void expect(uint32_t direction, const struct frame *f, const char *reason
 	expect_segments(direction, f, reason, 1);
 }
 
-static struct frame udp(const struct side *from, const struct side *to, uint16_t source, uint16_t destination)
+static struct frame udp(const struct side *from, const struct side *to, uint16_t source,
+			uint16_t destination)
 {
 	struct frame f = frame_ip(from, to, false, 17);
 
@@ -272,10 +297,16 @@ static struct frame udp(const struct side *from, const struct side *to, uint16_t
 	return f;
 }
 
-static struct frame tcp(bool out, uint16_t local, uint16_t remote, uint8_t flags, uint32_t seq, uint32_t ack, size_t bytes)
+static struct frame tcp(bool out, uint16_t local, uint16_t remote, uint8_t flags, uint32_t seq,
+			uint32_t ack, size_t bytes)
 {
-	const struct tcp_fields fields = {.source = out ? local : remote, .destination = out ? remote : local, .seq = seq, .ack = ack,
-					  .flags = flags, .window = 1000, .bytes = bytes};
+	const struct tcp_fields fields = {.source = out ? local : remote,
+					  .destination = out ? remote : local,
+					  .seq = seq,
+					  .ack = ack,
+					  .flags = flags,
+					  .window = 1000,
+					  .bytes = bytes};
 	struct frame f = frame_ip(out ? &vm : &peer, out ? &peer : &vm, false, 6);
 
 	frame_tcp(&f, &fields);
@@ -293,7 +324,8 @@ static struct frame sctp(bool out, uint32_t tag, uint8_t chunk, const void *valu
 	return f;
 }
 
-static struct frame icmp(const struct side *from, const struct side *to, bool v6, uint8_t type, const uint8_t *target)
+static struct frame icmp(const struct side *from, const struct side *to, bool v6, uint8_t type,
+			 const uint8_t *target)
 {
 	struct frame f = frame_ip(from, to, v6, v6 ? 58 : 1);
 
@@ -319,7 +351,8 @@ static void test_link(void)
 {
 	struct frame f;
 
-	TEST("link layer: truncated, ethertype, llc, vlan, MACs") {
+	TEST("link layer: truncated, ethertype, llc, vlan, MACs")
+	{
 		f = arp(&vm, vm.ip4, 1);
 		f.len -= 4;
 		expect(DFW_OUT, &f, "truncated");
@@ -344,7 +377,8 @@ static void test_link(void)
 		f = udp(&peer, &stranger, 1, 2);
 		expect(DFW_IN, &f, "destination-mac");
 	}
-	TEST("addresses: source-address, own-address, martian, land") {
+	TEST("addresses: source-address, own-address, martian, land")
+	{
 		struct side other = vm, own = peer;
 
 		other.ip4[3] = 99;
@@ -360,7 +394,8 @@ static void test_link(void)
 		f = udp(&own, &vm, 1, 2);
 		expect(DFW_IN, &f, "martian");
 	}
-	TEST("arp, arp-spoof, nd, nd-spoof, router-advertisement, dhcp-server") {
+	TEST("arp, arp-spoof, nd, nd-spoof, router-advertisement, dhcp-server")
+	{
 		f = arp(&vm, vm.ip4, 1);
 		expect(DFW_OUT, &f, "passed");
 		f = arp(&vm, vm.ip4, 7);
@@ -385,7 +420,8 @@ static void test_network(void)
 	static const uint8_t route[4] = {131, 3, 4, 0};
 	struct frame f, whole;
 
-	TEST("ip-header, ip-length, ip-checksum, ip-option, extension, protocol") {
+	TEST("ip-header, ip-length, ip-checksum, ip-option, extension, protocol")
+	{
 		f = udp(&vm, &peer, 1, 2);
 		f.bytes[14] = 0x44;
 		expect(DFW_OUT, &f, "ip-header");
@@ -411,7 +447,8 @@ static void test_network(void)
 		frame_done(&f);
 		expect(DFW_OUT, &f, "protocol");
 	}
-	TEST("fragment, fragment-orphan, fragment-overlap") {
+	TEST("fragment, fragment-orphan, fragment-overlap")
+	{
 		whole = frame_ip(&vm, &peer, false, 17);
 		frame_udp(&whole, 1, 2, 992);
 		frame_done(&whole);
@@ -426,7 +463,8 @@ static void test_network(void)
 		f = frame_fragment(&whole, 392, 200, true, 2);
 		expect(DFW_OUT, &f, "fragment-overlap");
 	}
-	TEST("l4-header, l4-checksum, port-zero, tcp-flags") {
+	TEST("l4-header, l4-checksum, port-zero, tcp-flags")
+	{
 		f = udp(&vm, &peer, 1, 2);
 		put16(f.bytes + 38, 7);
 		expect(DFW_OUT, &f, "l4-header");
@@ -445,7 +483,8 @@ static void test_flows(void)
 	static const uint8_t init[16] = {1, 2, 3, 4, 0, 1, 0, 0, 0, 4, 0, 4, 0, 0, 0, 1};
 	struct frame f, g;
 
-	TEST("tcp: no-flow, window, ack, rst, state") {
+	TEST("tcp: no-flow, window, ack, rst, state")
+	{
 		f = tcp(true, 4000, 80, TH_ACK, 1, 1, 0);
 		expect(DFW_OUT, &f, "tcp-no-flow");
 		f = tcp(true, 4000, 80, TH_SYN, 1000, 0, 0);
@@ -465,7 +504,8 @@ static void test_flows(void)
 		f = tcp(false, 4000, 80, TH_RST, 5001, 0, 0);
 		expect(DFW_IN, &f, "passed");
 	}
-	TEST("sctp-chunk, sctp-no-flow, sctp-tag") {
+	TEST("sctp-chunk, sctp-no-flow, sctp-tag")
+	{
 		f = sctp(true, 0, 1, init, 3);
 		expect(DFW_OUT, &f, "sctp-chunk");
 		f = sctp(true, 7, 0, NULL, 16);
@@ -475,7 +515,8 @@ static void test_flows(void)
 		f = sctp(false, 99, 2, init, 16);
 		expect(DFW_IN, &f, "sctp-tag");
 	}
-	TEST("icmp-type, icmp-no-flow, icmp-error") {
+	TEST("icmp-type, icmp-no-flow, icmp-error")
+	{
 		f = icmp(&peer, &vm, false, 5, NULL);
 		expect(DFW_IN, &f, "icmp-type");
 		f = icmp(&peer, &vm, false, 0, NULL);
@@ -486,7 +527,8 @@ static void test_flows(void)
 		expect(DFW_OUT, &g, "passed");
 		expect(DFW_IN, &f, "passed");
 	}
-	TEST("a GSO frame counts as its segments") {
+	TEST("a GSO frame counts as its segments")
+	{
 		f = frame_ip(&vm, &peer, false, 6);
 		g = tcp(true, 4003, 80, TH_SYN, 1, 0, 0);
 		expect(DFW_OUT, &g, "passed");
@@ -501,7 +543,8 @@ static void test_rules(void)
 {
 	struct frame f, g;
 
-	TEST("rule, default, rejected, reject-limit, reject-silent") {
+	TEST("rule, default, rejected, reject-limit, reject-silent")
+	{
 		f = tcp(true, 4100, 23, TH_SYN, 1, 0, 0);
 		expect(DFW_OUT, &f, "rule");
 		f = tcp(false, 4100, 23, TH_SYN, 1, 0, 0);
@@ -519,7 +562,8 @@ static void test_rules(void)
 		expect(DFW_OUT, &f, "reject-limit");
 		use_port(PORT_VM);
 	}
-	TEST("rule-limit, source-limit, flow-limit, rate-limit") {
+	TEST("rule-limit, source-limit, flow-limit, rate-limit")
+	{
 		for (uint16_t port = 0; port < 4; port++) {
 			f = udp(&peer, &vm, 5100 + port, 6000);
 			run(DFW_IN, &f, 0);
@@ -548,7 +592,8 @@ static void test_rules(void)
 		expect(DFW_OUT, &f, "rate-limit");
 		use_port(PORT_VM);
 	}
-	TEST("flow-killed, not-ready; a device of no port is dropped") {
+	TEST("flow-killed, not-ready; a device of no port is dropped")
+	{
 		uint32_t ifindex = LOOPBACK;
 
 		f = udp(&vm, &peer, 5600, 6003);
@@ -610,10 +655,11 @@ int main(int argc, char **argv)
 	test_network();
 	test_flows();
 	test_rules();
-	TEST("every reason that a frame can cause was seen by its name") {
+	TEST("every reason that a frame can cause was seen by its name")
+	{
 		for (size_t i = 0; i < DFW_REASON_COUNT; i++)
-			if (!seen[i] && i != DFW_REASON_NO_PORT && i != DFW_REASON_FLOW_MEMORY && i != DFW_REASON_FLOW_BUSY &&
-			    i != DFW_REASON_INTERNAL) {
+			if (!seen[i] && i != DFW_REASON_NO_PORT && i != DFW_REASON_FLOW_MEMORY &&
+			    i != DFW_REASON_FLOW_BUSY && i != DFW_REASON_INTERNAL) {
 				CHECK(seen[i]);
 				printf("# %s\n", names[i]);
 			}

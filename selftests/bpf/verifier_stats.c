@@ -17,9 +17,9 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#define LOG_STATS 4 /* the kernel's BPF_LOG_STATS: the last lines of the log alone */
-#define MAX_PROGRAMS 16
-#define LOG_BYTES 4096
+#define LOG_STATS      4 /* the kernel's BPF_LOG_STATS: the last lines of the log alone */
+#define MAX_PROGRAMS   16
+#define LOG_BYTES      4096
 #define GROWTH_PERCENT 10
 
 struct stats {
@@ -79,7 +79,8 @@ static int measure(const char *path, struct stats *list, size_t *nr)
 		if (r < 0 || *nr == MAX_PROGRAMS)
 			break;
 		snprintf(list[*nr].name, sizeof(list[*nr].name), "%s", bpf_program__name(program));
-		list[*nr].insns = processed ? strtoul(processed + strlen("processed "), NULL, 10) : 0;
+		list[*nr].insns =
+			processed ? strtoul(processed + strlen("processed "), NULL, 10) : 0;
 		list[*nr].stack = stack_of(log);
 		(*nr)++;
 	}
@@ -87,7 +88,8 @@ static int measure(const char *path, struct stats *list, size_t *nr)
 	return r;
 }
 
-static int write_expected(const char *path, const struct utsname *host, const struct stats *list, size_t nr)
+static int write_expected(const char *path, const struct utsname *host, const struct stats *list,
+			  size_t nr)
 {
 	FILE *file = fopen(path, "w");
 
@@ -95,7 +97,8 @@ static int write_expected(const char *path, const struct utsname *host, const st
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
 		return -errno;
 	}
-	fprintf(file, "# What the verifier says of the datapath: `verifier_stats --write` writes it.\n");
+	fprintf(file,
+		"# What the verifier says of the datapath: `verifier_stats --write` writes it.\n");
 	fprintf(file, "kernel %s\n", host->release);
 	fprintf(file, "# program instructions stack\n");
 	for (size_t i = 0; i < nr; i++)
@@ -114,7 +117,8 @@ static size_t read_expected(const char *path, char *release, size_t room, struct
 	snprintf(format, sizeof(format), "kernel %%%zus", room - 1);
 	while (nr < MAX_PROGRAMS && fgets(line, sizeof(line), file))
 		if (line[0] != '#' && sscanf(line, format, release) != 1 &&
-		    sscanf(line, "%63s %lu %lu", list[nr].name, &list[nr].insns, &list[nr].stack) == 3)
+		    sscanf(line, "%63s %lu %lu", list[nr].name, &list[nr].insns, &list[nr].stack) ==
+			    3)
 			nr++;
 	fclose(file);
 	return nr;
@@ -137,7 +141,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	snprintf(object, sizeof(object), "%s/bpf/dfw_tc.bpf.o", build ? build : "build");
-	snprintf(expected, sizeof(expected), "%s/../selftests/bpf/verifier.expected", build ? build : "build");
+	snprintf(expected, sizeof(expected), "%s/../selftests/bpf/verifier.expected",
+		 build ? build : "build");
 	if (argc == 3) {
 		snprintf(object, sizeof(object), "%s", argv[1]);
 		snprintf(expected, sizeof(expected), "%s", argv[2]);
@@ -166,9 +171,11 @@ int main(int argc, char **argv)
 				then = &former[k];
 		more = !then || now[i].insns * 100 > then->insns * (100 + GROWTH_PERCENT) ||
 		       now[i].stack * 100 > then->stack * (100 + GROWTH_PERCENT);
-		printf("# %s: %lu instructions, stack %lu; kept: %lu, %lu (kernel %s)\n", now[i].name, now[i].insns,
-		       now[i].stack, then ? then->insns : 0, then ? then->stack : 0, release);
-		printf("%sok %zu - %s costs the verifier no more than a tenth above what is kept%s\n",
+		printf("# %s: %lu instructions, stack %lu; kept: %lu, %lu (kernel %s)\n",
+		       now[i].name, now[i].insns, now[i].stack, then ? then->insns : 0,
+		       then ? then->stack : 0, release);
+		printf("%sok %zu - %s costs the verifier no more than a tenth above what is "
+		       "kept%s\n",
 		       same && more ? "not " : "", i + 1, now[i].name,
 		       same ? "" : " # SKIP another kernel, whose verifier counts otherwise");
 		grown |= same && more;

@@ -261,9 +261,9 @@ static __always_inline __u32 context_segments(context_t *ctx, __u32 payload)
 {
 	if (ctx->gso_segs)
 		return ctx->gso_segs;
-	return ctx->gso_size && payload > ctx->gso_size ?
-		       (payload + ctx->gso_size - 1) / ctx->gso_size :
-		       1;
+	return ctx->gso_size && payload > ctx->gso_size
+		       ? (payload + ctx->gso_size - 1) / ctx->gso_size
+		       : 1;
 }
 
 static __always_inline bool context_is_gso(context_t *ctx)

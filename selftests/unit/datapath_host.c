@@ -8,15 +8,18 @@
 #include "selftests/host/frames.h"
 #include "policy_files.h"
 
-#define VM_MAC {0x02, 0, 0, 0, 0, 0x02}
+#define VM_MAC	 {0x02, 0, 0, 0, 0, 0x02}
 #define LINK_IP6 {0xfe, 0x80, [15] = 2}
 
 static const struct side vm = {VM_MAC, {10, 0, 0, 2}, {0xfd, 0, [15] = 2}};
 static const struct side peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 1, 0, 1}, {0xfd, 1, [15] = 1}};
 static const struct side link_vm = {VM_MAC, {0}, LINK_IP6};
-static const struct side link_peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 0, 0, 1}, {0xfe, 0x80, [15] = 1}};
-static const struct side all_nodes = {{0x33, 0x33, 0, 0, 0, 1}, {224, 0, 0, 1}, {0xff, 2, [15] = 1}};
-static const struct side everyone = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {255, 255, 255, 255}, {0}};
+static const struct side link_peer = {
+	{0x02, 0, 0, 0, 0, 0x01}, {10, 0, 0, 1}, {0xfe, 0x80, [15] = 1}};
+static const struct side all_nodes = {
+	{0x33, 0x33, 0, 0, 0, 1}, {224, 0, 0, 1}, {0xff, 2, [15] = 1}};
+static const struct side everyone = {
+	{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {255, 255, 255, 255}, {0}};
 
 static const struct host_port ports[] = {
 	{.name = "vm",
@@ -52,7 +55,8 @@ static enum dfw_reason send_skb(uint32_t slot, enum dfw_direction direction, con
 				const context_t *how)
 {
 	struct dfw_direction_counters before = *host_counters(slot, direction);
-	const struct dfw_reason_counter *then = (void *)&before, *now = (void *)host_counters(slot, direction);
+	const struct dfw_reason_counter *then = (void *)&before,
+					*now = (void *)host_counters(slot, direction);
 	enum dfw_reason reason = DFW_REASON_COUNT;
 
 	host_skb_drop(&answer);
@@ -77,8 +81,8 @@ static const char *out(const struct frame *f)
 	return host_reason_names[send_skb(0, DFW_OUT, f, NULL)];
 }
 
-static struct frame udp_frame(const struct side *from, const struct side *to, bool v6, uint16_t source,
-			      uint16_t destination, size_t bytes)
+static struct frame udp_frame(const struct side *from, const struct side *to, bool v6,
+			      uint16_t source, uint16_t destination, size_t bytes)
 {
 	struct frame f = frame_ip(from, to, v6, 17);
 
@@ -89,7 +93,8 @@ static struct frame udp_frame(const struct side *from, const struct side *to, bo
 	return f;
 }
 
-static struct frame tcp_frame(const struct side *from, const struct side *to, bool v6, struct tcp_fields tcp)
+static struct frame tcp_frame(const struct side *from, const struct side *to, bool v6,
+			      struct tcp_fields tcp)
 {
 	struct frame f = frame_ip(from, to, v6, 6);
 
@@ -102,7 +107,8 @@ static struct frame tcp_frame(const struct side *from, const struct side *to, bo
 
 static void test_checksums(void)
 {
-	TEST("a right transport checksum is told from a wrong one, of any length") {
+	TEST("a right transport checksum is told from a wrong one, of any length")
+	{
 		for (size_t bytes = 0; bytes < 1500; bytes += bytes < 130 ? 1 : 61) {
 			struct frame f = udp_frame(&vm, &peer, bytes & 1, 4000, 5000, bytes);
 			size_t at = f.len - 1 - below((uint32_t)(8 + bytes));
@@ -115,7 +121,8 @@ static void test_checksums(void)
 				CHECK_TEXT(out(&f), "l4-checksum");
 		}
 	}
-	TEST("CRC32c is that of RFC 3720 B.4") {
+	TEST("CRC32c is that of RFC 3720 B.4")
+	{
 		static const uint8_t zeroes[32], digits[] = "123456789";
 		uint32_t crc = 0xffffffff, digit_crc = 0xffffffff;
 
@@ -128,7 +135,8 @@ static void test_checksums(void)
 		CHECK(crc32c(zeroes, sizeof(zeroes)) == 0x8a9136aa);
 		CHECK(crc32c(digits, 9) == 0xe3069283);
 	}
-	TEST("an SCTP packet with a wrong CRC32c drops") {
+	TEST("an SCTP packet with a wrong CRC32c drops")
+	{
 		static const uint8_t init[16] = {1, 2, 3, 4, 0, 1, 0, 0, 0, 4, 0, 4, 0, 0, 0, 1};
 		struct frame f = frame_ip(&vm, &peer, false, 132);
 
@@ -139,20 +147,25 @@ static void test_checksums(void)
 		f.bytes[f.len - 1] ^= 1;
 		CHECK_TEXT(out(&f), "l4-checksum");
 	}
-	TEST("UDP without a checksum passes over IPv4 and drops over IPv6") {
-		struct frame f = udp_frame(&vm, &peer, false, 4001, 5000, 9), g = udp_frame(&vm, &peer, true, 4001, 5000, 9);
+	TEST("UDP without a checksum passes over IPv4 and drops over IPv6")
+	{
+		struct frame f = udp_frame(&vm, &peer, false, 4001, 5000, 9),
+			     g = udp_frame(&vm, &peer, true, 4001, 5000, 9);
 
 		put16(f.bytes + 14 + 20 + 6, 0);
 		put16(g.bytes + 14 + 40 + 6, 0);
 		CHECK_TEXT(out(&f), "passed");
 		CHECK_TEXT(out(&g), "l4-checksum");
 	}
-	TEST("what the hardware or the own stack vouches for is not summed") {
+	TEST("what the hardware or the own stack vouches for is not summed")
+	{
 		static const struct {
 			enum ip_summed summed;
 			enum dfw_reason reason;
-		} cases[] = {{CHECKSUM_NONE, DFW_REASON_L4_CHECKSUM}, {CHECKSUM_COMPLETE, DFW_REASON_L4_CHECKSUM},
-			     {CHECKSUM_UNNECESSARY, DFW_REASON_PASSED}, {CHECKSUM_PARTIAL, DFW_REASON_PASSED}};
+		} cases[] = {{CHECKSUM_NONE, DFW_REASON_L4_CHECKSUM},
+			     {CHECKSUM_COMPLETE, DFW_REASON_L4_CHECKSUM},
+			     {CHECKSUM_UNNECESSARY, DFW_REASON_PASSED},
+			     {CHECKSUM_PARTIAL, DFW_REASON_PASSED}};
 
 		for (size_t i = 0; i < 4; i++) {
 			struct frame f = udp_frame(&vm, &peer, false, 4002, 5000, 200);
@@ -174,8 +187,8 @@ static enum dfw_reason options_verdict(const uint8_t *list, size_t bytes)
 			at++;
 			continue;
 		}
-		if (at + 1 >= bytes || list[at + 1] < 2 || at + list[at + 1] > bytes || list[at] == 7 ||
-		    list[at] == 131 || list[at] == 137)
+		if (at + 1 >= bytes || list[at + 1] < 2 || at + list[at + 1] > bytes ||
+		    list[at] == 7 || list[at] == 131 || list[at] == 137)
 			return DFW_REASON_IP_OPTION;
 		at += list[at + 1];
 	}
@@ -184,7 +197,8 @@ static enum dfw_reason options_verdict(const uint8_t *list, size_t bytes)
 
 static void test_options(void)
 {
-	TEST("IPv4 options are walked to their end") {
+	TEST("IPv4 options are walked to their end")
+	{
 		for (int i = 0; i < 20000; i++) {
 			static const uint8_t kinds[] = {0, 1, 1, 7, 68, 131, 137, 148, 2, 3};
 			uint8_t list[40];
@@ -200,23 +214,35 @@ static void test_options(void)
 				break;
 		}
 	}
-	TEST("the window scale is found wherever it stands, once the options are sound") {
-		static const uint8_t last[] = {1, 1, 2, 4, 5, 0xb4, 1, 3, 3, 7, 0, 0}, cut[] = {1, 1, 1, 1, 1, 3, 3, 9};
+	TEST("the window scale is found wherever it stands, once the options are sound")
+	{
+		static const uint8_t last[] = {1, 1, 2, 4, 5, 0xb4, 1, 3, 3, 7, 0, 0},
+				     cut[] = {1, 1, 1, 1, 1, 3, 3, 9};
 		static const uint8_t much[] = {3, 3, 200, 1};
 		static const struct {
 			const uint8_t *list;
 			size_t bytes;
 			uint8_t scale;
 			bool offered;
-		} cases[] = {{last, 12, 7, true}, {cut, 8, 9, true}, {much, 4, 14, true}, {cut, 4, 0, false}};
+		} cases[] = {{last, 12, 7, true},
+			     {cut, 8, 9, true},
+			     {much, 4, 14, true},
+			     {cut, 4, 0, false}};
 
 		for (size_t i = 0; i < 4; i++) {
-			const struct tcp_fields tcp = {.source = (uint16_t)(6000 + i), .destination = 7000, .flags = TH_SYN, .window = 1000,
-						       .options = cases[i].list, .option_bytes = cases[i].bytes};
+			const struct tcp_fields tcp = {.source = (uint16_t)(6000 + i),
+						       .destination = 7000,
+						       .flags = TH_SYN,
+						       .window = 1000,
+						       .options = cases[i].list,
+						       .option_bytes = cases[i].bytes};
 			struct frame f = tcp_frame(&vm, &peer, false, tcp);
-			const struct dfw_flow_key key = {.local = {{[10] = 0xff, 0xff, 10, 0, 0, 2}},
-							 .remote = {{[10] = 0xff, 0xff, 10, 1, 0, 1}},
-							 .local_port = (uint16_t)(6000 + i), .remote_port = 7000, .protocol = 6};
+			const struct dfw_flow_key key = {
+				.local = {{[10] = 0xff, 0xff, 10, 0, 0, 2}},
+				.remote = {{[10] = 0xff, 0xff, 10, 1, 0, 1}},
+				.local_port = (uint16_t)(6000 + i),
+				.remote_port = 7000,
+				.protocol = 6};
 			const struct dfw_flow *flow;
 
 			CHECK_TEXT(out(&f), "passed");
@@ -227,28 +253,41 @@ static void test_options(void)
 			CHECK(!!(flow->leg_flags[DFW_ORIG] & DFW_LEG_SCALE) == cases[i].offered);
 		}
 	}
-	TEST("IPv6 extension headers: the order of RFC 8200, once each, eight at most") {
+	TEST("IPv6 extension headers: the order of RFC 8200, once each, eight at most")
+	{
 		static const struct {
 			const char *verdict;
 			uint8_t kinds[10];
 		} cases[] = {
-			{"passed", {0}}, {"passed", {1}}, {"passed", {60}}, {"passed", {60, 60}}, {"extension", {60, 60, 60}},
-			{"passed", {43}}, {"extension", {43, 43}}, {"passed", {44}}, {"extension", {44, 44}},
-			{"passed", {1, 60, 43, 44, 60}}, {"extension", {60, 1}}, {"protocol", {59}}, {"protocol", {255}},
+			{"passed", {0}},
+			{"passed", {1}},
+			{"passed", {60}},
+			{"passed", {60, 60}},
+			{"extension", {60, 60, 60}},
+			{"passed", {43}},
+			{"extension", {43, 43}},
+			{"passed", {44}},
+			{"extension", {44, 44}},
+			{"passed", {1, 60, 43, 44, 60}},
+			{"extension", {60, 1}},
+			{"protocol", {59}},
+			{"protocol", {255}},
 		}; /* 1 stands for hop-by-hop, 0 ends */
 
 		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 			struct frame f = frame_ip(&vm, &peer, true, 17);
 
 			for (int k = 0; cases[i].kinds[k]; k++)
-				frame_extension(&f, cases[i].kinds[k] == 1 ? 0 : cases[i].kinds[k], 1);
+				frame_extension(&f, cases[i].kinds[k] == 1 ? 0 : cases[i].kinds[k],
+						1);
 			frame_udp(&f, 4004, 5000, 8);
 			frame_done(&f);
 			if (!CHECK_TEXT(out(&f), cases[i].verdict))
 				printf("# case %zu\n", i);
 		}
 	}
-	TEST("a routing header of type 0, or one with segments left, drops") {
+	TEST("a routing header of type 0, or one with segments left, drops")
+	{
 		for (int i = 0; i < 3; i++) {
 			struct frame f = frame_ip(&vm, &peer, true, 17);
 			uint8_t *header = frame_extension(&f, 43, 1);
@@ -260,7 +299,8 @@ static void test_options(void)
 			CHECK_TEXT(out(&f), i == 2 ? "passed" : "extension");
 		}
 	}
-	TEST("a chain cut anywhere drops") {
+	TEST("a chain cut anywhere drops")
+	{
 		struct frame whole = frame_ip(&vm, &peer, true, 17);
 
 		frame_extension(&whole, 60, 2);
@@ -284,7 +324,8 @@ static void test_options(void)
 
 static void test_fragments(void)
 {
-	TEST("fragments in any order behind the first pass, whole and once") {
+	TEST("fragments in any order behind the first pass, whole and once")
+	{
 		for (uint32_t round = 0; round < 300; round++) {
 			bool v6 = round & 1;
 			struct frame whole = udp_frame(&vm, &peer, v6, 4100, 5000, 1192), f;
@@ -309,26 +350,32 @@ static void test_fragments(void)
 			}
 		}
 	}
-	TEST("what overlaps ends the datagram") {
+	TEST("what overlaps ends the datagram")
+	{
 		struct frame whole = udp_frame(&vm, &peer, false, 4101, 5000, 1192);
-		struct frame first = frame_fragment(&whole, 0, 200, true, 7), second = frame_fragment(&whole, 200, 200, true, 7);
-		struct frame across = frame_fragment(&whole, 392, 200, true, 7), third = frame_fragment(&whole, 592, 200, true, 7);
+		struct frame first = frame_fragment(&whole, 0, 200, true, 7),
+			     second = frame_fragment(&whole, 200, 200, true, 7);
+		struct frame across = frame_fragment(&whole, 392, 200, true, 7),
+			     third = frame_fragment(&whole, 592, 200, true, 7);
 
 		CHECK_TEXT(out(&first), "passed");
 		CHECK_TEXT(out(&second), "passed");
 		CHECK_TEXT(out(&across), "fragment-overlap");
 		CHECK_TEXT(out(&third), "fragment-overlap");
 	}
-	TEST("nothing lies behind the last fragment, and no two are last") {
+	TEST("nothing lies behind the last fragment, and no two are last")
+	{
 		struct frame whole = udp_frame(&vm, &peer, false, 4102, 5000, 1192);
-		struct frame first = frame_fragment(&whole, 0, 200, true, 8), last = frame_fragment(&whole, 400, 200, false, 8);
+		struct frame first = frame_fragment(&whole, 0, 200, true, 8),
+			     last = frame_fragment(&whole, 400, 200, false, 8);
 		struct frame behind = frame_fragment(&whole, 600, 200, true, 8);
 
 		CHECK_TEXT(out(&first), "passed");
 		CHECK_TEXT(out(&last), "passed");
 		CHECK_TEXT(out(&behind), "fragment-overlap");
 	}
-	TEST("random fragments never overlap in what passes") {
+	TEST("random fragments never overlap in what passes")
+	{
 		for (uint32_t round = 0; round < 500; round++) {
 			struct frame whole = udp_frame(&vm, &peer, round & 1, 4103, 5000, 1192), f;
 			bool taken[150] = {};
@@ -349,7 +396,8 @@ static void test_fragments(void)
 			}
 		}
 	}
-	TEST("lengths that no fragment has drop") {
+	TEST("lengths that no fragment has drop")
+	{
 		struct frame whole = udp_frame(&vm, &peer, false, 4104, 5000, 1192), f;
 
 		f = frame_fragment(&whole, 0, 201, true, 9);
@@ -365,8 +413,9 @@ static void test_fragments(void)
 
 /* ---- ARP and neighbour discovery --------------------------------------------------------------------------------- */
 
-static struct frame nd_frame(const struct side *from, const struct side *to, uint8_t type, uint32_t rest,
-			     const uint8_t *target, uint8_t option, const uint8_t *link)
+static struct frame nd_frame(const struct side *from, const struct side *to, uint8_t type,
+			     uint32_t rest, const uint8_t *target, uint8_t option,
+			     const uint8_t *link)
 {
 	struct frame f = frame_ip(from, to, true, 58);
 
@@ -391,7 +440,8 @@ static void test_neighbours(void)
 {
 	static const uint8_t zero[6];
 
-	TEST("ARP: the VM speaks for itself only") {
+	TEST("ARP: the VM speaks for itself only")
+	{
 		struct frame f = frame_ethernet(&vm, &everyone, 0x0806);
 
 		frame_arp(&f, 1, vm.mac, vm.ip4, zero, link_peer.ip4);
@@ -411,8 +461,10 @@ static void test_neighbours(void)
 		frame_arp(&f, 9, peer.mac, peer.ip4, vm.mac, vm.ip4);
 		CHECK_TEXT(in(&f), "arp");
 	}
-	TEST("ND: hop limit 255, own targets, own cards, sound options") {
-		struct frame f = nd_frame(&link_peer, &link_vm, 135, 0, link_vm.ip6, 1, link_peer.mac);
+	TEST("ND: hop limit 255, own targets, own cards, sound options")
+	{
+		struct frame f =
+			nd_frame(&link_peer, &link_vm, 135, 0, link_vm.ip6, 1, link_peer.mac);
 
 		CHECK_TEXT(in(&f), "passed");
 		f.bytes[f.l3 + 7] = 254;
@@ -444,7 +496,8 @@ static void test_neighbours(void)
 
 static void test_reject(void)
 {
-	TEST("an answer of reject is sound, of every length and family") {
+	TEST("an answer of reject is sound, of every length and family")
+	{
 		const struct strict_options how = {};
 
 		for (size_t bytes = 0; bytes < 1400; bytes += 1 + below(40)) {
@@ -459,8 +512,13 @@ static void test_reject(void)
 			CHECK(answer.redirected && answer.redirect_flags == BPF_F_INGRESS);
 		}
 		for (int flags = 0; flags < 64; flags++) {
-			const struct tcp_fields tcp = {.source = 4201, .destination = 113, .seq = 0xfffffff0, .ack = 77,
-						       .flags = (uint8_t)flags, .window = 9, .bytes = (size_t)flags};
+			const struct tcp_fields tcp = {.source = 4201,
+						       .destination = 113,
+						       .seq = 0xfffffff0,
+						       .ack = 77,
+						       .flags = (uint8_t)flags,
+						       .window = 9,
+						       .bytes = (size_t)flags};
 			struct frame f = tcp_frame(&peer, &vm, flags & 1, tcp);
 			const uint8_t *l4;
 			struct strict s;
@@ -469,20 +527,26 @@ static void test_reject(void)
 			if (strcmp(in(&f), "rejected") != 0)
 				continue;
 			s = strict_look(answer.bytes, answer.len, &how);
-			CHECK(!s.wrong && s.protocol == 6 && s.tcp_flags == (flags & TH_ACK ? TH_RST : TH_RST | TH_ACK));
+			CHECK(!s.wrong && s.protocol == 6 &&
+			      s.tcp_flags == (flags & TH_ACK ? TH_RST : TH_RST | TH_ACK));
 			l4 = answer.bytes + s.l4;
-			CHECK(flags & TH_ACK ? get32(l4 + 4) == 77 :
-					       get32(l4 + 8) == 0xfffffff0 + (uint32_t)flags + !!(flags & TH_SYN) + !!(flags & TH_FIN));
+			CHECK(flags & TH_ACK ? get32(l4 + 4) == 77
+					     : get32(l4 + 8) == 0xfffffff0 + (uint32_t)flags +
+									!!(flags & TH_SYN) +
+									!!(flags & TH_FIN));
 		}
 	}
 }
 
 /* ---- The classifier ---------------------------------------------------------------------------------------------- */
 
-static const char *const places[] = {"10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3", "0.0.0.0/0", "fd00::/8",
-				     "fd01::/16", "fd01::5", "::/0", "192.168.0.0/25", "10.0.0.2", "224.0.0.0/4"};
-static const char *const services[] = {"tcp 80", "tcp 1-1023", "udp 53", "udp 1024-65535", "tcp", "udp", "sctp 9", "icmp-echo",
-				       "icmp6-echo", "protocol gre", "protocol 94", "tcp 22, udp 22", "icmp", "icmp6"};
+static const char *const places[] = {"10.0.0.0/8", "10.1.0.0/16",    "10.1.2.0/24", "10.1.2.3",
+				     "0.0.0.0/0",  "fd00::/8",	     "fd01::/16",   "fd01::5",
+				     "::/0",	   "192.168.0.0/25", "10.0.0.2",    "224.0.0.0/4"};
+static const char *const services[] = {
+	"tcp 80",      "tcp 1-1023",	 "udp 53",    "udp 1024-65535", "tcp",
+	"udp",	       "sctp 9",	 "icmp-echo", "icmp6-echo",	"protocol gre",
+	"protocol 94", "tcp 22, udp 22", "icmp",      "icmp6"};
 
 static char *random_policy(void)
 {
@@ -496,13 +560,17 @@ static char *random_policy(void)
 			static const char *const actions[] = {"allow", "drop", "reject", "pass"};
 			static const char *const ways[] = {"in", "out", ""};
 
-			at += (size_t)snprintf(text + at, room - at, " r%u: %s %s", i, actions[below(4)], ways[below(3)]);
+			at += (size_t)snprintf(text + at, room - at, " r%u: %s %s", i,
+					       actions[below(4)], ways[below(3)]);
 			if (below(3) || nr_rules > 12)
-				at += (size_t)snprintf(text + at, room - at, " from %s%s", below(6) ? "" : "not ", places[below(12)]);
+				at += (size_t)snprintf(text + at, room - at, " from %s%s",
+						       below(6) ? "" : "not ", places[below(12)]);
 			if (!below(3))
-				at += (size_t)snprintf(text + at, room - at, " to %s", places[below(12)]);
+				at += (size_t)snprintf(text + at, room - at, " to %s",
+						       places[below(12)]);
 			if (below(4) || nr_rules > 12)
-				at += (size_t)snprintf(text + at, room - at, " service %s", services[below(14)]);
+				at += (size_t)snprintf(text + at, room - at, " service %s",
+						       services[below(14)]);
 			at += (size_t)snprintf(text + at, room - at, "\n");
 		}
 		at += (size_t)snprintf(text + at, room - at, "}\n");
@@ -512,9 +580,11 @@ static char *random_policy(void)
 
 static struct dfw_addr random_address(bool v6)
 {
-	static const uint8_t v4[][4] = {{10, 1, 2, 3}, {10, 1, 2, 4}, {10, 1, 9, 9}, {10, 9, 9, 9}, {192, 168, 0, 127},
-					{192, 168, 0, 128}, {10, 0, 0, 2}, {8, 8, 8, 8}, {224, 0, 0, 5}};
-	static const uint8_t v6s[][3] = {{0xfd, 1, 5}, {0xfd, 1, 6}, {0xfd, 9, 1}, {0x20, 1, 1}, {0xfd, 0, 2}, {0xff, 2, 1}};
+	static const uint8_t v4[][4] = {{10, 1, 2, 3}, {10, 1, 2, 4},	   {10, 1, 9, 9},
+					{10, 9, 9, 9}, {192, 168, 0, 127}, {192, 168, 0, 128},
+					{10, 0, 0, 2}, {8, 8, 8, 8},	   {224, 0, 0, 5}};
+	static const uint8_t v6s[][3] = {{0xfd, 1, 5}, {0xfd, 1, 6}, {0xfd, 9, 1},
+					 {0x20, 1, 1}, {0xfd, 0, 2}, {0xff, 2, 1}};
 	struct dfw_addr addr = {};
 
 	if (v6) {
@@ -544,21 +614,25 @@ static bool compare(const struct compiled *compiled, struct packet *p, uint32_t 
 	p->key.protocol = asked.protocol = protocols[below(7)];
 	p->source_port = asked.source_port = numbers[below(10)];
 	p->destination_port = asked.destination_port = numbers[below(10)];
-	p->icmp_type = asked.icmp_type = (uint8_t)(below(3) ? (asked.protocol == 1 ? 8 : 128) : below(256));
+	p->icmp_type = asked.icmp_type =
+		(uint8_t)(below(3) ? (asked.protocol == 1 ? 8 : 128) : below(256));
 	p->icmp_code = asked.icmp_code = (uint8_t)below(2);
 	p->direction = (uint8_t)direction;
-	return classify(p, HOST_RULESETS + (uint32_t)index, own) == (int)compiled_lookup(compiled, &compiled->rulesets[index], &asked);
+	return classify(p, HOST_RULESETS + (uint32_t)index, own) ==
+	       (int)compiled_lookup(compiled, &compiled->rulesets[index], &asked);
 }
 
 static void test_classifier(void)
 {
-	TEST("the datapath's classifier finds the rule that the compiler's lookup finds") {
+	TEST("the datapath's classifier finds the rule that the compiler's lookup finds")
+	{
 		struct packet p;
 
 		for (int round = 0; round < 60; round++) {
 			char *text = random_policy();
 			struct policy *policy = text ? must_parse(text) : NULL;
-			struct compiled *compiled = policy ? host_policy(1, policy, ports, 1) : NULL;
+			struct compiled *compiled =
+				policy ? host_policy(1, policy, ports, 1) : NULL;
 			int differences = 0;
 
 			if (!CHECK(compiled))
@@ -578,11 +652,15 @@ static void test_classifier(void)
 
 static void test_flows(void)
 {
-	TEST("a change of policy stops an established flow on its next packet, and keeps what it allows") {
-		static const char denies[] = "default in drop\ndefault out drop\nudp: allow out service udp 6000\n";
+	TEST("a change of policy stops an established flow on its next packet, and keeps what it "
+	     "allows")
+	{
+		static const char denies[] =
+			"default in drop\ndefault out drop\nudp: allow out service udp 6000\n";
 		struct policy *policy = must_parse(denies);
 		struct compiled *compiled = host_policy(1, policy, ports, 1);
-		struct frame kept = udp_frame(&vm, &peer, false, 4300, 6000, 8), stopped = udp_frame(&vm, &peer, false, 4300, 5999, 8);
+		struct frame kept = udp_frame(&vm, &peer, false, 4300, 6000, 8),
+			     stopped = udp_frame(&vm, &peer, false, 4300, 5999, 8);
 		struct frame answered = udp_frame(&peer, &vm, false, 5999, 4300, 8);
 
 		CHECK_TEXT(out(&kept), "passed");
@@ -596,8 +674,10 @@ static void test_flows(void)
 		compiled_free(compiled);
 		policy_free(policy);
 	}
-	TEST("a flow that has expired lets nothing in") {
-		struct frame asked = udp_frame(&vm, &peer, false, 4301, 6000, 8), answered = udp_frame(&peer, &vm, false, 6000, 4301, 8);
+	TEST("a flow that has expired lets nothing in")
+	{
+		struct frame asked = udp_frame(&vm, &peer, false, 4301, 6000, 8),
+			     answered = udp_frame(&peer, &vm, false, 6000, 4301, 8);
 
 		CHECK_TEXT(out(&asked), "passed");
 		host_now_ns += 31 * NS_PER_SECOND;
@@ -607,7 +687,8 @@ static void test_flows(void)
 		host_now_ns += 119 * NS_PER_SECOND;
 		CHECK_TEXT(in(&answered), "passed");
 	}
-	TEST("an expired flow goes with the sweep, and its number with it") {
+	TEST("an expired flow goes with the sweep, and its number with it")
+	{
 		const struct dfw_port_state *state;
 		uint32_t zero = 0;
 
@@ -616,7 +697,8 @@ static void test_flows(void)
 		state = host_map_lookup(host_inner(&states, 0), &zero);
 		CHECK(host_map_count(host_inner(&flows, 0)) == (size_t)state->flows);
 	}
-	TEST("a full ring buffer costs events, never a verdict") {
+	TEST("a full ring buffer costs events, never a verdict")
+	{
 		struct frame f = udp_frame(&vm, &peer, false, 4302, 6000, 8);
 
 		host_ring_full = true;

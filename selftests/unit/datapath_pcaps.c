@@ -27,18 +27,20 @@ static const struct host_port ports[NR_PORTS] = {
 };
 
 static const char policy_text[] =
-	"profile open {\n guard-mac off\n guard-address off\n guard-dhcp off\n guard-ra off\n strict off\n ip-options on\n}\n"
+	"profile open {\n guard-mac off\n guard-address off\n guard-dhcp off\n guard-ra off\n "
+	"strict off\n ip-options on\n}\n"
 	"default in drop\ndefault out drop\n"
 	"everything-in: allow in to 0.0.0.0/0, ::/0\neverything-out: allow out\n";
 
 /* Sound packets: whatever becomes of them, they are not to be called malformed. */
-static const char *const control[] = {"tcp_rst_data.pcap", "mptcp-fclose.pcap",	    "gso-ipv4.pcap",
-				      "gso-ipv6.pcap",	   "accecn_handshake.pcap", "icmpv6-ns-nonce.pcap"};
+static const char *const control[] = {"tcp_rst_data.pcap",     "mptcp-fclose.pcap",
+				      "gso-ipv4.pcap",	       "gso-ipv6.pcap",
+				      "accecn_handshake.pcap", "icmpv6-ns-nonce.pcap"};
 
 static const enum dfw_reason malformed_reasons[] = {
-	DFW_REASON_TRUNCATED, DFW_REASON_IP_HEADER,   DFW_REASON_IP_LENGTH, DFW_REASON_IP_CHECKSUM, DFW_REASON_EXTENSION,
-	DFW_REASON_FRAGMENT,  DFW_REASON_L4_HEADER,   DFW_REASON_L4_CHECKSUM, DFW_REASON_ND,	    DFW_REASON_TCP_FLAGS,
-	DFW_REASON_ETHERTYPE, DFW_REASON_LLC,
+	DFW_REASON_TRUNCATED, DFW_REASON_IP_HEADER, DFW_REASON_IP_LENGTH, DFW_REASON_IP_CHECKSUM,
+	DFW_REASON_EXTENSION, DFW_REASON_FRAGMENT,  DFW_REASON_L4_HEADER, DFW_REASON_L4_CHECKSUM,
+	DFW_REASON_ND,	      DFW_REASON_TCP_FLAGS, DFW_REASON_ETHERTYPE, DFW_REASON_LLC,
 };
 
 struct capture {
@@ -51,18 +53,20 @@ struct capture {
 static unsigned int nr_frames, nr_passed, nr_malformed;
 static bool counted_right = true, nothing_leaked = true, control_read = true;
 
-static void complain(bool *ok, const char *capture, size_t packet, const char *side, const char *what, const char *more)
+static void complain(bool *ok, const char *capture, size_t packet, const char *side,
+		     const char *what, const char *more)
 {
 	*ok = false;
 	printf("# %s packet %zu %s: %s %s\n", capture, packet, side, what, more);
 }
 
 /* Sends a frame, with the sums that it has or, `partial`, that the hardware is to write. */
-static enum dfw_reason replay(uint32_t slot, enum dfw_direction direction, const uint8_t *frame, size_t bytes, bool partial,
-			      unsigned int *times)
+static enum dfw_reason replay(uint32_t slot, enum dfw_direction direction, const uint8_t *frame,
+			      size_t bytes, bool partial, unsigned int *times)
 {
 	struct dfw_direction_counters before = *host_counters(slot, direction);
-	const struct dfw_reason_counter *then = (void *)&before, *now = (void *)host_counters(slot, direction);
+	const struct dfw_reason_counter *then = (void *)&before,
+					*now = (void *)host_counters(slot, direction);
 	context_t skb = {.ip_summed = partial ? CHECKSUM_PARTIAL : CHECKSUM_NONE};
 	enum dfw_reason reason = DFW_REASON_COUNT;
 	int action;
@@ -85,7 +89,8 @@ static enum dfw_reason replay(uint32_t slot, enum dfw_direction direction, const
 static bool opener(const struct strict *s, const uint8_t *frame, bool back, struct frame *f)
 {
 	struct side from = {}, to = {};
-	uint16_t source = back ? s->destination_port : s->source_port, destination = back ? s->source_port : s->destination_port;
+	uint16_t source = back ? s->destination_port : s->source_port,
+		 destination = back ? s->source_port : s->destination_port;
 
 	if (!s->has_ports || (s->protocol != 6 && s->protocol != 17) || s->tagged)
 		return false;
@@ -113,8 +118,8 @@ static bool opener(const struct strict *s, const uint8_t *frame, bool back, stru
 	return true;
 }
 
-static void play(const struct capture *capture, size_t packet, const uint8_t *frame, size_t bytes, uint32_t slot,
-		 enum dfw_direction direction, bool on_a_flow)
+static void play(const struct capture *capture, size_t packet, const uint8_t *frame, size_t bytes,
+		 uint32_t slot, enum dfw_direction direction, bool on_a_flow)
 {
 	const char *side = direction == DFW_OUT ? "from the VM" : "from the wire";
 	struct strict s, readable;
@@ -129,7 +134,8 @@ static void play(const struct capture *capture, size_t packet, const uint8_t *fr
 	const struct strict_options how = {.trust_checksum = is_control};
 
 	s = strict_look(frame, bytes, &how);
-	readable = strict_look(frame, bytes, &(struct strict_options){.gso = true, .trust_checksum = true});
+	readable = strict_look(frame, bytes,
+			       &(struct strict_options){.gso = true, .trust_checksum = true});
 	host_forget(slot);
 	if (on_a_flow) {
 		if (!readable.l4 || readable.end > bytes || !opener(&readable, frame, false, &f))
@@ -143,12 +149,16 @@ static void play(const struct capture *capture, size_t packet, const uint8_t *fr
 	nr_passed += reason == DFW_REASON_PASSED;
 	nr_malformed += !!s.wrong;
 	if (times != 1)
-		complain(&counted_right, capture->name, packet, side, "is not counted once:", reason < DFW_REASON_COUNT ? host_reason_names[reason] : "never");
+		complain(&counted_right, capture->name, packet, side, "is not counted once:",
+			 reason < DFW_REASON_COUNT ? host_reason_names[reason] : "never");
 	if (s.wrong && reason == DFW_REASON_PASSED)
 		complain(&nothing_leaked, capture->name, packet, side, "passed:", s.wrong);
-	for (size_t i = 0; is_control && slot == PORT_OPEN && i < sizeof(malformed_reasons) / sizeof(malformed_reasons[0]); i++)
+	for (size_t i = 0; is_control && slot == PORT_OPEN &&
+			   i < sizeof(malformed_reasons) / sizeof(malformed_reasons[0]);
+	     i++)
 		if (reason == malformed_reasons[i])
-			complain(&control_read, capture->name, packet, side, "is called", host_reason_names[reason]);
+			complain(&control_read, capture->name, packet, side, "is called",
+				 host_reason_names[reason]);
 }
 
 static uint32_t number(const uint8_t *at, bool swapped)
@@ -161,8 +171,10 @@ static uint32_t number(const uint8_t *at, bool swapped)
 
 static void play_capture(const struct capture *capture)
 {
-	bool swapped = capture->size >= 24 && (number(capture->bytes, true) & 0xffffff00) == 0xa1b2c300;
-	uint32_t link = capture->size >= 24 ? number(capture->bytes + 20, swapped) & 0xffff : 0, bytes;
+	bool swapped =
+		capture->size >= 24 && (number(capture->bytes, true) & 0xffffff00) == 0xa1b2c300;
+	uint32_t link = capture->size >= 24 ? number(capture->bytes + 20, swapped) & 0xffff : 0,
+		 bytes;
 	size_t packet = 1;
 
 	for (size_t at = 24; at + 16 <= capture->size; at += 16 + bytes, packet++) {
@@ -182,13 +194,17 @@ static void play_capture(const struct capture *capture)
 				memcpy(frame + 12, data + 12, bytes - 12);
 				length = bytes;
 			} else { /* raw IP: 228 IPv4, 229 IPv6, 101 either */
-				put16(frame + 12, link == 228 || (link == 101 && bytes && data[0] >> 4 == 4) ? 0x0800 : 0x86dd);
+				put16(frame + 12,
+				      link == 228 || (link == 101 && bytes && data[0] >> 4 == 4)
+					      ? 0x0800
+					      : 0x86dd);
 				memcpy(frame + 14, data, bytes);
 				length = bytes + 14;
 			}
 			for (uint32_t slot = 0; slot < NR_PORTS; slot++)
 				for (int on_a_flow = 0; on_a_flow < 2; on_a_flow++)
-					play(capture, packet, frame, length, slot, (enum dfw_direction)direction, on_a_flow);
+					play(capture, packet, frame, length, slot,
+					     (enum dfw_direction)direction, on_a_flow);
 		}
 	}
 }
@@ -196,7 +212,8 @@ static void play_capture(const struct capture *capture)
 static bool find_captures(char *path, size_t room)
 {
 	const char *given = getenv("DFW_PCAPS");
-	const char *const candidates[] = {given, "../shared/pcaps", "shared/pcaps", "/work/shared/pcaps"};
+	const char *const candidates[] = {given, "../shared/pcaps", "shared/pcaps",
+					  "/work/shared/pcaps"};
 
 	for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
 		DIR *directory = candidates[i] ? opendir(candidates[i]) : NULL;
@@ -221,7 +238,8 @@ int main(void)
 	DIR *directory;
 
 	if (!find_captures(folder, sizeof(folder))) {
-		printf("ok 1 - hostile captures # SKIP no captures: DFW_PCAPS says where they are\n1..1\n");
+		printf("ok 1 - hostile captures # SKIP no captures: DFW_PCAPS says where they "
+		       "are\n1..1\n");
 		return EXIT_SUCCESS;
 	}
 	host_begin();
@@ -252,17 +270,22 @@ int main(void)
 		nr_captures++;
 	}
 	closedir(directory);
-	printf("# %u replays of %u captures: %u malformed, %u passed\n", nr_frames, nr_captures, nr_malformed, nr_passed);
-	TEST("no malformed packet of the captures passes") {
+	printf("# %u replays of %u captures: %u malformed, %u passed\n", nr_frames, nr_captures,
+	       nr_malformed, nr_passed);
+	TEST("no malformed packet of the captures passes")
+	{
 		CHECK(nothing_leaked);
 	}
-	TEST("each is counted once: frames in = passed + dropped") {
+	TEST("each is counted once: frames in = passed + dropped")
+	{
 		CHECK(counted_right);
 	}
-	TEST("the sound captures are read, not called malformed") {
+	TEST("the sound captures are read, not called malformed")
+	{
 		CHECK(control_read);
 	}
-	TEST("there was something to replay, and some of it passed") {
+	TEST("there was something to replay, and some of it passed")
+	{
 		CHECK(nr_captures > 0 && nr_malformed > 0 && nr_passed > 0);
 	}
 	compiled_free(compiled);

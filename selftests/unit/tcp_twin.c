@@ -60,18 +60,18 @@ enum verdict { PASS, QUIET, RESTART, DROP };
 static const char *const verdict_names[] = {"pass", "quiet", "restart", "drop"};
 
 enum rule {
-	NEVER,		/* drop */
-	ALWAYS_QUIET,	/* a SYN on a live connection: its receiver answers with a challenge ACK (RFC 5961 4.2) */
-	ANEW,		/* the old connection is over: RFC 9293 3.6.1, RFC 6191 */
-	SAME_OR_ANEW,	/* a SYN sent again, or another try */
+	NEVER, /* drop */
+	ALWAYS_QUIET, /* a SYN on a live connection: its receiver answers with a challenge ACK (RFC 5961 4.2) */
+	ANEW,	      /* the old connection is over: RFC 9293 3.6.1, RFC 6191 */
+	SAME_OR_ANEW, /* a SYN sent again, or another try */
 	SAME_OR_QUIET,
 	SAME_OR_NEVER,
 	SIMULTANEOUS,	/* RFC 9293 3.5, figure 8 */
 	ANSWER,		/* RFC 9293 3.10.7.3: to the SYN */
 	CHALLENGE,	/* the other end is in an old connection, and says so (RFC 5961 4.2) */
 	CHALLENGE_LATE, /* an answer to a RST that was perhaps not exact (RFC 5961 3.2) */
-	REPEAT,		/* SYN,ACK before both SYNs are acknowledged: its sender's SYN, and an ordinary acknowledgement */
-	REPEAT_QUIET,	/* SYN,ACK later on: the last ACK of the handshake was lost. Moves nothing */
+	REPEAT, /* SYN,ACK before both SYNs are acknowledged: its sender's SYN, and an ordinary acknowledgement */
+	REPEAT_QUIET, /* SYN,ACK later on: the last ACK of the handshake was lost. Moves nothing */
 	ORDINARY,
 	REFUSE, /* RST in answer to the SYN */
 	ABORT,	/* RST of the one whose SYN is not answered yet */
@@ -169,10 +169,14 @@ static enum verdict twin_begin(struct twin *t, const struct tcp_segment *segment
 	if (strict || segment->flags & (TCP_SYN | TCP_RST))
 		return DROP;
 	/* Asymmetric paths: the first segment is believed, within a bound. */
-	*a = (struct fact){.syn = true, .syn_acked = true, .fin = segment->flags & TCP_FIN, .window = LOOSE_WINDOW};
+	*a = (struct fact){.syn = true,
+			   .syn_acked = true,
+			   .fin = segment->flags & TCP_FIN,
+			   .window = LOOSE_WINDOW};
 	*b = (struct fact){.syn = true, .syn_acked = true, .unheard = true, .window = LOOSE_WINDOW};
 	/* An empty segment may be a keep-alive, which lies one below what was sent (RFC 9293 3.8.4). */
-	a->high = (1LL << 40) + segment->seq + (segment->bytes || a->fin ? segment->bytes + a->fin : 1);
+	a->high = (1LL << 40) + segment->seq +
+		  (segment->bytes || a->fin ? segment->bytes + a->fin : 1);
 	a->edge = a->high + LOOSE_WINDOW;
 	b->high = (1LL << 40) + segment->ack;
 	b->edge = b->high + LOOSE_WINDOW;
@@ -182,11 +186,13 @@ static enum verdict twin_begin(struct twin *t, const struct tcp_segment *segment
 }
 
 /* Van Rooij's bounds, and the two of TCP itself. */
-static bool in_window(const struct fact *s, const struct fact *r, int64_t seq, int64_t end, int64_t ack)
+static bool in_window(const struct fact *s, const struct fact *r, int64_t seq, int64_t end,
+		      int64_t ack)
 {
 	if (seq > s->edge || end < s->high - largest(r->window, 1))
 		return false;
-	if (ack > (r->unheard ? r->edge : r->high) || ack < r->high - largest(s->window, MAX_ACK_LAG))
+	if (ack > (r->unheard ? r->edge : r->high) ||
+	    ack < r->high - largest(s->window, MAX_ACK_LAG))
 		return false;
 	/* RFC 9293 3.10.7.4: whose SYN is not acknowledged, hears an acknowledgement of it before all else. */
 	if (!r->syn_acked && ack <= r->isn)
@@ -195,8 +201,8 @@ static bool in_window(const struct fact *s, const struct fact *r, int64_t seq, i
 	return !(s->fin && end > s->high);
 }
 
-static void advance(struct twin *t, struct fact *s, struct fact *r, const struct tcp_segment *segment,
-		    int64_t end, int64_t ack)
+static void advance(struct twin *t, struct fact *s, struct fact *r,
+		    const struct tcp_segment *segment, int64_t end, int64_t ack)
 {
 	int64_t window = segment->window;
 
@@ -223,7 +229,8 @@ static enum verdict twin_reset(struct twin *t, struct fact *s, struct fact *r, i
 
 	/* The receiver's RCV.NXT is what it has acknowledged, or what was sent last, should that acknowledgement be on
 	 * its way. Behind a FIN an end may have dropped its state: then the window is enough. */
-	if (!acknowledged && seq != s->high && !((s->fin || r->fin) && seq >= r->got && seq <= s->edge))
+	if (!acknowledged && seq != s->high &&
+	    !((s->fin || r->fin) && seq >= r->got && seq <= s->edge))
 		return DROP;
 	if (!acknowledged)
 		r->challenged = true;
@@ -234,16 +241,18 @@ static enum verdict twin_reset(struct twin *t, struct fact *s, struct fact *r, i
 static enum verdict twin_track(struct twin *t, const struct tcp_segment *segment, int from)
 {
 	struct fact *s = &t->ends[from], *r = &t->ends[!from], *a = &t->ends[0], *b = &t->ends[1];
-	enum kind kind = segment->flags & TCP_RST			     ? KIND_RST :
-			 (segment->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? KIND_SYN :
-			 segment->flags & TCP_SYN			     ? KIND_SYN_ACK :
-									       KIND_ACK;
+	enum kind kind = segment->flags & TCP_RST			     ? KIND_RST
+			 : (segment->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? KIND_SYN
+			 : segment->flags & TCP_SYN			     ? KIND_SYN_ACK
+									     : KIND_ACK;
 	int64_t seq = s->syn ? unwrap(segment->seq, s->high) : (1LL << 40) + segment->seq;
 	int64_t ack = r->syn ? unwrap(segment->ack, r->high) : (1LL << 40) + segment->ack;
-	int64_t end = seq + segment->bytes + !!(segment->flags & TCP_SYN) + !!(segment->flags & TCP_FIN);
+	int64_t end =
+		seq + segment->bytes + !!(segment->flags & TCP_SYN) + !!(segment->flags & TCP_FIN);
 	/* Once it is acknowledged, a middle box may have forgotten where the SYN was: it knows the end of what it carried
 	 * and what was acknowledged. */
-	bool same_syn = s->syn && (s->syn_acked ? end == s->high || seq + 1 == r->got : seq == s->isn);
+	bool same_syn =
+		s->syn && (s->syn_acked ? end == s->high || seq + 1 == r->got : seq == s->isn);
 
 	switch ((enum rule)rules[phase_of(t)][kind][from]) {
 	case NEVER:
@@ -363,7 +372,7 @@ struct end {
 	uint32_t edge;	  /* how far it may send */
 	uint32_t offered; /* how far it lets the other */
 	uint32_t syn_bytes;
-	uint16_t syn_window; /* of its SYN, and of the repeats */
+	uint16_t syn_window;	/* of its SYN, and of the repeats */
 	int scale, other_scale; /* -1: not offered */
 	uint32_t largest_buffer;
 };
@@ -391,7 +400,9 @@ static void end_new(struct end *e)
 	e->isn = chance(30) ? 0u - below(5000) : random_word();
 	e->next = e->una = e->isn;
 	e->fast_open = fast_open;
-	e->largest_buffer = fast_open ? 8000 + below(60000) : chance(20) ? 1 + below(3000) : 1 + below(chance(30) ? 1u << 24 : 60000);
+	e->largest_buffer = fast_open	 ? 8000 + below(60000)
+			    : chance(20) ? 1 + below(3000)
+					 : 1 + below(chance(30) ? 1u << 24 : 60000);
 }
 
 static bool is_open(const struct end *e)
@@ -431,8 +442,8 @@ static bool speak(struct end *e, struct tcp_segment *out)
 	if (!e->syn_sent || !e->acked) { /* its SYN, again if need be */
 		if (e->acked || (e->syn_sent && !e->heard && chance(60)))
 			return false;
-		if (e->heard && e->fast_open && e->syn_sent && !e->gave_up_fast_open && chance(40) &&
-		    later(e->edge, e->next)) {
+		if (e->heard && e->fast_open && e->syn_sent && !e->gave_up_fast_open &&
+		    chance(40) && later(e->edge, e->next)) {
 			/* Data behind the SYN,ACK, before the handshake is over. */
 			room = e->edge - e->next;
 			out->bytes = 1 + below(room < 1400 ? room : 1400);
@@ -446,7 +457,8 @@ static bool speak(struct end *e, struct tcp_segment *out)
 		out->seq = e->isn;
 		out->flags = TCP_SYN | (e->heard ? TCP_ACK : 0);
 		out->ack = e->heard ? e->expected : 0;
-		out->scale = e->scale < 0 || (e->heard && e->other_scale < 0) ? NO_SCALE : (uint8_t)e->scale;
+		out->scale = e->scale < 0 || (e->heard && e->other_scale < 0) ? NO_SCALE
+									      : (uint8_t)e->scale;
 		if (e->heard && e->other_scale < 0)
 			e->scale = -1;
 		if (!e->syn_sent && !e->heard && e->fast_open)
@@ -546,7 +558,9 @@ static void hear(struct end *e, const struct tcp_segment *in)
 				return;
 			e->acked = true;
 			e->una = in->ack;
-			e->next = chance(50) && e->fast_open ? e->next : in->ack; /* what was not taken is sent anew */
+			e->next = chance(50) && e->fast_open
+					  ? e->next
+					  : in->ack; /* what was not taken is sent anew */
 			if (later(in->ack, e->next))
 				e->next = in->ack;
 		}
@@ -573,7 +587,8 @@ static void hear(struct end *e, const struct tcp_segment *in)
 		if (later(in->ack + window, e->edge))
 			e->edge = in->ack + window;
 	}
-	if (!later(in->seq, e->expected) && later(end, e->expected) && later(e->offered + 1, in->seq)) {
+	if (!later(in->seq, e->expected) && later(end, e->expected) &&
+	    later(e->offered + 1, in->seq)) {
 		uint32_t taken = end;
 
 		/* What lies behind the window is not taken. */
@@ -596,7 +611,10 @@ static const char *complaint;
 
 static enum verdict verdict_of(int result)
 {
-	return result > 0 ? DROP : result == TCP_PASS ? PASS : result == TCP_RESTART ? RESTART : QUIET;
+	return result > 0	       ? DROP
+	       : result == TCP_PASS    ? PASS
+	       : result == TCP_RESTART ? RESTART
+				       : QUIET;
 }
 
 /* Both trackers see a segment of ends[from]. */
@@ -616,12 +634,13 @@ static enum verdict show(const struct tcp_segment *segment, int from, bool stric
 		theirs = verdict_of(tcp_track(&flow, segment, from != initiator));
 	}
 	if (loud)
-		printf("# %s %c%c%c%c seq %u len %u ack %u win %u scale %u: %s, twin %s, state %u, twin %u\n",
+		printf("# %s %c%c%c%c seq %u len %u ack %u win %u scale %u: %s, twin %s, state %u, "
+		       "twin %u\n",
 		       from == initiator ? "->" : "<-", segment->flags & TCP_SYN ? 'S' : '.',
 		       segment->flags & TCP_FIN ? 'F' : '.', segment->flags & TCP_RST ? 'R' : '.',
-		       segment->flags & TCP_ACK ? 'A' : '.', segment->seq, segment->bytes, segment->ack,
-		       segment->window, segment->scale, verdict_names[theirs], verdict_names[mine], flow.state,
-		       state_of(&twin));
+		       segment->flags & TCP_ACK ? 'A' : '.', segment->seq, segment->bytes,
+		       segment->ack, segment->window, segment->scale, verdict_names[theirs],
+		       verdict_names[mine], flow.state, state_of(&twin));
 	if (mine != theirs) {
 		complaint = "the verdicts differ";
 		return DROP;
@@ -674,16 +693,24 @@ static bool possible(uint8_t flags)
 static uint32_t near_something(int from)
 {
 	const struct fact *s = &twin.ends[from != initiator], *r = &twin.ends[from == initiator];
-	const int64_t places[] = {s->isn, s->high, s->edge, s->got, s->high - r->window, r->high, r->got,
-				  r->edge, r->high - largest(s->window, MAX_ACK_LAG), ends[from].next};
+	const int64_t places[] = {s->isn,
+				  s->high,
+				  s->edge,
+				  s->got,
+				  s->high - r->window,
+				  r->high,
+				  r->got,
+				  r->edge,
+				  r->high - largest(s->window, MAX_ACK_LAG),
+				  ends[from].next};
 
 	return (uint32_t)places[below(10)] + below(5) - 2;
 }
 
 static void tamper(struct tcp_segment *segment, int from)
 {
-	static const uint8_t kinds[] = {TCP_SYN, TCP_SYN | TCP_ACK, TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST,
-					TCP_RST | TCP_ACK};
+	static const uint8_t kinds[] = {TCP_SYN,	   TCP_SYN | TCP_ACK, TCP_ACK,
+					TCP_FIN | TCP_ACK, TCP_RST,	      TCP_RST | TCP_ACK};
 
 	for (uint32_t times = 1 + below(2); times; times--)
 		switch (below(7)) {
@@ -760,7 +787,8 @@ static bool converse(uint64_t seed)
 			continue;
 		}
 		/* The other end opens by itself now and then, once a SYN is on its way. */
-		if (!ends[who].syn_sent && !ends[who].heard && (who == 1 || has_flow) && !(has_flow && !fast_open && chance(15)))
+		if (!ends[who].syn_sent && !ends[who].heard && (who == 1 || has_flow) &&
+		    !(has_flow && !fast_open && chance(15)))
 			continue;
 		if (!reuse && has_flow && flow.state == DFW_FLOW_TCP_TIME_WAIT && chance(50)) {
 			/* The ports are used again. */
@@ -801,7 +829,8 @@ int main(int argc, char **argv)
 		printf("# %s\n", complaint ? complaint : "fine");
 		return complaint ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
-	TEST("the TCP tracker and its twin agree, and faithful ends are never dropped") {
+	TEST("the TCP tracker and its twin agree, and faithful ends are never dropped")
+	{
 		int failures = 0;
 
 		for (uint64_t seed = 1; seed <= nr && failures < 10; seed++) {
@@ -812,8 +841,10 @@ int main(int argc, char **argv)
 		}
 		CHECK(failures == 0);
 	}
-	printf("# %" PRIu64 " conversations, %" PRIu64 " segments, %" PRIu64 " dropped\n", nr, nr_segments, nr_dropped);
-	TEST("the conversations come to every state") {
+	printf("# %" PRIu64 " conversations, %" PRIu64 " segments, %" PRIu64 " dropped\n", nr,
+	       nr_segments, nr_dropped);
+	TEST("the conversations come to every state")
+	{
 		for (int state = DFW_FLOW_TCP_SYN_SENT; state <= DFW_FLOW_TCP_CLOSED; state++)
 			CHECK(nr < 1000 || nr_states[state] > nr / 1000);
 	}
