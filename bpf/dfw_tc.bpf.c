@@ -217,7 +217,7 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 		result = TRACK_RESTART;
 		if (!flow)
 			break;
-		if (flow->generation != p->generation || flow->revision != p->revision) {
+		if (!flow_stamped(p, flow)) {
 			result = revalidate_begin(p, flow);
 			if (result == STAGE_GO_ON) {
 				int slot = classify(p, config->ruleset[p->direction & 1],

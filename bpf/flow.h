@@ -22,6 +22,18 @@
  *   - An expired flow never matches; who meets it removes it.
  */
 
+/* Was the flow decided by what is in force? */
+static __always_inline bool flow_stamped(const struct packet *p, const struct dfw_flow *flow)
+{
+	return flow->generation == p->generation && flow->revision == p->revision;
+}
+
+static __always_inline void flow_stamp(const struct packet *p, struct dfw_flow *flow)
+{
+	flow->generation = p->generation;
+	flow->revision = p->revision;
+}
+
 #define LOCK_TRIES 4096
 
 /* The lock is free, but for two CPUs with packets of one flow: then it is so in some 50 ns. */

@@ -104,6 +104,20 @@ DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
 #define ERRNO_FULL   (-7)  /* -E2BIG: what the kernel's hash says when max_entries is reached */
 #define ERRNO_EXISTS (-17) /* -EEXIST */
 
+/* A flow that was picked up without its SYNs may anchor the other end's window for as long as the profile's `resync` says. */
+static __always_inline void bound_resync(const struct packet *p, struct dfw_flow *flow)
+{
+	const struct dfw_port_config *config;
+
+	if (!((flow->leg_flags[DFW_ORIG] | flow->leg_flags[DFW_REPLY]) & DFW_LEG_RESYNC))
+		return;
+	config = port_config(p->slot, p->bank);
+	if (config && flow_age_cs(flow, p->now_ns) <= config->profile.resync_seconds * 100)
+		return;
+	flow->leg_flags[DFW_ORIG] &= ~DFW_LEG_RESYNC;
+	flow->leg_flags[DFW_REPLY] &= ~DFW_LEG_RESYNC;
+}
+
 /* Lets the flow's tracker see the packet. Returns PASSED, a reason to drop, or enum track_result. */
 DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 {
@@ -132,6 +146,7 @@ DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 
 	switch (p->key.protocol) {
 	case PROTOCOL_TCP:
+		bound_resync(p, flow);
 		verdict = tcp_track(flow, &segment, from);
 		break;
 	case PROTOCOL_SCTP:
@@ -237,8 +252,7 @@ DFW_STAGE int flow_begin(context_t *ctx, struct packet *p)
 	if (reason)
 		return reason;
 
-	flow->generation = p->generation;
-	flow->revision = p->revision;
+	flow_stamp(p, flow);
 	flow->last_seen_ns = p->now_ns;
 	flow->created_cs = p->now_ns / DFW_NS_PER_CS;
 	flow->rule = p->rule;
@@ -333,9 +347,11 @@ DFW_STAGE int revalidate_begin(struct packet *p, struct dfw_flow *flow)
 	if (!config)
 		return DFW_REASON_INTERNAL;
 	if (flow->on_change == DFW_ON_CHANGE_KEEP) {
+		if (!flow_lock(flow))
+			return DFW_REASON_FLOW_BUSY;
 		flow->rule_slot = NO_RULE_SLOT;
-		flow->generation = p->generation;
-		flow->revision = p->revision;
+		flow_stamp(p, flow);
+		flow_unlock(flow);
 		return STAGE_PASS;
 	}
 	if (flow->on_change == DFW_ON_CHANGE_KILL) {
@@ -378,6 +394,29 @@ static __always_inline void flow_changes_rule(struct packet *p, struct dfw_flow 
 	count_flow(p, flow);
 }
 
+/* The flow lives on under the rule at `slot`. Both its directions may be here at once: the first to hold the lock decides,
+ * or the flow would be counted twice. */
+static __always_inline int flow_take_rule(struct packet *p, struct dfw_flow *flow,
+					  const struct dfw_rule_info *info, __u32 slot)
+{
+	if (!flow_lock(flow))
+		return DFW_REASON_FLOW_BUSY;
+	if (flow->state == DFW_FLOW_DEAD) {
+		flow_unlock(flow);
+		return TRACK_RETRY;
+	}
+	if (!flow_stamped(p, flow)) {
+		if (!(p->flags & PACKET_HALF_OPEN))
+			flow_changes_rule(p, flow, info->id, info->max_flows);
+		flow->rule = info->id;
+		flow->rule_slot = slot;
+		flow->on_change = info->on_change;
+		flow_stamp(p, flow);
+	}
+	flow_unlock(flow);
+	return STAGE_PASS;
+}
+
 /* Does what the rule at `slot` says. PASSED: the flow lives on, stamped; TRACK_RETRY: it is gone, but packets pass by a
  * stateless rule; else it is gone, and this is why. */
 DFW_STAGE int revalidate_end(struct packet *p, struct dfw_flow *flow, int slot)
@@ -398,16 +437,8 @@ DFW_STAGE int revalidate_end(struct packet *p, struct dfw_flow *flow, int slot)
 	p->rule = info->id;
 	p->action = info->action;
 	p->log = info->flags & DFW_RULE_LOG;
-	if (info->action == DFW_ACTION_ALLOW && !(info->flags & DFW_RULE_STATELESS)) {
-		if (!(p->flags & PACKET_HALF_OPEN))
-			flow_changes_rule(p, flow, info->id, info->max_flows);
-		flow->rule = info->id;
-		flow->rule_slot = slot;
-		flow->on_change = info->on_change;
-		flow->generation = p->generation;
-		flow->revision = p->revision;
-		return STAGE_PASS;
-	}
+	if (info->action == DFW_ACTION_ALLOW && !(info->flags & DFW_RULE_STATELESS))
+		return flow_take_rule(p, flow, info, slot);
 	p->rule_slot = slot;
 	p->rule_direction = flow->initiator;
 	reason = info->action == DFW_ACTION_REJECT  ? DFW_REASON_REJECTED

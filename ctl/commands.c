@@ -148,7 +148,6 @@ static const struct field_spec vport_fields[] = {
 	{"slot", "its index in the kernel's maps; null: nothing of it is in the kernel"},
 	{"flows", "confirmed flows; null as above"},
 	{"max_flows", "the most it may have; null as above"},
-	{"half_open_evictions", "half-open flows that made room for younger ones; null as above"},
 };
 
 static const struct field_spec vport_del_fields[] = {

@@ -231,7 +231,6 @@ static void add_kernel(json_t *json, const struct vport *vport)
 		{"slot", view->config.slot},
 		{"flows", view->state.flows},
 		{"max_flows", view->config.profile.max_flows},
-		{"half_open_evictions", (json_int_t)view->state.half_open_evictions},
 	};
 
 	json_object_set_new(json, "attached", json_boolean(vport->realised && view->enforcing));

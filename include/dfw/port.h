@@ -99,7 +99,7 @@ struct dfw_port_state {
 	__u64 bucket_reject_ns; /* time of the next conforming packet, CLOCK_MONOTONIC */
 	__u64 reclaimed_ns;	/* when a full table was last searched for expired flows */
 	__s64 flows;		/* confirmed flows in the table */
-	__u64 half_open_evictions;
+	__u64 zero;
 };
 DFW_ASSERT_SIZE(struct dfw_port_state, 40);
 
