@@ -119,19 +119,31 @@ struct port {
 struct policy {
 	struct manifest manifest; /* the one that is followed */
 	uint32_t writer;	  /* who wrote it */
-	bool is_writer;
-	uint32_t staged; /* generations here */
+	bool is_writer;		  /* in the local store */
+	uint32_t staged;	  /* generations here */
 	uint32_t active;
 	/* the object that is being fetched */
 	struct digest fetching;
 	bool is_fetching;
+	bool asked_store; /* last, and not a host */
 	uint32_t fetch_from;
 	uint8_t *bytes;
 	uint32_t nr;
 	uint32_t total;
 	int64_t fetch_ms;
-	int64_t retry_ms; /* staging failed: again then */
-	int64_t flip_ms;  /* the writer's patience ends */
+	int64_t retry_ms;  /* staging failed: again then */
+	int64_t flip_ms;   /* the patience of who staged a generation ends */
+	int64_t orphan_ms; /* shared store: that of the others */
+	int64_t stuck_ms;  /* then a generation that is still staged gives way */
+	int64_t write_ms;  /* a write failed: no other before */
+	/* shared store */
+	bool read;	   /* once at least */
+	bool behind;	   /* it has less than is followed here */
+	bool committing;   /* a write is under way */
+	uint64_t revision; /* where the manifest was read last */
+	int64_t mend_ms;   /* if it is behind then */
+	void (*done)(void *caller, int result);
+	void *caller;
 	void (*watcher)(void *data);
 	void *watcher_data;
 };
@@ -174,6 +186,7 @@ static inline void port_wake(struct sync *sync, struct port *port, int64_t at)
 }
 
 /* sync.c */
+void advance(struct sync *sync, int64_t wall);
 struct port *port_find(const struct sync *sync, struct uuid id);
 struct port *port_get(struct sync *sync, struct uuid id); /* NULL: no memory */
 void port_forget(struct sync *sync, struct port *port);	  /* frees it */
@@ -223,10 +236,14 @@ void move_on_abort(struct sync *sync, uint32_t from, const struct move_abort *me
 void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *message);
 
 /* store.c */
+void policy_init(struct sync *sync);
 void policy_tick(struct sync *sync);
 void policy_on_entry(struct sync *sync, const struct entry *entry);
+
+/* objects.c */
+void objects_fetch(struct sync *sync, const struct digest *name, uint32_t generation);
+void objects_free(struct sync *sync);
 void policy_on_object_get(struct sync *sync, uint32_t from, const struct object_get *message);
 void policy_on_object(struct sync *sync, uint32_t from, const struct object *message);
-void policy_free(struct sync *sync);
 
 #endif

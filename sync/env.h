@@ -107,6 +107,12 @@ struct sync_env {
 	void (*policy_flip)(void *data, uint32_t generation);
 	/* Durable before it returns: what sync_policy_restore wants to know in the next life. 0 or a negative errno. */
 	int (*policy_keep)(void *data, const struct manifest *manifest, uint32_t writer);
+
+	/* With a shared store only. Begins to replace the manifest that was read at `revision`, 0: none is there; the end
+	 * is told by sync_policy_committed, after this has returned. 0 or a negative errno: nothing was begun. */
+	int (*policy_commit)(void *data, uint64_t revision, const struct manifest *next);
+	/* Asks the store for an object; sync_policy_object tells when it was put. */
+	void (*object_want)(void *data, const struct digest *name);
 };
 
 #endif

@@ -3,13 +3,97 @@
 
 #include "sync/core.h"
 
-/* Policy generations: staged everywhere, then flipped; see P1-P4 in docs/sync-design.md. */
+/* Policy generations: staged everywhere, then flipped; see P1-P4 and S1-S5 in docs/sync-design.md. */
 
-#define PATIENCE_MS	 5000 /* the writer waits this long for hosts that have not staged */
-#define RETRY_MS	 1000
-#define FETCH_TIMEOUT_MS 500
-#define CHUNK_BYTES	 32768
-#define OBJECT_MAX	 (16U << 20)
+#define PATIENCE_MS 5000  /* who staged a generation waits this long for hosts that have not */
+#define ORPHAN_MS   15000 /* shared store: then any host flips it, */
+#define STUCK_MS    20000 /* and then the next one may take its place */
+#define RETRY_MS    1000
+#define JITTER_MS   2000 /* among hosts that want to do the same */
+
+static int64_t jitter(const struct sync *sync)
+{
+	return (int64_t)(sync->env->random(sync->env->data) % JITTER_MS);
+}
+
+static bool shared(const struct sync *sync)
+{
+	return sync->config.shared_store;
+}
+
+/* Is the staged generation this host's to flip, as its writer? */
+static bool mine(const struct sync *sync)
+{
+	return shared(sync) ? sync->policy.writer == sync->config.host : sync->policy.is_writer;
+}
+
+/* ---- The manifest that is followed ------------------------------------------------------------------------------- */
+
+static uint32_t newest(const struct manifest *manifest)
+{
+	return manifest->staged.number > manifest->active.number ? manifest->staged.number
+								 : manifest->active.number;
+}
+
+static int compare(uint32_t a, uint32_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+/* Law P1: below 0 when `a` is older than `b`. */
+static int manifest_order(const struct manifest *a, const struct manifest *b)
+{
+	if (a->term != b->term)
+		return compare(a->term, b->term);
+	if (newest(a) != newest(b))
+		return compare(newest(a), newest(b));
+	return compare(a->active.number, b->active.number);
+}
+
+static bool generation_equal(const struct generation *a, const struct generation *b)
+{
+	return a->number == b->number && a->nr_objects == b->nr_objects &&
+	       !memcmp(a->objects, b->objects, a->nr_objects * sizeof(a->objects[0]));
+}
+
+static bool manifest_equal(const struct manifest *a, const struct manifest *b)
+{
+	return a->term == b->term && generation_equal(&a->active, &b->active) &&
+	       generation_equal(&a->staged, &b->staged);
+}
+
+/* The same in the local store, where a term has one writer; if two took over at once, the higher. */
+static bool follows(const struct policy *policy, const struct manifest *manifest, uint32_t writer)
+{
+	if (manifest->term == policy->manifest.term && writer != policy->writer)
+		return writer > policy->writer;
+	return manifest_order(manifest, &policy->manifest) > 0;
+}
+
+/* 0 or a negative errno when it could not be kept on disk; it is followed all the same, unless `kept`. */
+static int adopt(struct sync *sync, const struct manifest *manifest, uint32_t writer, bool kept)
+{
+	struct policy *policy = &sync->policy;
+	bool changed = manifest->active.number != policy->manifest.active.number;
+	int r;
+
+	r = sync->env->policy_keep(sync->env->data, manifest, writer);
+	if (r < 0) {
+		if (kept)
+			return r;
+		sync->counters.ledger_errors++;
+	}
+	policy->manifest = *manifest;
+	policy->writer = writer;
+	policy->retry_ms = sync->now;
+	policy->flip_ms = sync->now + PATIENCE_MS;
+	policy->orphan_ms = sync->now + ORPHAN_MS + (shared(sync) ? jitter(sync) : 0);
+	policy->stuck_ms = sync->now + STUCK_MS;
+	wake(sync, sync->now);
+	if (changed && policy->watcher)
+		policy->watcher(policy->watcher_data);
+	return r;
+}
 
 static int publish(struct sync *sync)
 {
@@ -24,42 +108,20 @@ static int publish(struct sync *sync)
 			    (struct slice){value, nr});
 }
 
-/* Kept on disk first: what the writer forgot nobody could put right. */
+/* Local: done when it returns. It is kept on disk first: what the writer forgot nobody could put right.
+ * Shared: begun when it returns. */
 static int write_manifest(struct sync *sync, const struct manifest *manifest)
 {
 	struct policy *policy = &sync->policy;
-	bool changed = manifest->active.number != policy->manifest.active.number;
 	int r;
 
-	r = sync->env->policy_keep(sync->env->data, manifest, sync->config.host);
-	if (r < 0)
-		return r;
-	policy->manifest = *manifest;
-	policy->writer = sync->config.host;
-	policy->retry_ms = sync->now;
-	wake(sync, sync->now);
-	r = publish(sync);
-	if (changed && policy->watcher)
-		policy->watcher(policy->watcher_data);
+	if (!shared(sync)) {
+		r = adopt(sync, manifest, sync->config.host, true);
+		return r < 0 ? r : publish(sync);
+	}
+	r = sync->env->policy_commit(sync->env->data, policy->revision, manifest);
+	policy->committing = r == 0;
 	return r;
-}
-
-static uint32_t newest(const struct manifest *manifest)
-{
-	return manifest->staged.number > manifest->active.number ? manifest->staged.number
-								 : manifest->active.number;
-}
-
-/* Law P1. */
-static bool follows(const struct policy *policy, const struct manifest *manifest, uint32_t writer)
-{
-	if (manifest->term != policy->manifest.term)
-		return manifest->term > policy->manifest.term;
-	if (writer != policy->writer)
-		return writer > policy->writer;
-	if (newest(manifest) != newest(&policy->manifest))
-		return newest(manifest) > newest(&policy->manifest);
-	return manifest->active.number > policy->manifest.active.number;
 }
 
 void policy_on_entry(struct sync *sync, const struct entry *entry)
@@ -67,13 +129,10 @@ void policy_on_entry(struct sync *sync, const struct entry *entry)
 	struct policy *policy = &sync->policy;
 	uint32_t writer = entry->origin->host;
 	struct manifest manifest;
-	bool changed;
 
 	if (entry->kind == ENTRY_HOST) {
-		if (policy->is_writer && policy->manifest.staged.number) {
-			policy->retry_ms = earlier(policy->retry_ms, sync->now);
-			wake(sync, policy->retry_ms);
-		}
+		if (policy->manifest.staged.number && mine(sync))
+			wake(sync, sync->now);
 		return;
 	}
 	if (entry->deleted)
@@ -82,138 +141,13 @@ void policy_on_entry(struct sync *sync, const struct entry *entry)
 		sync->counters.malformed++;
 		return;
 	}
-	if (!follows(policy, &manifest, writer)) {
-		sync->counters.foreign_writers += writer != policy->writer;
+	if (shared(sync) || !follows(policy, &manifest, writer)) {
+		sync->counters.foreign_writers += shared(sync) || writer != policy->writer;
 		return;
 	}
-	changed = manifest.active.number != policy->manifest.active.number;
-	policy->manifest = manifest;
-	policy->writer = writer;
 	policy->is_writer = false;
 	/* Here a full disk costs only the next boot's last good generation. */
-	if (sync->env->policy_keep(sync->env->data, &manifest, writer) < 0)
-		sync->counters.ledger_errors++;
-	policy->retry_ms = sync->now;
-	wake(sync, sync->now);
-	if (changed && policy->watcher)
-		policy->watcher(policy->watcher_data);
-}
-
-/* ---- Objects ----------------------------------------------------------------------------------------------------- */
-
-/* A host that has the generation; the writer when no other is found. */
-static uint32_t holder(const struct sync *sync, uint32_t generation)
-{
-	for (size_t tries = 0; tries < 8; tries++) {
-		uint32_t host = members_random(&sync->members);
-		struct host_info info;
-
-		if (host && !sync_host_info(sync, host, &info) &&
-		    (info.staged == generation || info.active == generation))
-			return host;
-	}
-	return sync->policy.writer;
-}
-
-static void send_object_get(struct sync *sync)
-{
-	struct policy *policy = &sync->policy;
-	uint8_t bytes[WIRE_DATAGRAM];
-	struct writer packet;
-
-	packet_begin(&packet, bytes, sizeof(bytes));
-	put_object_get(&packet,
-		       &(struct object_get){.name = policy->fetching, .offset = policy->nr});
-	sync->env->send(sync->env->data, policy->fetch_from, bytes, writer_used(&packet));
-	policy->fetch_ms = sync->now + FETCH_TIMEOUT_MS;
-}
-
-static void fetch_end(struct policy *policy)
-{
-	free(policy->bytes);
-	policy->bytes = NULL;
-	policy->nr = policy->total = 0;
-	policy->is_fetching = false;
-}
-
-static void fetch(struct sync *sync, const struct digest *name, uint32_t generation)
-{
-	struct policy *policy = &sync->policy;
-
-	if (policy->is_fetching && memcmp(&policy->fetching, name, sizeof(*name)) != 0)
-		fetch_end(policy);
-	if (policy->is_fetching && sync->now < policy->fetch_ms)
-		return;
-	/* What has come so far is kept: all holders have the same bytes. */
-	policy->is_fetching = true;
-	policy->fetching = *name;
-	policy->fetch_from = holder(sync, generation);
-	if (policy->fetch_from != sync->config.host)
-		send_object_get(sync);
-	else
-		policy->fetch_ms = sync->now + RETRY_MS;
-}
-
-void policy_on_object_get(struct sync *sync, uint32_t from, const struct object_get *message)
-{
-	uint8_t bytes[CHUNK_BYTES + 128];
-	struct writer packet;
-	const uint8_t *object;
-	uint32_t total, nr;
-
-	object = sync->env->object_get(sync->env->data, &message->name, &total);
-	if (!object || message->offset > total)
-		return;
-	nr = total - message->offset < CHUNK_BYTES ? total - message->offset : CHUNK_BYTES;
-	packet_begin(&packet, bytes, sizeof(bytes));
-	put_object(&packet, &(struct object){.name = message->name,
-					     .offset = message->offset,
-					     .total = total,
-					     .data = {object + message->offset, (uint16_t)nr}});
-	/* No credit: it will be asked for again. */
-	if (writer_used(&packet) <= WIRE_DATAGRAM)
-		sync->env->send(sync->env->data, from, bytes, writer_used(&packet));
-	else
-		sync->env->bulk(sync->env->data, from, bytes, writer_used(&packet));
-}
-
-void policy_on_object(struct sync *sync, uint32_t from, const struct object *message)
-{
-	struct policy *policy = &sync->policy;
-
-	if (!policy->is_fetching || from != policy->fetch_from || message->offset != policy->nr ||
-	    memcmp(&message->name, &policy->fetching, sizeof(message->name)) != 0 ||
-	    message->total > OBJECT_MAX || message->data.nr > message->total - message->offset ||
-	    (policy->bytes && message->total != policy->total))
-		return;
-	if (!policy->bytes) {
-		policy->bytes = malloc(message->total + 1U);
-		if (!policy->bytes) {
-			sync->counters.no_memory++;
-			return;
-		}
-		policy->total = message->total;
-	}
-	if (message->data.nr)
-		memcpy(policy->bytes + policy->nr, message->data.bytes, message->data.nr);
-	policy->nr += message->data.nr;
-	if (policy->nr < policy->total) {
-		send_object_get(sync);
-		return;
-	}
-	if (sync->env->object_put(sync->env->data, &policy->fetching, policy->bytes, policy->nr)) {
-		sync->counters.bad_objects++;
-		policy->retry_ms = sync->now + RETRY_MS;
-	} else {
-		policy->retry_ms = sync->now;
-	}
-	fetch_end(policy);
-	wake(sync, policy->retry_ms);
-}
-
-void policy_free(struct sync *sync)
-{
-	fetch_end(&sync->policy);
+	adopt(sync, &manifest, writer, false);
 }
 
 /* ---- Staging and flipping ---------------------------------------------------------------------------------------- */
@@ -229,7 +163,7 @@ static bool stage(struct sync *sync, const struct generation *generation)
 		uint32_t nr;
 
 		if (!sync->env->object_get(sync->env->data, &generation->objects[i], &nr)) {
-			fetch(sync, &generation->objects[i], generation->number);
+			objects_fetch(sync, &generation->objects[i], generation->number);
 			policy->retry_ms = policy->fetch_ms;
 			return false;
 		}
@@ -272,22 +206,52 @@ static bool all_staged(const struct sync *sync, uint32_t generation)
 	return true;
 }
 
-static void writer_tick(struct sync *sync)
+/* May a manifest be written now? */
+static bool writable(struct sync *sync)
+{
+	const struct policy *policy = &sync->policy;
+
+	if (shared(sync) && (!policy->read || policy->committing))
+		return false;
+	if (sync->now < policy->write_ms)
+		wake(sync, policy->write_ms);
+	return sync->now >= policy->write_ms;
+}
+
+static void flip_tick(struct sync *sync)
 {
 	struct policy *policy = &sync->policy;
 	struct manifest next = policy->manifest;
+	int64_t at = mine(sync) ? policy->flip_ms : policy->orphan_ms;
 
-	if (!policy->is_writer || !next.staged.number || policy->staged != next.staged.number)
+	if (!next.staged.number || policy->staged != next.staged.number)
 		return;
-	if (!all_staged(sync, next.staged.number) && sync->now < policy->flip_ms) {
-		wake(sync, policy->flip_ms);
+	if (!(mine(sync) || shared(sync)) || !writable(sync))
+		return;
+	if (sync->now < at && !(mine(sync) && all_staged(sync, next.staged.number))) {
+		wake(sync, at);
 		return;
 	}
 	next.active = next.staged;
 	next.staged = (struct generation){0};
-	if (write_manifest(sync, &next) < 0)
-		policy->flip_ms = sync->now + RETRY_MS;
-	wake(sync, policy->flip_ms);
+	if (write_manifest(sync, &next) < 0) {
+		policy->write_ms = sync->now + RETRY_MS;
+		wake(sync, policy->write_ms);
+	}
+}
+
+/* Law S4. */
+static void mend_tick(struct sync *sync)
+{
+	struct policy *policy = &sync->policy;
+
+	if (!policy->behind || !writable(sync))
+		return;
+	if (sync->now >= policy->mend_ms) {
+		policy->mend_ms = sync->now + RETRY_MS + jitter(sync);
+		write_manifest(sync, &policy->manifest);
+	}
+	wake(sync, policy->mend_ms);
 }
 
 void policy_tick(struct sync *sync)
@@ -300,8 +264,15 @@ void policy_tick(struct sync *sync)
 		policy->retry_ms = INT64_MAX;
 		follow(sync);
 	}
-	writer_tick(sync);
+	mend_tick(sync);
+	flip_tick(sync);
 	wake(sync, policy->retry_ms);
+}
+
+void policy_init(struct sync *sync)
+{
+	sync->policy.is_writer = sync->config.writer && !shared(sync);
+	sync->policy.flip_ms = sync->policy.retry_ms = INT64_MAX;
 }
 
 int sync_policy_restore(struct sync *sync, const struct manifest *manifest, uint32_t writer)
@@ -312,9 +283,11 @@ int sync_policy_restore(struct sync *sync, const struct manifest *manifest, uint
 		return -EINVAL;
 	policy->manifest = *manifest;
 	policy->writer = writer;
-	policy->is_writer = writer == sync->config.host;
+	policy->is_writer = writer == sync->config.host && !shared(sync);
 	policy->retry_ms = sync->now;
 	policy->flip_ms = sync->now + PATIENCE_MS;
+	policy->orphan_ms = sync->now + ORPHAN_MS;
+	policy->stuck_ms = sync->now + STUCK_MS;
 	return policy->is_writer ? publish(sync) : 0;
 }
 
@@ -323,18 +296,63 @@ int sync_policy_take_over(struct sync *sync)
 	struct manifest manifest = sync->policy.manifest;
 	int r;
 
+	if (shared(sync))
+		return -EOPNOTSUPP;
 	manifest.term++;
 	r = write_manifest(sync, &manifest);
 	if (r < 0)
 		return r;
 	sync->policy.is_writer = true;
-	sync->policy.flip_ms = sync->now + PATIENCE_MS;
 	return 0;
 }
 
 uint32_t sync_policy_active(const struct sync *sync)
 {
 	return sync->policy.active;
+}
+
+/* ---- The shared store -------------------------------------------------------------------------------------------- */
+
+void sync_policy_learn(struct sync *sync, int64_t wall, uint64_t revision,
+		       const struct manifest *manifest, uint32_t writer)
+{
+	struct policy *policy = &sync->policy;
+	int order;
+
+	advance(sync, wall);
+	policy->revision = revision;
+	policy->read = true;
+	/* A host that knows nothing has nothing to put right. */
+	order = manifest_order(manifest ? manifest : &(struct manifest){0}, &policy->manifest);
+	if (order > 0) {
+		adopt(sync, manifest, writer, false);
+	} else if (order == 0 && manifest) {
+		if (manifest_equal(manifest, &policy->manifest))
+			policy->writer = writer;
+		else
+			sync->counters.forks++;
+	}
+	if (order < 0 && !policy->behind) {
+		sync->counters.store_behind++;
+		policy->mend_ms = sync->now + RETRY_MS + jitter(sync);
+	}
+	policy->behind = order < 0;
+	wake(sync, sync->now);
+}
+
+void sync_policy_committed(struct sync *sync, int64_t wall, int result)
+{
+	struct policy *policy = &sync->policy;
+	void (*done)(void *caller, int result) = policy->done;
+
+	advance(sync, wall);
+	policy->committing = false;
+	policy->done = NULL;
+	if (result < 0)
+		policy->write_ms = sync->now + RETRY_MS + jitter(sync);
+	wake(sync, sync->now);
+	if (done)
+		done(policy->caller, result);
 }
 
 /* ---- The store interface ----------------------------------------------------------------------------------------- */
@@ -347,18 +365,34 @@ static int store_get(void *data, struct generation *active)
 	return 0;
 }
 
-static int store_cas(void *data, uint32_t expected, const struct generation *next)
+/* 0 when a manifest may be written now. */
+static int store_ready(const struct sync *sync)
+{
+	const struct policy *policy = &sync->policy;
+
+	if (!shared(sync))
+		return policy->is_writer ? 0 : -EPERM;
+	if (!policy->read)
+		return -ENOTCONN;
+	return policy->committing ? -EBUSY : 0;
+}
+
+static int store_cas(void *data, uint32_t expected, const struct generation *next,
+		     void (*done)(void *caller, int result), void *caller)
 {
 	struct sync *sync = data;
 	struct policy *policy = &sync->policy;
 	struct manifest manifest = policy->manifest;
 	uint32_t nr;
+	int r;
 
-	if (!policy->is_writer)
-		return -EPERM;
-	if (manifest.active.number != expected || manifest.staged.number)
+	r = store_ready(sync);
+	if (r < 0)
+		return r;
+	if (manifest.active.number != expected ||
+	    (manifest.staged.number && sync->now < policy->stuck_ms))
 		return -EAGAIN;
-	if (next->number <= expected || next->nr_objects > GENERATION_OBJECTS)
+	if (next->number <= newest(&manifest) || next->nr_objects > GENERATION_OBJECTS)
 		return -EINVAL;
 	for (size_t i = 0; i < next->nr_objects; i++)
 		if (!sync->env->object_get(sync->env->data, &next->objects[i], &nr))
@@ -366,8 +400,16 @@ static int store_cas(void *data, uint32_t expected, const struct generation *nex
 	manifest.staged = *next;
 	if (!manifest.term)
 		manifest.term = 1;
-	policy->flip_ms = sync->now + PATIENCE_MS;
-	return write_manifest(sync, &manifest);
+	r = write_manifest(sync, &manifest);
+	if (r < 0)
+		return r;
+	if (policy->committing) {
+		policy->done = done;
+		policy->caller = caller;
+	} else if (done) {
+		done(caller, 0);
+	}
+	return 0;
 }
 
 static void store_watch(void *data, void (*changed)(void *watcher), void *watcher)
@@ -384,7 +426,15 @@ static void store_list(void *data,
 {
 	const struct sync *sync = data;
 	const struct hostmap *origins = &sync->registry.origins;
+	const struct manifest *mine = &sync->policy.manifest;
 
+	if (shared(sync)) {
+		if (mine->active.number)
+			each(each_data, &mine->active);
+		if (mine->staged.number)
+			each(each_data, &mine->staged);
+		return;
+	}
 	for (size_t i = 0; i < origins->nr; i++) {
 		const struct entry *entry = registry_get(&sync->registry, origins->hosts[i],
 							 ENTRY_POLICY, (struct uuid){0});

@@ -445,7 +445,7 @@ static int handle(struct sync *sync, uint32_t from, uint16_t type, struct reader
 }
 
 /* Own time: never backwards, never a leap (see "Time" in the design). */
-static void advance(struct sync *sync, int64_t wall)
+void advance(struct sync *sync, int64_t wall)
 {
 	int64_t step = wall - sync->wall;
 
@@ -523,8 +523,7 @@ struct sync *sync_new(const struct sync_config *config, const struct sync_env *e
 	sync->members.contact = antientropy_contact;
 	sync->members.data = sync;
 	strncpy(sync->info.name, config->name, sizeof(sync->info.name) - 1);
-	sync->policy.is_writer = config->writer;
-	sync->policy.flip_ms = sync->policy.retry_ms = INT64_MAX;
+	policy_init(sync);
 	antientropy_init(sync);
 	return sync;
 }
@@ -536,7 +535,7 @@ void sync_free(struct sync *sync)
 	while (sync->nr_ports)
 		port_forget(sync, sync->ports[0]);
 	free(sync->ports);
-	policy_free(sync);
+	objects_free(sync);
 	members_free(&sync->members);
 	registry_free(&sync->registry);
 	free(sync);

@@ -26,25 +26,28 @@ struct sync_config {
 	uint32_t min_age_ms;   /* of flows that buddies get */
 	uint64_t replica_room; /* flows that this host keeps for others */
 	bool writer;	       /* of the policy, in the local store */
+	bool shared_store; /* the manifest lies where every host may write it (S1-S5), not with a writer */
 };
 
 /* All are counted from the start; what is dropped or refused shows here. */
-#define SYNC_COUNTERS(X)                                                            \
-	X(malformed, "messages that could not be decoded")                          \
-	X(too_new, "messages of a version that this host cannot read")              \
-	X(unknown, "TLVs of unknown types, skipped")                                \
-	X(no_memory, "messages not applied for want of memory")                     \
-	X(fenced, "writes below the epoch, refused")                                \
-	X(not_owner, "flows from a host that does not own the port, refused")       \
-	X(no_room, "frames refused for want of room")                               \
-	X(gaps, "frames that came too early")                                       \
-	X(resyncs, "streams begun anew")                                            \
-	X(stale_flows, "changes of flows older than what is known, refused")        \
-	X(ledger_errors, "records that could not be written to disk")               \
-	X(stood_down, "ports given up because a higher epoch exists")               \
-	X(flows_lost, "unannounced moves that found no state")                      \
-	X(bad_objects, "policy objects that could not be kept, or of a wrong hash") \
-	X(foreign_writers, "manifests of a host that is not the writer, not followed")
+#define SYNC_COUNTERS(X)                                                               \
+	X(malformed, "messages that could not be decoded")                             \
+	X(too_new, "messages of a version that this host cannot read")                 \
+	X(unknown, "TLVs of unknown types, skipped")                                   \
+	X(no_memory, "messages not applied for want of memory")                        \
+	X(fenced, "writes below the epoch, refused")                                   \
+	X(not_owner, "flows from a host that does not own the port, refused")          \
+	X(no_room, "frames refused for want of room")                                  \
+	X(gaps, "frames that came too early")                                          \
+	X(resyncs, "streams begun anew")                                               \
+	X(stale_flows, "changes of flows older than what is known, refused")           \
+	X(ledger_errors, "records that could not be written to disk")                  \
+	X(stood_down, "ports given up because a higher epoch exists")                  \
+	X(flows_lost, "unannounced moves that found no state")                         \
+	X(bad_objects, "policy objects that could not be kept, or of a wrong hash")    \
+	X(foreign_writers, "manifests of a host that is not the writer, not followed") \
+	X(store_behind, "times that the shared store held less than this host knows")  \
+	X(forks, "manifests of the shared store that contradict the one that is followed")
 
 struct sync_counters {
 #define SYNC_COUNTER(name, help) uint64_t name;
@@ -142,14 +145,20 @@ int sync_move_activate(struct sync *sync, struct uuid port);
 
 /* ---- Policy ---- */
 
-/* The store of policy generations: one interface for this one (local: a writer whose manifest the gossip spreads) and
- * those that come. Objects are put first, then named by a generation. */
+/* The store of policy generations: one interface for the local one (a writer whose manifest the gossip spreads) and the
+ * shared one (a register outside the cluster that every host may write). Objects are put first, then named by a
+ * generation. */
 struct policy_store {
 	void *data;
 	/* The generation in force in the cluster, number 0 when there is none. */
 	int (*get)(void *data, struct generation *active);
-	/* Makes `next` the generation if `expected` is active and nothing is staged: -EAGAIN. -EPERM: not the writer. */
-	int (*cas)(void *data, uint32_t expected, const struct generation *next);
+	/* Makes `next` the generation if `expected` is active and nothing is staged. 0: under way, `done` (may be NULL)
+	 * is told how it ended, perhaps before cas returns. Else refused at once: -EAGAIN: another is active, or one is
+	 * staged; -EPERM: not the writer; -EINVAL: its number is not above all that are known; -ENOENT: an object is not
+	 * here; shared: -EBUSY: a write is under way; -ENOTCONN: the store was not read yet.
+	 * done: 0; -EAGAIN: somebody else was first; -ETIMEDOUT: not known, it may yet come into force. */
+	int (*cas)(void *data, uint32_t expected, const struct generation *next,
+		   void (*done)(void *caller, int result), void *caller);
 	/* Called when what `get` says has changed. One watcher; NULL ends it. */
 	void (*watch)(void *data, void (*changed)(void *watcher), void *watcher);
 	/* All generations that are known: active and staged ones of all terms. */
@@ -160,8 +169,18 @@ struct policy_store sync_policy_store(struct sync *sync);
 
 /* Before sync_start: what policy_keep was given last. */
 int sync_policy_restore(struct sync *sync, const struct manifest *manifest, uint32_t writer);
-/* Makes this host the writer, by command: a new term. */
+/* Makes this host the writer, by command: a new term. -EOPNOTSUPP: the store is shared. */
 int sync_policy_take_over(struct sync *sync);
+
+/* Shared store. What it holds, read at `revision`; manifest NULL: nothing that could be followed. */
+void sync_policy_learn(struct sync *sync, int64_t now_ms, uint64_t revision,
+		       const struct manifest *manifest, uint32_t writer);
+/* How the write that policy_commit began has ended: 0 (sync_policy_learn was called with it before), -EAGAIN: the
+ * revision was another; other errors: not known. */
+void sync_policy_committed(struct sync *sync, int64_t now_ms, int result);
+/* An object that object_want asked for is here now. */
+void sync_policy_object(struct sync *sync, int64_t now_ms);
+
 /* What this host has realised. */
 uint32_t sync_policy_active(const struct sync *sync);
 

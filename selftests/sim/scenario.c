@@ -259,7 +259,7 @@ static void do_policy(struct world *world, struct trouble *trouble)
 	store.get(store.data, &active);
 	next.objects[0] = object_name(next.number);
 	host->objects[next.number] = true;
-	if (store.cas(store.data, active.number, &next) == 0) {
+	if (store.cas(store.data, active.number, &next, NULL, NULL) == 0) {
 		world->generation = next.number;
 		world_log(world, "generation %u is applied", next.number);
 	}
