@@ -6,6 +6,7 @@
 #include "context.h"
 #include "maps.h"
 
+#include "challenge.h"
 #include "fragment.h"
 #include "guard.h"
 #include "icmp.h"
@@ -148,6 +149,8 @@ DFW_STAGE int decide_new(context_t *ctx, struct packet *p)
 	config = port_config(p->slot, p->bank);
 	if (!config)
 		return DFW_REASON_INTERNAL;
+	if (challenge_answered(p, config))
+		return DFW_REASON_SYN_PROVEN;
 	ruleset = config->ruleset[p->direction & 1];
 	reason = flow_may_begin(ctx, p);
 	if (reason != STAGE_GO_ON)
@@ -173,6 +176,8 @@ DFW_STAGE int decide_new(context_t *ctx, struct packet *p)
 		p->stateless = 1;
 		return STAGE_PASS;
 	}
+	if (challenge_due(p, config))
+		return DFW_REASON_SYN_CHALLENGE;
 	reason = flow_limits(p, info->new_per_second, info->burst, info->max_flows,
 			     info->flags & DFW_RULE_LIMIT_SOURCE);
 	if (reason)
@@ -382,6 +387,8 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 		event_packet(p, DFW_EVENT_DROP, reason, NULL);
 	if (reason == DFW_REASON_REJECTED)
 		action = reject(ctx, p, config, &reason);
+	else if (reason == DFW_REASON_SYN_CHALLENGE)
+		action = challenge(ctx, p);
 	count_reason(p, reason);
 	return action;
 }

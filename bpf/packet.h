@@ -56,6 +56,7 @@ struct packet {
 	__u8 new_flows;	     /* a flow was begun for it */
 	__u8 stateless;	     /* a stateless rule allowed it */
 	__u8 on_change;	     /* enum dfw_on_change of the rule */
+	__u32 challenge;     /* DFW_REASON_SYN_CHALLENGE: the number that its sender is asked for */
 	/* What is kept while a flow is decided anew, see track.h. */
 	struct {
 		__u16 source_port;

@@ -62,7 +62,8 @@ static __always_inline __u64 reject_pseudo(const struct packet *p, __u32 protoco
 	return sum;
 }
 
-static __always_inline void reject_fill_rst(const struct packet *p, struct tcp *tcp, bool partial)
+/* A RST; or, when the SYN is challenged, the ACK of what was never sent (challenge.h). */
+static __always_inline void reject_fill_tcp(const struct packet *p, struct tcp *tcp, bool partial)
 {
 	__u32 bytes = p->l4_bytes - p->tcp_header_bytes;
 	__u64 sum = reject_pseudo(p, PROTOCOL_TCP, sizeof(*tcp));
@@ -72,7 +73,10 @@ static __always_inline void reject_fill_rst(const struct packet *p, struct tcp *
 	tcp->destination = bpf_htons(p->source_port);
 	tcp->offset = sizeof(*tcp) / 4 << 4;
 	tcp->flags = TCP_RST;
-	if (p->tcp_flags & TCP_ACK) {
+	if (p->challenge) {
+		tcp->flags = TCP_ACK;
+		tcp->ack = bpf_htonl(p->challenge);
+	} else if (p->tcp_flags & TCP_ACK) {
 		tcp->seq = bpf_htonl(p->tcp_ack);
 	} else {
 		tcp->flags |= TCP_ACK;
@@ -158,7 +162,7 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 	if (rst) {
 		struct tcp tcp;
 
-		reject_fill_rst(p, &tcp, partial);
+		reject_fill_tcp(p, &tcp, partial);
 		if (v6)
 			__builtin_memcpy(&frame.v6.tcp, &tcp, sizeof(tcp));
 		else
@@ -207,6 +211,24 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 				   scratch->bytes, quote, 0);
 }
 
+/* Sends the frame, which is its answer now, back where it came from. Returns the tc action. */
+static __always_inline int send_back(context_t *ctx, __u8 direction)
+{
+	ctx->mark = REJECT_MARK;
+	return bpf_redirect(ctx->ifindex, direction == DFW_IN ? BPF_F_INGRESS : 0);
+}
+
+/* Asks the sender of a SYN whether it exists. The same way back, and no rate: one short answer for each SYN, where the VM's
+ * own would be a SYN,ACK that is repeated. */
+static __always_inline int challenge(context_t *ctx, struct packet *p)
+{
+	__u8 direction = p->direction;
+
+	if (!reject_answerable(p) || reject_write(ctx, p) != 0)
+		return TC_ACT_SHOT;
+	return send_back(ctx, direction);
+}
+
 /* Answers the packet, if it may be. Returns the tc action; *reason becomes what is counted. */
 static __always_inline int reject(context_t *ctx, struct packet *p,
 				  const struct dfw_port_config *config, __u32 *reason)
@@ -229,8 +251,7 @@ static __always_inline int reject(context_t *ctx, struct packet *p,
 		return TC_ACT_SHOT;
 	}
 	*reason = DFW_REASON_REJECTED;
-	ctx->mark = REJECT_MARK;
-	return bpf_redirect(ctx->ifindex, direction == DFW_IN ? BPF_F_INGRESS : 0);
+	return send_back(ctx, direction);
 }
 
 #endif

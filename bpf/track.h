@@ -2,6 +2,7 @@
 #ifndef DFW_BPF_TRACK_H
 #define DFW_BPF_TRACK_H
 
+#include "challenge.h"
 #include "flow.h"
 
 /* A packet and its flow: the tracker of its protocol under the flow's lock, a new flow, a flow decided anew. */
@@ -185,6 +186,8 @@ DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 		int r = flow_confirm(p, flow);
 		void *inner;
 
+		if (r == 0 && p->key.protocol == PROTOCOL_TCP && flow->initiator == DFW_IN)
+			challenge_finished(p);
 		if (r == 0 || r == ERRNO_EXISTS) {
 			flow->state = DFW_FLOW_DEAD;
 			flow_unlock(flow);

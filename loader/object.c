@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -188,10 +189,16 @@ static int init_maps(struct object *object)
 	const struct dfw_layout layout = {.version = DFW_LAYOUT_VERSION, .build = DFW_VERSION};
 	const struct dfw_revision revision = {.revision = 1};
 	const struct dfw_active active = {};
+	struct dfw_secrets secrets;
 	const uint32_t zero = 0;
 	int r;
 
-	r = map_put(object->layout, &zero, &layout);
+	if (getrandom(&secrets, sizeof(secrets), 0) != sizeof(secrets))
+		return -errno;
+	r = map_put(object->secrets, &zero, &secrets);
+	explicit_bzero(&secrets, sizeof(secrets));
+	if (r == 0)
+		r = map_put(object->layout, &zero, &layout);
 	if (r == 0)
 		r = map_put(object->revisions, &zero, &revision);
 	if (r == 0)

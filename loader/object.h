@@ -18,6 +18,7 @@
 	X(near_slots)  \
 	X(limits)      \
 	X(rule_flows)  \
+	X(secrets)     \
 	X(rulesets)    \
 	X(events)      \
 	X(event_losses)

@@ -24,6 +24,8 @@
  *                     ARRAY_OF_MAPS [tables]
  *   limits            LRU_HASH struct dfw_limit_key -> struct dfw_limit
  *   rule_flows        HASH struct dfw_rule_flows_key -> s64
+ *   secrets           ARRAY[1] struct dfw_secrets
+ *   proven            LRU_HASH struct dfw_proven_key -> u64: the time in ns until which it counts
  *   events            RINGBUF struct dfw_event
  *   event_losses      PERCPU_ARRAY[1] u64
  *   programs/         out, in, sweep
@@ -36,7 +38,7 @@
 #define DFW_PIN_ROOT	     DFW_BPFFS "/dfw"
 #define DFW_DEFAULT_INSTANCE "default"
 
-#define DFW_LAYOUT_VERSION 1
+#define DFW_LAYOUT_VERSION 2
 
 #define DFW_MAX_PORTS	 4096
 #define DFW_NEAR_SLOTS	 65536
@@ -113,6 +115,22 @@ struct dfw_rule_flows_key {
 DFW_ASSERT_SIZE(struct dfw_rule_flows_key, 8);
 
 #define DFW_MAX_LIMITS 65536
+
+/* Random numbers of this instance. They never leave the host. */
+struct dfw_secrets {
+	__u64 syn[2]; /* key of the numbers that challenge SYNs, bpf/challenge.h */
+};
+DFW_ASSERT_SIZE(struct dfw_secrets, 16);
+
+/* Who has answered a challenge: to the time (CLOCK_MONOTONIC, ns) until which that counts. */
+struct dfw_proven_key {
+	struct dfw_addr source;
+	__u32 slot; /* of the port */
+	__u32 zero;
+};
+DFW_ASSERT_SIZE(struct dfw_proven_key, 24);
+
+#define DFW_MAX_PROVEN 65536
 
 #define DFW_FRAGMENT_RANGES 16
 #define DFW_FRAGMENT_SECONDS \

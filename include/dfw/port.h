@@ -26,7 +26,9 @@
 	  "IPv4 options other than source routes and record route pass")                       \
 	X(LEARN, "learn-addresses", 0, "addresses are learned from ARP, ND and DHCP")          \
 	X(CHECKSUM, "checksum", 1,                                                             \
-	  "transport checksums that the hardware did not check are checked")
+	  "transport checksums that the hardware did not check are checked")                   \
+	X(SYN_CHALLENGE, "syn-challenge", 1,                                                   \
+	  "in a flood of SYNs, their senders must show that they exist")
 
 enum dfw_profile_bit {
 #define DFW_PROFILE_BIT(symbol, name, on, help) DFW_PROFILE_BIT_##symbol,
@@ -99,7 +101,7 @@ struct dfw_port_state {
 	__u64 bucket_reject_ns; /* time of the next conforming packet, CLOCK_MONOTONIC */
 	__u64 reclaimed_ns;	/* when a full table was last searched for expired flows */
 	__s64 flows;		/* confirmed flows in the table */
-	__u64 zero;
+	__u64 bucket_syn_ns;	/* SYNs to the VM whose senders have not shown that they exist */
 };
 DFW_ASSERT_SIZE(struct dfw_port_state, 40);
 

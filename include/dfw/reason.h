@@ -78,6 +78,10 @@
 	X(RATE_LIMIT, rate_limit, "rate-limit", "the port's limit of new flows a second")          \
 	X(RULE_LIMIT, rule_limit, "rule-limit", "the rule's limit of flows")                       \
 	X(SOURCE_LIMIT, source_limit, "source-limit", "the rule's limit of flows of one source")   \
+	X(SYN_CHALLENGE, syn_challenge, "syn-challenge",                                           \
+	  "a SYN of a flood: its sender was asked whether it exists")                              \
+	X(SYN_PROVEN, syn_proven, "syn-proven",                                                    \
+	  "the answer to such a question: its sender's next SYN passes")                           \
 	X(INTERNAL, internal, "internal",                                                          \
 	  "a map of the datapath is missing: a bug, or somebody removed it")
 

@@ -5,6 +5,7 @@
  *
  * Usage: prog_run [OBJECT]; without it, that of DFW_BUILD (build)
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@
 
 #define LOOPBACK 1 /* the device of a frame in BPF_PROG_RUN */
 
-enum { PORT_VM, PORT_TIGHT, PORT_UNREADY, NR_PORTS };
+enum { PORT_VM, PORT_TIGHT, PORT_UNREADY, PORT_FLOODED, NR_PORTS };
 
 #define VM_MAC {0x02, 0, 0, 0, 0, 0x02}
 #define VM_ADDRESSES                                               \
@@ -41,6 +42,7 @@ static const struct side everyone = {
 
 static const char policy_text[] =
 	"profile tight {\n max-flows 1\n new-per-second 3\n reject-per-second 1\n}\n"
+	"profile flooded {\n max-half-open 8\n}\n"
 	"default in drop\ndefault out drop\n"
 	"telnet: drop out service tcp 23\n"
 	"smtp: reject out service tcp 25, udp 25\n"
@@ -240,9 +242,10 @@ static struct dfw_direction_counters read_counters(uint32_t direction)
 	return sum;
 }
 
+static uint8_t answer[8192]; /* the frame as the program left it */
+
 static int run(uint32_t direction, const struct frame *f, uint32_t gso_segs)
 {
-	static uint8_t answer[8192];
 	struct __sk_buff ctx = {.gso_segs = gso_segs, .gso_size = gso_segs ? 1000 : 0};
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = f->bytes,
 		    .data_size_in = (uint32_t)f->len, .data_out = answer,
@@ -277,7 +280,7 @@ static void expect_segments(uint32_t direction, const struct frame *f, const cha
 	CHECK_TEXT(found, reason);
 	if (strcmp(reason, "passed") == 0)
 		wanted = TC_ACT_UNSPEC;
-	if (strcmp(reason, "rejected") == 0)
+	if (strcmp(reason, "rejected") == 0 || strcmp(reason, "syn-challenge") == 0)
 		wanted = TC_ACT_REDIRECT;
 	CHECK(action == wanted);
 }
@@ -592,6 +595,32 @@ static void test_rules(void)
 		expect(DFW_OUT, &f, "rate-limit");
 		use_port(PORT_VM);
 	}
+	TEST("syn-challenge, syn-proven: the number in the answer, and no other, proves its sender")
+	{
+		const struct __attribute__((packed)) {
+			uint8_t ip[34];
+			__be16 ports[2];
+			__be32 seq, ack;
+			uint8_t offset, flags;
+		} *asked = (const void *)answer;
+
+		use_port(PORT_FLOODED);
+		for (uint16_t port = 0; port < 16; port++) {
+			f = tcp(false, 80, 6100 + port, TH_SYN, 1, 0, 0);
+			run(DFW_IN, &f, 0);
+		}
+		f = tcp(false, 80, 6200, TH_SYN, 1, 0, 0);
+		expect(DFW_IN, &f, "syn-challenge");
+		CHECK(asked->flags == TH_ACK && asked->ports[0] == htons(80) &&
+		      asked->ports[1] == htons(6200));
+		g = tcp(false, 80, 6200, TH_RST, ntohl(asked->ack) + 1, 0, 0);
+		expect(DFW_IN, &g, "tcp-no-flow");
+		expect(DFW_IN, &f, "syn-challenge");
+		g = tcp(false, 80, 6200, TH_RST, ntohl(asked->ack), 0, 0);
+		expect(DFW_IN, &g, "syn-proven");
+		expect(DFW_IN, &f, "passed");
+		use_port(PORT_VM);
+	}
 	TEST("flow-killed, not-ready; a device of no port is dropped")
 	{
 		uint32_t ifindex = LOOPBACK;
@@ -615,6 +644,7 @@ int main(int argc, char **argv)
 		{.name = "vm", .addresses = addresses, .nr_addresses = 3, .here = true},
 		{.name = "tight", .profile = "tight", .here = true},
 		{.name = "unready", .here = true},
+		{.name = "flooded", .profile = "flooded", .here = true},
 	};
 	const char *build = getenv("DFW_BUILD");
 	struct policy_errors errors = {};

@@ -53,6 +53,8 @@ static inline void host_begin(void)
 	HOST_OUTER(l4_classes);
 	HOST_MAP(limits);
 	HOST_MAP(rule_flows);
+	HOST_MAP(secrets);
+	HOST_MAP(proven);
 	HOST_RING(events);
 	HOST_MAP(event_losses);
 	HOST_MAP(event_rations);

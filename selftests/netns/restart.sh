@@ -35,6 +35,7 @@ restart() {
 }
 it "three restarts under iperf3: the stream goes on, the maps are the same" restart
 
+layout_version() { printf '%02x' "$(bpftool map dump pinned "$PINS/layout" | sed -n 's/.*"version": \([0-9]*\).*/\1/p')"; }
 # Another build of the same version: the programs are loaded anew and exchanged under the pinned links.
 upgrade() {
     local old new program
@@ -44,7 +45,7 @@ upgrade() {
     dfwd_end TERM || return 1
     # What a build leaves in the pins is its version; pins of an older build are upgraded at start.
     # shellcheck disable=SC2046
-    bpftool map update pinned "$PINS/layout" key hex 00 00 00 00 value hex 01 00 00 00 00 00 00 00 30 2e 30 2e 30 $(printf '00 %.0s' $(seq 51)) 2>"$TMP/bpftool" ||
+    bpftool map update pinned "$PINS/layout" key hex 00 00 00 00 value hex $(layout_version) 00 00 00 00 00 00 00 30 2e 30 2e 30 $(printf '00 %.0s' $(seq 51)) 2>"$TMP/bpftool" ||
         because "cannot say that the pins are of build 0.0.0: $(cat "$TMP/bpftool")" || return 1
     dfwd_start || return 1
     new=$(bpftool prog show pinned "$program" | head -n 1)
