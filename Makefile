@@ -30,6 +30,7 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -I/usr
 GENERATED_CFLAGS := -Wno-error -Wno-unused-function -Wno-shadow -Wno-unused-parameter -Wno-sign-compare
 
 DFWD_LIBS := -lbpf -lelf -lz -lnanomsg -lmnl -ljansson
+DFWSYNCD_LIBS := -lbpf -lelf -lz -lnanomsg -lsodium -ljansson -lm
 DFWCTL_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm
 TEST_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm -lpthread
 
@@ -39,6 +40,9 @@ COMMON := $(wildcard lib/*.c) $(POLICY)
 LOADER := $(wildcard loader/*.c)
 CTL := $(wildcard ctl/*.c)
 SYNC := $(wildcard sync/*.c)
+SYNCD := $(wildcard sync/daemon/*.c)
+PROGRAMS := dfwd dfwsyncd dfwctl
+UNITS := $(wildcard loader/*.service.in sync/*.service.in)
 SIM := $(wildcard selftests/sim/*.c)
 TESTLIB := $(wildcard selftests/lib/*.c)
 UNIT_TESTS := $(patsubst %.c,$(B)/%,$(wildcard selftests/unit/*.c)) \
@@ -57,7 +61,7 @@ san = $(patsubst %.c,$(B)/san/%.o,$(1))
 
 ##@ Build
 .PHONY: all deps install uninstall
-all: $(B)/dfwd $(B)/dfwctl ## build everything
+all: $(addprefix $(B)/,$(PROGRAMS)) ## build everything
 
 deps: ## install the Debian packages that building and testing need (root)
 	@tools/deps.sh
@@ -102,26 +106,28 @@ $(call obj,$(LOADER)): | $(SKELETONS)
 $(B)/dfwd: $(call obj,$(LOADER) $(COMMON))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWD_LIBS)
+$(B)/dfwsyncd: $(call obj,$(SYNCD) $(SYNC) $(COMMON))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWSYNCD_LIBS)
 $(B)/dfwctl: $(call obj,$(CTL) $(COMMON))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWCTL_LIBS)
 
 install: all ## install binaries, man pages, completion and units (DESTDIR, PREFIX)
-	install -D -m 0755 $(B)/dfwd $(DESTDIR)$(SBINDIR)/dfwd
-	install -D -m 0755 $(B)/dfwctl $(DESTDIR)$(SBINDIR)/dfwctl
+	install -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(addprefix $(B)/,$(PROGRAMS))
 	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man5 docs/man/*.5
 	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man8 docs/man/*.8
 	install -d $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR)
 	$(B)/dfwctl --bash-completion > $(DESTDIR)$(COMPLETIONDIR)/dfwctl
-	for unit in loader/*.service.in; do \
+	for unit in $(UNITS); do \
 		sed 's|@SBINDIR@|$(SBINDIR)|g' $$unit > $(DESTDIR)$(UNITDIR)/$$(basename $$unit .in); \
 	done
 
 uninstall: ## remove what install has put there
-	rm -f $(DESTDIR)$(SBINDIR)/dfwd $(DESTDIR)$(SBINDIR)/dfwctl $(DESTDIR)$(COMPLETIONDIR)/dfwctl
+	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,$(PROGRAMS)) $(DESTDIR)$(COMPLETIONDIR)/dfwctl
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(wildcard docs/man/*.5)))
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(wildcard docs/man/*.8)))
-	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(patsubst %.in,%,$(wildcard loader/*.service.in))))
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(patsubst %.in,%,$(UNITS))))
 
 ##@ Try
 .PHONY: demo bench bench-compare

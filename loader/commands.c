@@ -260,7 +260,7 @@ static const struct command {
 	{"shutdown", run_shutdown},
 };
 
-static json_t *errors_json(const struct policy_errors *errors)
+json_t *policy_errors_json(const struct policy_errors *errors)
 {
 	json_t *list = json_array();
 
@@ -291,7 +291,7 @@ static json_t *failed(int r, const struct reply *reply)
 		text = "the policy has errors; nothing was changed";
 	json = json_pack("{s:i, s:s}", "status", status, "error", text[0] ? text : strerror(-r));
 	if (reply->errors.nr)
-		json_object_set_new(json, "errors", errors_json(&reply->errors));
+		json_object_set_new(json, "errors", policy_errors_json(&reply->errors));
 	return json;
 }
 

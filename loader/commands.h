@@ -9,4 +9,7 @@
 /* Runs a request of the control protocol; returns the reply, NULL without memory. */
 json_t *command_run(struct dfwd *d, const json_t *request);
 
+/* A line for each error, "file:line:column: text". */
+json_t *policy_errors_json(const struct policy_errors *errors);
+
 #endif

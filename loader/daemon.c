@@ -136,6 +136,7 @@ int daemon_start(struct dfwd *d)
 	if (r < 0)
 		return log_errno(r, "cannot block signals");
 	d->started_ns = d->active_since_ns = monotonic_ns();
+	cluster_link_init(d);
 	r = directory_make(d->state_dir, 0700);
 	if (r < 0)
 		return log_errno(r, "%s", d->state_dir);
@@ -216,6 +217,8 @@ static void handle_ready(struct dfwd *d, int fd)
 		devices_read(d);
 	else if (fd == events_fd(d))
 		consume(d);
+	else if (fd == d->cluster.link.fd)
+		cluster_link_serve(d);
 	else
 		control_serve(d);
 }
@@ -231,6 +234,8 @@ int daemon_run(struct dfwd *d)
 			return log_errno(-errno, "epoll_wait");
 		for (int i = 0; i < nr; i++)
 			handle_ready(d, ready[i].data.fd);
+		if (!d->detached)
+			cluster_link_turn(d);
 	}
 	notify("STOPPING=1");
 	log_info(d->detached ? "enforcement has ended; nothing is left in the kernel"
@@ -243,6 +248,7 @@ int daemon_run(struct dfwd *d)
 void daemon_stop(struct dfwd *d)
 {
 	control_close(d);
+	cluster_link_close(d);
 	events_close(d);
 	links_close(&d->links);
 	for (size_t i = 0; i < d->nr_ports; i++)

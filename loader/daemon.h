@@ -9,6 +9,7 @@
 #include <dfw/maps.h>
 
 #include "attach.h"
+#include "cluster_link.h"
 #include "config.h"
 #include "events.h"
 #include "learn.h"
@@ -35,6 +36,7 @@ struct dfwd {
 	struct learn learn;
 	struct policy_store store;
 	struct control *control;
+	struct cluster_link cluster;
 
 	struct port **ports; /* sorted by name: what compiles equally lies equally */
 	size_t nr_ports;

@@ -13,6 +13,7 @@
 static void tell(struct dfwd *d, const struct port *port, const char *change)
 {
 	log_info("vport %s: device %s %s", port->spec->name, port->spec->dev, change);
+	cluster_link_vports_changed(d);
 	events_publish(d, EVENT_TOPIC_DAEMON, "device",
 		       json_pack("{s:s, s:s, s:s}", "change", change, "vport", port->spec->name,
 				 "dev", port->spec->dev));

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* dfwd: the firewall's agent on a host. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,6 +12,7 @@
 #include "control.h"
 #include "daemon.h"
 #include "file.h"
+#include "lock.h"
 #include "log.h"
 #include "view.h"
 
@@ -150,39 +149,6 @@ static void raise_limits(void)
 	}
 }
 
-static int read_holder(int fd)
-{
-	char text[16] = {};
-
-	return pread(fd, text, sizeof(text) - 1, 0) > 0 ? atoi(text) : 0;
-}
-
-/* Two daemons of one instance would write the same maps. The fd is kept open as long as we run. */
-static int take_lock(const struct dfwd *d, int *lock)
-{
-	_cleanup_close_ int fd = -1;
-	char path[PATH_MAX];
-	int r = directory_make(d->run_dir, 0700);
-
-	if (r < 0)
-		return log_errno(r, "%s", d->run_dir);
-	snprintf(path, sizeof(path), "%s/dfwd.lock", d->run_dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return log_errno(-errno, "%s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK)
-			return log_errno(-errno, "%s", path);
-		log_error("instance %s is served already, by process %d (%s is locked)",
-			  d->instance, read_holder(fd), path);
-		return -EBUSY;
-	}
-	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
-		return log_errno(-errno, "%s", path);
-	*lock = TAKE_FD(fd);
-	return 0;
-}
-
 /* ---- Main ------------------------------------------------------------------------------------------------------- */
 
 static int set_directories(struct dfwd *d, const struct arguments *arguments)
@@ -251,7 +217,7 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = check_privileges();
 	if (r == 0)
-		r = take_lock(&d, &lock);
+		r = daemon_lock(d.run_dir, "dfwd", d.instance, &lock);
 	if (r < 0)
 		return EXIT_FAILURE;
 	if (arguments.detach)

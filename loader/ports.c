@@ -73,6 +73,7 @@ int ports_insert(struct dfwd *d, struct port *port)
 	ports[place] = port;
 	d->nr_ports++;
 	d->slots[port->slot] = port;
+	cluster_link_vports_changed(d);
 	return 0;
 }
 
@@ -86,6 +87,7 @@ void ports_take(struct dfwd *d, struct port *port)
 	d->nr_ports = kept;
 	if (d->slots[port->slot] == port)
 		d->slots[port->slot] = NULL;
+	cluster_link_vports_changed(d);
 }
 
 void port_remove(struct dfwd *d, struct port *port)

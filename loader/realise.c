@@ -266,6 +266,7 @@ static void settle(struct revision *revision)
 
 static void take_specs(struct revision *revision)
 {
+	cluster_link_vports_changed(revision->d);
 	for (size_t i = 0; i < revision->nr; i++) {
 		struct wanted_port *wanted = &revision->wanted[i];
 

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef SYNC_DAEMON_COMMANDS_H
+#define SYNC_DAEMON_COMMANDS_H
+
+#include "sync/daemon/control.h"
+
+/* Runs a request of the control protocol. 0: the call is answered, or will be; a negative errno: it is not and will not
+ * be, the error was logged. */
+int command_run(struct syncd *d, struct control_call *call, const json_t *request);
+
+#endif
