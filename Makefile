@@ -139,6 +139,16 @@ demo: deps all ## show the main job on real packets (root)
 bench: all ## ns per packet, against no firewall and against nftables (root; ARGS=--quick)
 	@selftests/bench/run $(ARGS)
 
+# The classifier alone, in the kernel: ns a decision of a policy or a ClassBench rule set.
+$(B)/selftests/bench/classify: $(call obj,selftests/bench/classify.c $(TESTLIB) $(COMMON)) | $(B)/selftests/bench/classify.bpf.o
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
+$(B)/selftests/bench/classify.bpf.o: selftests/bench/classify.bpf.c
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -I. -Iselftests/bench -c $< -o $@
+
 ##@ Test
 .PHONY: check unit-tests conformance sim fuzz lint
 check: deps all unit-tests ## all tests (root)
@@ -154,7 +164,7 @@ $(B)/selftests/unit/sync_%: $(B)/san/selftests/unit/sync_%.o $(call san,$(SYNC))
 HOST_TESTS := $(patsubst selftests/unit/%.c,%,$(wildcard selftests/unit/datapath_*.c)) tcp_twin
 $(addprefix $(B)/selftests/unit/,$(HOST_TESTS)): $(B)/san/selftests/host/host_maps.o
 $(HOST_TESTS:%=$(B)/san/selftests/unit/%.o) $(B)/san/selftests/host/host_maps.o: CPPFLAGS += $(HOST_FLAGS)
-$(B)/selftests/unit/bpf_%: $(B)/san/selftests/bpf/%.o $(call san,$(COMMON)) | $(BPF_OBJECTS)
+$(B)/selftests/unit/bpf_%: $(B)/san/selftests/bpf/%.o $(call san,$(COMMON) $(TESTLIB)) | $(BPF_OBJECTS) $(B)/selftests/bench/classify.bpf.o
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS)
