@@ -7,6 +7,7 @@
 #include "maps.h"
 
 #include "challenge.h"
+#include "collect.h"
 #include "fragment.h"
 #include "guard.h"
 #include "icmp.h"
@@ -286,6 +287,8 @@ static __always_inline int decide(context_t *ctx, struct packet *p,
 
 	if (result)
 		return result;
+	if (config->flags & DFW_PORT_HELD)
+		return DFW_REASON_MOVING;
 	switch (p->ethertype) {
 	case ETH_P_IP:
 		result = parse_ip4(ctx, p, config->profile.flags);
@@ -377,6 +380,8 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 		return TC_ACT_SHOT;
 	}
 
+	if (config->flags & DFW_PORT_WATCHED)
+		p->flags |= PACKET_WATCHED;
 	result = decide(ctx, p, config);
 	reason = result < 0 ? DFW_REASON_INTERNAL : result;
 	action = reason == DFW_REASON_PASSED ? TC_ACT_UNSPEC : TC_ACT_SHOT;
@@ -385,6 +390,8 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 		event_packet(p, DFW_EVENT_VERDICT, reason, NULL);
 	else if (reason > DFW_REASON_DEFAULT)
 		event_packet(p, DFW_EVENT_DROP, reason, NULL);
+	if (reason == DFW_REASON_MOVING && direction == DFW_OUT)
+		event_seen(p);
 	if (reason == DFW_REASON_REJECTED)
 		action = reject(ctx, p, config, &reason);
 	else if (reason == DFW_REASON_SYN_CHALLENGE)
@@ -410,6 +417,7 @@ SEC("tc")
 int dfw_sweep(struct __sk_buff *skb)
 {
 	struct dfw_sweep_request request;
+	struct dfw_port_config *config;
 	struct packet *p;
 
 	if (!context_load(skb, 0, &request, sizeof(request)))
@@ -417,12 +425,26 @@ int dfw_sweep(struct __sk_buff *skb)
 	p = packet_begin(PACKET_PLACE_SWEEP, DFW_IN, request.slot);
 	if (!p)
 		return 0;
+	config = port_config(p->slot, p->bank);
+	if (config && config->flags & DFW_PORT_WATCHED)
+		p->flags |= PACKET_WATCHED;
 	if (request.op == DFW_SWEEP_KILL) {
 		p->key = request.key;
 		return flow_remove(p, false, DFW_REASON_FLOW_KILLED) |
 		       flow_remove(p, true, DFW_REASON_FLOW_KILLED);
 	}
 	return flow_sweep(p, request.op);
+}
+
+/* Run by whoever reads the changes, through BPF_PROG_RUN; the packet's bytes are a struct dfw_collect_request. */
+SEC("tc")
+int dfw_collect(struct __sk_buff *skb)
+{
+	struct dfw_collect_request request;
+
+	if (!context_load(skb, 0, &request, sizeof(request)))
+		return 0;
+	return collect(&request);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -2,6 +2,7 @@
 #ifndef DFW_BPF_FLOW_H
 #define DFW_BPF_FLOW_H
 
+#include "change.h"
 #include "guard.h"
 #include "sctp.h"
 #include "tcp.h"
@@ -127,16 +128,18 @@ static __always_inline void count_flow(struct packet *p, struct dfw_flow *flow)
 {
 	__s64 *number = rule_flows_of(p, flow->rule, false);
 
-	flow->counted = number != NULL;
-	if (number)
-		__sync_fetch_and_add(number, 1);
+	if (!number)
+		return;
+	flow->flags |= DFW_FLOW_COUNTED;
+	__sync_fetch_and_add(number, 1);
 }
 
 static __always_inline void uncount_flow(struct packet *p, struct dfw_flow *flow)
 {
-	__s64 *number = flow->counted ? rule_flows_of(p, flow->rule, false) : NULL;
+	bool counted = flow->flags & DFW_FLOW_COUNTED;
+	__s64 *number = counted ? rule_flows_of(p, flow->rule, false) : NULL;
 
-	flow->counted = 0;
+	flow->flags &= ~DFW_FLOW_COUNTED;
 	if (number)
 		__sync_fetch_and_add(number, -1);
 }
@@ -150,10 +153,13 @@ static __always_inline void port_flows_add(struct packet *p, __s64 change)
 		__sync_fetch_and_add(&state->flows, change);
 }
 
+/* A confirmed flow has ended: it is DEAD, its lock is held. */
 static __always_inline void flow_leaves(struct packet *p, struct dfw_flow *flow)
 {
 	port_flows_add(p, -1);
 	uncount_flow(p, flow);
+	if (p->flags & PACKET_WATCHED)
+		change_tell(&p->key, p->slot, DFW_CHANGE_STATE);
 }
 
 /* Ends the flow of p->key that lies in `flows` (or, `half_opened`, there): DEAD first, so that no packet that holds it
@@ -206,9 +212,9 @@ static long sweep_flow(void *map, const void *key, void *value, void *data)
 		if (flow->state != DFW_FLOW_DEAD) {
 			__builtin_memcpy(&sweep->packet->key, key, sizeof(sweep->packet->key));
 			event_packet(sweep->packet, DFW_EVENT_FLOW_CLOSED, DFW_REASON_PASSED, flow);
+			flow->state = DFW_FLOW_DEAD;
 			flow_leaves(sweep->packet, flow);
 		}
-		flow->state = DFW_FLOW_DEAD;
 		sweep->removed++;
 		flow_unlock(flow);
 		bpf_map_delete_elem(map, key);

@@ -2,6 +2,7 @@
 #ifndef DFW_BPF_MAPS_H
 #define DFW_BPF_MAPS_H
 
+#include <dfw/change.h>
 #include <dfw/event.h>
 #include <dfw/flow.h>
 #include <dfw/maps.h>
@@ -137,6 +138,9 @@ struct dfw_btf_types {
 	struct dfw_prefix_key prefix_key;
 	struct dfw_event event;
 	struct dfw_sweep_request sweep_request;
+	struct dfw_change change;
+	struct dfw_collected collected;
+	struct dfw_collect_request collect_request;
 };
 const struct dfw_btf_types *dfw_btf_types;
 
@@ -188,6 +192,28 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } event_losses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, DFW_CHANGES_BYTES);
+} changes SEC(".maps");
+
+/* The reader maps these two into its memory. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+} change_losses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DFW_COLLECT_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct dfw_collected);
+} collected SEC(".maps");
 
 /* Events that a flood of packets could cause are rationed on each CPU. */
 struct event_ration {

@@ -16,6 +16,7 @@ enum packet_flag {
 	PACKET_HALF_OPEN = 1 << 7,    /* its flow lies among the half-open */
 	PACKET_STALE = 1 << 8,	      /* something expired or over lies under its key in `flows` */
 	PACKET_ERROR = 1 << 9,	      /* an ICMP error: the key is that of the flow it quotes */
+	PACKET_WATCHED = 1 << 10,     /* the port's: changes of flows are told */
 };
 
 /* All that the datapath knows of the packet in hand. Numbers in host byte order. Scalars only. It lies in a per-CPU map:

@@ -92,9 +92,13 @@ DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
 	__builtin_memcpy(copy, flow, sizeof(*copy));
 	copy->lock = 0;
 	count_flow(p, copy);
+	if (p->flags & PACKET_WATCHED)
+		copy->flags |= DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED;
 	r = port_map_put(inner, p, copy, BPF_NOEXIST);
 	if (r == 0) {
 		port_flows_add(p, 1);
+		if (p->flags & PACKET_WATCHED)
+			change_tell(&p->key, p->slot, DFW_CHANGE_STATE);
 		event_packet(p, DFW_EVENT_FLOW_CONFIRMED, DFW_REASON_PASSED, flow);
 	} else {
 		uncount_flow(p, copy);
@@ -125,8 +129,9 @@ DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 	struct tcp_segment segment = {};
 	struct sctp_packet sctp = {};
 	struct dfw_leg *leg;
+	__u32 from, before, kind;
+	bool news = false;
 	int verdict = 0;
-	__u32 from;
 
 	if (!p || !flow)
 		return DFW_REASON_INTERNAL;
@@ -144,6 +149,7 @@ DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 		flow_unlock(flow);
 		return TRACK_RETRY;
 	}
+	before = flow->state;
 
 	switch (p->key.protocol) {
 	case PROTOCOL_TCP:
@@ -203,7 +209,12 @@ DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
 		flow_unlock(flow);
 		return r == ERRNO_FULL ? TRACK_FULL : DFW_REASON_FLOW_MEMORY;
 	}
+	kind = flow->state == before ? DFW_CHANGE_TOUCHED : DFW_CHANGE_STATE;
+	if ((p->flags & (PACKET_WATCHED | PACKET_HALF_OPEN)) == PACKET_WATCHED)
+		news = change_note(flow, kind);
 	flow_unlock(flow);
+	if (news)
+		change_tell(&p->key, p->slot, kind);
 	return STAGE_PASS;
 }
 
@@ -388,7 +399,7 @@ DFW_STAGE int revalidate_begin(struct packet *p, struct dfw_flow *flow)
 static __always_inline void flow_changes_rule(struct packet *p, struct dfw_flow *flow, __u32 rule,
 					      __u32 max_flows)
 {
-	if (flow->counted && flow->rule == rule)
+	if (flow->flags & DFW_FLOW_COUNTED && flow->rule == rule)
 		return;
 	uncount_flow(p, flow);
 	if (!max_flows || !rule_flows_of(p, rule, true))

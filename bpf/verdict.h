@@ -83,8 +83,9 @@ static __always_inline void event_submit(struct dfw_event *event)
 {
 	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 	bool filling = waiting > DFW_EVENTS_BYTES / 4 && waiting < DFW_EVENTS_BYTES / 4 + 4096;
+	bool urgent = event->type == DFW_EVENT_SEEN; /* a VM waits */
 
-	bpf_ringbuf_submit(event, filling ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(event, filling || urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 #define RATIONED_EVENTS_PER_SECOND 1000
@@ -140,6 +141,19 @@ DFW_STAGE int event_packet(struct packet *p, __u32 type, __u32 reason, struct df
 	}
 	event_submit(event);
 	return 0;
+}
+
+#define SEEN_EVENT_NS (NS_PER_SECOND / 10)
+
+/* The VM of a held port sends: it runs here, and whoever moves it wants to know. */
+static __always_inline void event_seen(struct packet *p)
+{
+	struct dfw_port_state *state = port_state(p->slot);
+
+	if (!state || p->now_ns - state->seen_ns < SEEN_EVENT_NS)
+		return;
+	state->seen_ns = p->now_ns;
+	event_packet(p, DFW_EVENT_SEEN, DFW_REASON_MOVING, NULL);
 }
 
 #endif

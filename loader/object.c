@@ -32,6 +32,7 @@ static const struct {
 	{"dfw_in", "programs/in", offsetof(struct programs, in)},
 	{"dfw_out", "programs/out", offsetof(struct programs, out)},
 	{"dfw_sweep", "programs/sweep", offsetof(struct programs, sweep)},
+	{"dfw_collect", "programs/collect", offsetof(struct programs, collect)},
 };
 
 static int *program_fd(struct programs *programs, size_t index)
@@ -388,7 +389,7 @@ int object_open(struct object *object, const char *instance)
 	int r;
 
 	*object = (struct object){
-		.instance = instance, .former = {-1, -1, -1}, .grace = -1, .grace_inner = -1};
+		.instance = instance, .former = {-1, -1, -1, -1}, .grace = -1, .grace_inner = -1};
 	r = check_bpffs();
 	if (r < 0)
 		return r;

@@ -10,18 +10,21 @@
 /* The BPF object of an instance: its programs, its maps, their pins. */
 
 /* Maps of the whole instance, by the names of bpf/maps.h. */
-#define OBJECT_MAPS(X) \
-	X(layout)      \
-	X(active)      \
-	X(revisions)   \
-	X(port_slots)  \
-	X(near_slots)  \
-	X(limits)      \
-	X(rule_flows)  \
-	X(secrets)     \
-	X(rulesets)    \
-	X(events)      \
-	X(event_losses)
+#define OBJECT_MAPS(X)   \
+	X(layout)        \
+	X(active)        \
+	X(revisions)     \
+	X(port_slots)    \
+	X(near_slots)    \
+	X(limits)        \
+	X(rule_flows)    \
+	X(secrets)       \
+	X(rulesets)      \
+	X(events)        \
+	X(event_losses)  \
+	X(changes)       \
+	X(change_losses) \
+	X(collected)
 
 /* Maps of maps. */
 #define OBJECT_OUTER_MAPS(X) \
@@ -59,6 +62,7 @@ struct programs {
 	int in;
 	int out;
 	int sweep;
+	int collect;
 };
 
 struct object {

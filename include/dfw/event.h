@@ -13,6 +13,7 @@ enum dfw_event_type {
 	DFW_EVENT_VERDICT = 4,	      /* a rule with `log` decided */
 	DFW_EVENT_DROP = 5,	      /* a drop for another reason than a rule's; rate limited */
 	DFW_EVENT_ADDRESS = 6,	      /* an address was learned: key.local, `mac` */
+	DFW_EVENT_SEEN = 7, /* the VM of a held port sends: it runs here; at most ten a second */
 };
 
 /* One record of the ring buffer `events`. What does not fit there is counted in `event_losses`. */

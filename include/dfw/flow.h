@@ -84,6 +84,14 @@ enum dfw_leg_flag {
 	DFW_LEG_CHALLENGED = 1 << 6,
 };
 
+enum dfw_flow_flag {
+	DFW_FLOW_COUNTED =
+		1 << 0, /* in the number of live flows of its rule, which has a limit on them */
+	/* Of a watched port, see <dfw/change.h>: since the flow was collected last it was told that ... */
+	DFW_FLOW_TOUCHED = 1 << 1, /* ... packets have passed */
+	DFW_FLOW_CHANGED = 1 << 2, /* ... and that its state has changed */
+};
+
 enum dfw_leg_index {
 	DFW_ORIG = 0, /* the end that began the flow */
 	DFW_REPLY = 1,
@@ -107,10 +115,10 @@ struct dfw_flow {
 	__u8 orig_scale; /* window scale, 0..14 */
 	__u8 reply_scale;
 	__u8 leg_flags[DFW_LEGS]; /* enum dfw_leg_flag */
-	__u8 counted;	  /* in the number of live flows of its rule, which has a limit on them */
-	__u32 created_cs; /* hundredths of a second, modulo 2^32: right for 497 days */
-	__u16 rule_slot;  /* index of the rule in its rule set, for its counters */
-	__u16 revision;	  /* ... and the revision of what that generation means on this host */
+	__u8 flags;		  /* enum dfw_flow_flag */
+	__u32 created_cs;	  /* hundredths of a second, modulo 2^32: right for 497 days */
+	__u16 rule_slot;	  /* index of the rule in its rule set, for its counters */
+	__u16 revision; /* ... and the revision of what that generation means on this host */
 	struct dfw_leg legs[DFW_LEGS];
 };
 DFW_ASSERT_SIZE(struct dfw_flow, 104);

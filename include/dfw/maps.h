@@ -28,7 +28,10 @@
  *   proven            LRU_HASH struct dfw_proven_key -> u64: the time in ns until which it counts
  *   events            RINGBUF struct dfw_event
  *   event_losses      PERCPU_ARRAY[1] u64
- *   programs/         out, in, sweep
+ *   changes           RINGBUF struct dfw_change
+ *   change_losses     ARRAY[1] u64
+ *   collected         ARRAY struct dfw_collected
+ *   programs/         out, in, sweep, collect
  *   vports/NAME/      config, flows, half_open, fragments, counters, state, rules, rule_totals, link_in, link_out
  *
  * A revision (rules, groups, profiles, ports' identities) is staged in the bank that is not active and comes into force
@@ -38,7 +41,7 @@
 #define DFW_PIN_ROOT	     DFW_BPFFS "/dfw"
 #define DFW_DEFAULT_INSTANCE "default"
 
-#define DFW_LAYOUT_VERSION 2
+#define DFW_LAYOUT_VERSION 3
 
 #define DFW_MAX_PORTS	 4096
 #define DFW_NEAR_SLOTS	 65536

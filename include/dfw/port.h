@@ -65,16 +65,22 @@ DFW_ASSERT_SIZE(struct dfw_profile, 32 + 8 * DFW_FLOW_STATES);
 #define DFW_DEFAULT_RESYNC_SECONDS    30
 
 enum dfw_port_flag {
-	DFW_PORT_READY = 1 << 0, /* a policy is realised; without it everything drops */
+	DFW_PORT_READY = 1 << 0,   /* a policy is realised; without it everything drops */
+	DFW_PORT_HELD = 1 << 1,	   /* the port may be in force on another host: everything drops */
+	DFW_PORT_WATCHED = 1 << 2, /* somebody reads the changes of its flows, see <dfw/change.h> */
 };
+
+/* What is switched while the rest stays; all other flags belong to a revision. */
+#define DFW_PORT_SWITCHES (DFW_PORT_HELD | DFW_PORT_WATCHED)
 
 struct dfw_port_mac {
 	__u8 bytes[6];
 	__u8 zero[2];
 };
 
-/* What the datapath knows of a port: the one value of its `config` map. Never changed in place: a new map is made and
- * the pointer in the outer map swapped, so that no packet sees half of it. */
+/* What the datapath knows of a port: the one value of its `config` map. Never changed in place, but for the switches in
+ * `flags`, which is one word: a new map is made and the pointer in the outer map swapped, so that no packet sees half of
+ * it. */
 struct dfw_port_config {
 	__u32 slot;
 	__u32 flags;		       /* enum dfw_port_flag */
@@ -102,7 +108,8 @@ struct dfw_port_state {
 	__u64 reclaimed_ns;	/* when a full table was last searched for expired flows */
 	__s64 flows;		/* confirmed flows in the table */
 	__u64 bucket_syn_ns;	/* SYNs to the VM whose senders have not shown that they exist */
+	__u64 seen_ns;		/* when it was last told that the VM of a held port sends */
 };
-DFW_ASSERT_SIZE(struct dfw_port_state, 40);
+DFW_ASSERT_SIZE(struct dfw_port_state, 48);
 
 #endif

@@ -83,7 +83,8 @@
 	X(SYN_PROVEN, syn_proven, "syn-proven",                                                    \
 	  "the answer to such a question: its sender's next SYN passes")                           \
 	X(INTERNAL, internal, "internal",                                                          \
-	  "a map of the datapath is missing: a bug, or somebody removed it")
+	  "a map of the datapath is missing: a bug, or somebody removed it")                       \
+	X(MOVING, moving, "moving", "the port moves between hosts and is not in force here")
 
 enum dfw_reason {
 #define DFW_REASON_ENUM(symbol, field, name, help) DFW_REASON_##symbol,

@@ -7,12 +7,17 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <grp.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/pkt_cls.h>
 
+#include <dfw/change.h>
+#include <dfw/event.h>
 #include <dfw/maps.h>
 #include <dfw/port.h>
 #include <dfw/reason.h>
@@ -637,6 +642,157 @@ static void test_rules(void)
 	}
 }
 
+/* ---- Watched and held ports -------------------------------------------------------------------------------------- */
+
+static void set_switches(uint32_t port, uint32_t switches)
+{
+	for (uint32_t bank = 0; bank < DFW_BANKS; bank++) {
+		uint32_t index = port * DFW_BANKS + bank, zero = 0, id;
+		struct dfw_port_config config;
+		int fd;
+
+		must(bpf_map_lookup_elem(fd_of("configs"), &index, &id) == 0, "configs");
+		fd = bpf_map_get_fd_by_id(id);
+		must(fd >= 0 && bpf_map_lookup_elem(fd, &zero, &config) == 0, "config");
+		config.flags = (config.flags & ~(uint32_t)DFW_PORT_SWITCHES) | switches;
+		must(bpf_map_update_elem(fd, &zero, &config, BPF_ANY) == 0, "config");
+		close(fd);
+	}
+}
+
+static struct dfw_change changes[16];
+static size_t nr_changes, nr_seen;
+
+static int on_change(void *context, void *record, size_t bytes)
+{
+	(void)context;
+	if (bytes == sizeof(changes[0]) && nr_changes < 16)
+		memcpy(&changes[nr_changes++], record, bytes);
+	return 0;
+}
+
+static int on_event(void *context, void *record, size_t bytes)
+{
+	const struct dfw_event *event = record;
+
+	(void)context;
+	(void)bytes;
+	nr_seen += event->type == DFW_EVENT_SEEN && memcmp(event->mac, vm.mac, 6) == 0;
+	return 0;
+}
+
+static void read_ring(const char *name, ring_buffer_sample_fn each)
+{
+	struct ring_buffer *ring = ring_buffer__new(fd_of(name), each, NULL, NULL);
+
+	must(ring, name);
+	nr_changes = nr_seen = 0;
+	ring_buffer__consume(ring);
+	ring_buffer__free(ring);
+}
+
+/* Has the first `nr` of `collected` collected; as nobody, who has the descriptors and no capability. */
+static int collect(uint32_t port, uint32_t nr)
+{
+	const struct dfw_collect_request request = {.slot = port, .nr = nr};
+	uint8_t packet[64] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_size_in = sizeof(packet),
+		    .repeat = 1);
+	int fd = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_collect"));
+	int status;
+	pid_t child;
+
+	memcpy(packet, &request, sizeof(request));
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		int r = setgroups(0, NULL) || setresgid(65534, 65534, 65534) ||
+					setresuid(65534, 65534, 65534)
+				? -EPERM
+				: bpf_prog_test_run_opts(fd, &options);
+
+		_exit(r < 0 ? 255 : (int)options.retval);
+	}
+	must(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status), "collect");
+	return WEXITSTATUS(status);
+}
+
+static void test_watched(void)
+{
+	struct dfw_collected *collected =
+		mmap(NULL, DFW_COLLECT_MAX * sizeof(*collected), PROT_READ | PROT_WRITE, MAP_SHARED,
+		     fd_of("collected"), 0);
+	struct frame f, g;
+
+	must(collected != MAP_FAILED, "collected");
+	read_ring("changes", on_change);
+	TEST("nobody hears of the flows of a port that is not watched")
+	{
+		CHECK(nr_changes == 0);
+	}
+	set_switches(PORT_VM, DFW_PORT_WATCHED);
+	f = udp(&vm, &peer, 7100, 7000);
+	g = udp(&peer, &vm, 7000, 7100);
+	TEST("a flow is told when it is confirmed, and once until it is collected")
+	{
+		expect(DFW_OUT, &f, "passed");
+		read_ring("changes", on_change);
+		CHECK(nr_changes == 0);
+		expect(DFW_IN, &g, "passed");
+		expect(DFW_OUT, &f, "passed");
+		expect(DFW_IN, &g, "passed");
+		read_ring("changes", on_change);
+		CHECK(nr_changes == 1 && changes[0].slot == PORT_VM &&
+		      changes[0].kind == DFW_CHANGE_STATE && changes[0].key.local_port == 7100);
+	}
+	TEST("who has no capability, but the descriptors, collects it; then it is told again")
+	{
+		collected[0] = (struct dfw_collected){.key = changes[0].key};
+		collected[1] = (struct dfw_collected){.key = changes[0].key, .result = 9};
+		collected[1].key.local_port++;
+		CHECK(collect(PORT_VM, 2) == 1);
+		CHECK(collected[0].result == DFW_COLLECT_FOUND);
+		CHECK(collected[0].flow.state == DFW_FLOW_UDP_REPLIED);
+		CHECK(collected[0].flow.legs[DFW_ORIG].packets == 2);
+		CHECK(collected[1].result == DFW_COLLECT_GONE);
+		expect(DFW_OUT, &f, "passed");
+		read_ring("changes", on_change);
+		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_TOUCHED);
+	}
+	TEST("its end is told, and it is not found any more")
+	{
+		struct dfw_sweep_request kill = {
+			.slot = PORT_VM, .op = DFW_SWEEP_KILL, .key = changes[0].key};
+		uint8_t packet[64] = {};
+		LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet,
+			    .data_size_in = sizeof(packet), .repeat = 1);
+
+		memcpy(packet, &kill, sizeof(kill));
+		CHECK(bpf_prog_test_run_opts(bpf_program__fd(bpf_object__find_program_by_name(
+						     object, "dfw_sweep")),
+					     &options) == 0 &&
+		      options.retval == 1);
+		read_ring("changes", on_change);
+		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_STATE);
+		CHECK(collect(PORT_VM, 1) == 0 && collected[0].result == DFW_COLLECT_GONE);
+	}
+	TEST("a held port drops everything, and tells once that its VM sends")
+	{
+		set_switches(PORT_VM, DFW_PORT_HELD);
+		read_ring("events", on_event);
+		expect(DFW_IN, &g, "moving");
+		read_ring("events", on_event);
+		CHECK(nr_seen == 0);
+		expect(DFW_OUT, &f, "moving");
+		expect(DFW_OUT, &f, "moving");
+		read_ring("events", on_event);
+		CHECK(nr_seen == 1);
+		set_switches(PORT_VM, 0);
+		expect(DFW_OUT, &f, "passed");
+	}
+	munmap(collected, DFW_COLLECT_MAX * sizeof(*collected));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct dfw_addr addresses[] = {VM_ADDRESSES};
@@ -685,6 +841,7 @@ int main(int argc, char **argv)
 	test_network();
 	test_flows();
 	test_rules();
+	test_watched();
 	TEST("every reason that a frame can cause was seen by its name")
 	{
 		for (size_t i = 0; i < DFW_REASON_COUNT; i++)

@@ -57,6 +57,9 @@ static inline void host_begin(void)
 	HOST_MAP(proven);
 	HOST_RING(events);
 	HOST_MAP(event_losses);
+	HOST_RING(changes);
+	HOST_MAP(change_losses);
+	HOST_MAP(collected);
 	HOST_MAP(event_rations);
 	HOST_MAP(scratches);
 	HOST_MAP(packets);
