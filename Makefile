@@ -157,7 +157,7 @@ check: deps all unit-tests ## all tests (root)
 unit-tests: $(UNIT_TESTS) ## build the unit tests (with ASan and UBSan)
 
 # A unit test links what it tests; those that include a .c file of ctl/ bring it themselves.
-$(B)/selftests/unit/sync_%: $(B)/san/selftests/unit/sync_%.o $(call san,$(SYNC))
+$(filter $(B)/selftests/unit/sync_%,$(UNIT_TESTS)): $(B)/selftests/unit/sync_%: $(B)/san/selftests/unit/sync_%.o $(call san,$(SYNC))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS)
