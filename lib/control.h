@@ -26,14 +26,16 @@
  *
  * Files of an instance:
  *   /run/dfw/INSTANCE/            0700   control.sock, events.sock, dfwd.lock (flock'd while it runs; holds the pid)
- *   /var/lib/dfw/INSTANCE/        0700   vports.json, policy/GENERATION.json, policy/active
- *   policy/GENERATION.json        {"generation","applied_at","cause","main","files":[{"name","text"}]}
+ *   /var/lib/dfw/INSTANCE/        0711   vports.json, remote-vports.json (0600), policy/ (0700), cluster/ and sync/
+ *                                        (0700, dfwsyncd's)
+ *   policy/GENERATION.json        {"generation","applied_at","cause","main","files":[{"name","text"}],"object"}
  *   policy/active                 the number of the generation in force
  *   vports.json                   {"vports":[{"name","dev","macs","ips","learned","vlans","tags","profile","uuid",
  *                                 "epoch","pattern"}]}
  */
 #define CONTROL_RUN_DIR	       "/run/dfw"
 #define CONTROL_STATE_DIR      "/var/lib/dfw"
+#define CONTROL_CLUSTER_FILE   "cluster/cluster.json" /* in the state directory: there is one on a host of a cluster */
 #define CONTROL_MAX_BYTES      (64 << 20) /* of a request or reply */
 #define CONTROL_POLICY_HISTORY 100	  /* generations kept on disk */
 

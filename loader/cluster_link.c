@@ -80,9 +80,10 @@ static void tell_vports(struct dfwd *d)
 static void tell_hello(struct dfwd *d)
 {
 	cluster_link_tell(d,
-			  json_pack("{s:s, s:s, s:s, s:I}", "notice", "hello", "instance",
+			  json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "notice", "hello", "instance",
 				    d->instance, "version", DFW_VERSION, "generation",
-				    (json_int_t)d->revision.generation),
+				    (json_int_t)d->revision.generation, "last",
+				    (json_int_t)d->store.last, "object", d->policy_object),
 			  NULL, 0);
 }
 

@@ -2,6 +2,8 @@
 #ifndef DFW_LOADER_CLUSTER_LINK_H
 #define DFW_LOADER_CLUSTER_LINK_H
 
+#include <stdint.h>
+
 #include "sync_link.h"
 
 struct dfwd;

@@ -5,6 +5,7 @@
 
 #include "addr.h"
 #include "commands.h"
+#include "control.h"
 #include "devices.h"
 #include "flows.h"
 #include "json.h"
@@ -108,6 +109,9 @@ static int run_vport_add(struct dfwd *d, const json_t *arguments, struct reply *
 		log_error("dev: a vport needs the name of its device");
 		return -EINVAL;
 	}
+	r = remote_ports_conflict(d, spec);
+	if (r < 0)
+		return r;
 	strcpy(name, spec->name);
 	r = vport_add(d, &spec, &reply->errors);
 	if (r == 0)
@@ -144,11 +148,25 @@ static int run_vport_del(struct dfwd *d, const json_t *arguments, struct reply *
 
 /* ---- policy-* --------------------------------------------------------------------------------------------------- */
 
+/* The policy of a cluster's host is the cluster's. */
+static int refuse_in_cluster(const struct dfwd *d)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/" CONTROL_CLUSTER_FILE, d->state_dir);
+	if (access(path, F_OK) < 0)
+		return 0;
+	log_error("this host is in a cluster: its policy comes from there, by dfwsyncd");
+	return -EINVAL;
+}
+
 static int run_policy_apply(struct dfwd *d, const json_t *arguments, struct reply *reply)
 {
 	struct applied applied;
-	int r = policies_apply(d, arguments, "apply", &applied, &reply->errors);
+	int r = refuse_in_cluster(d);
 
+	if (r == 0)
+		r = policies_apply(d, arguments, "apply", &applied, &reply->errors);
 	if (r == 0)
 		reply->result = json_pack(
 			"{s:I, s:I, s:I}", "generation", (json_int_t)applied.generation, "vports",
@@ -161,8 +179,10 @@ static int run_policy_rollback(struct dfwd *d, const json_t *arguments, struct r
 	const json_t *generation = json_object_get(arguments, "generation");
 	struct applied applied;
 	uint32_t from;
-	int r;
+	int r = refuse_in_cluster(d);
 
+	if (r < 0)
+		return r;
 	if (generation &&
 	    (json_integer_value(generation) < 1 || json_integer_value(generation) > UINT32_MAX)) {
 		log_error("generation: a number from 1 is wanted");

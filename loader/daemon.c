@@ -49,6 +49,8 @@ static int start_kernel(struct dfwd *d)
 	if (r == 0)
 		r = policies_restore(d);
 	if (r == 0)
+		r = remote_ports_restore(d);
+	if (r == 0)
 		r = events_open(d);
 	return r;
 }
@@ -137,7 +139,7 @@ int daemon_start(struct dfwd *d)
 		return log_errno(r, "cannot block signals");
 	d->started_ns = d->active_since_ns = monotonic_ns();
 	cluster_link_init(d);
-	r = directory_make(d->state_dir, 0700);
+	r = directory_make(d->state_dir, 0711);
 	if (r < 0)
 		return log_errno(r, "%s", d->state_dir);
 	r = start_kernel(d);
@@ -255,6 +257,8 @@ void daemon_stop(struct dfwd *d)
 		port_free(d->ports[i]);
 	free(d->ports);
 	policy_free(d->policy);
+	policies_unstage(d);
+	remote_ports_free(&d->remote);
 	object_close(&d->object);
 	config_free(&d->config);
 	cleanup_close(&d->epoll);

@@ -18,6 +18,7 @@
 #include "policy/policy.h"
 #include "policy_store.h"
 #include "port.h"
+#include "remote_ports.h"
 
 struct control;
 
@@ -47,6 +48,17 @@ struct dfwd {
 	struct dfw_revision revision;
 	uint64_t active_since_ns;
 	struct policy *policy; /* NULL: none, every port denies */
+	char policy_object
+		[POLICY_OBJECT_LEN]; /* what the cluster calls it; "": no policy of a cluster */
+
+	/* The cluster's next generation, ready to be flipped to. */
+	struct {
+		struct new_generation new; /* number 0: none */
+		struct policy *policy;
+		char cause[64];
+		char object[POLICY_OBJECT_LEN];
+	} staged;
+	struct remote_ports remote;
 
 	uint64_t started_ns;
 	bool ready;

@@ -32,57 +32,137 @@ static void tell(struct dfwd *d, const char *cause, const struct applied *applie
 				 "cause", cause));
 }
 
-/* Stage on disk, flip in the kernel, commit on disk: <policy_store.h> says why in that order. */
-static int bring_into_force(struct dfwd *d, const json_t *bundle, const char *cause,
-			    struct policy *policy, struct applied *applied,
-			    struct policy_errors *errors)
+/* Written on disk, flipped in the kernel, committed on disk: <policy_store.h> says why in that order. */
+static int bring_into_force(struct dfwd *d, struct new_generation *new, struct revision *revision,
+			    struct applied *applied)
 {
-	_cleanup_revision_ struct revision *revision = NULL;
-	struct new_generation new;
-	size_t nr, index;
-	struct wanted_port *wanted = wanted_list(d, NULL, NULL, &nr, &index);
-	int r;
+	int r = store_place(new);
 
-	r = revision_prepare(d, policy, d->store.last + 1, wanted, nr, &revision, errors);
-	if (r < 0)
-		return r;
-	r = store_begin(&d->store, bundle, cause, &new);
-	if (r < 0)
-		return r;
-	r = revision_commit(revision);
+	if (r == 0)
+		r = revision_commit(revision);
 	if (r < 0) {
-		store_abort(&d->store, &new);
+		store_abort(&d->store, new);
 		return r;
 	}
-	*applied = (struct applied){new.number, nr, revision_rules(revision)};
-	return store_commit(&d->store, &new);
+	*applied = (struct applied){new->number, d->nr_ports, revision_rules(revision)};
+	return store_commit(&d->store, new);
+}
+
+/* Also when only the last step on disk has failed: the kernel has it. */
+static void settle(struct dfwd *d, struct policy **policy, const char *cause, const char *object,
+		   const struct applied *applied)
+{
+	if (!applied->generation) {
+		leave_out_again(d);
+		return;
+	}
+	policy_free(d->policy);
+	d->policy = TAKE_PTR(*policy);
+	strcpy(d->policy_object, object);
+	tell(d, cause, applied);
+}
+
+static int parse(const json_t *bundle, struct policy **policy, struct policy_errors *errors)
+{
+	int r = bundle_parse(bundle, policy, errors);
+
+	if (r == -EBADMSG)
+		log_error("a policy is wanted as {\"main\": NAME, \"files\": [{\"name\", "
+			  "\"text\"}]}");
+	return r;
+}
+
+static int prepare(struct dfwd *d, const struct policy *policy, uint32_t generation,
+		   struct revision **revision, struct policy_errors *errors)
+{
+	size_t nr, index;
+	struct wanted_port *wanted = wanted_list(d, NULL, NULL, &nr, &index);
+
+	return revision_prepare(d, policy, generation, wanted, nr, revision, errors);
 }
 
 int policies_apply(struct dfwd *d, const json_t *bundle, const char *cause, struct applied *applied,
 		   struct policy_errors *errors)
 {
+	_cleanup_revision_ struct revision *revision = NULL;
 	struct policy *policy = NULL;
-	int r = bundle_parse(bundle, &policy, errors);
+	struct new_generation new;
+	int r = parse(bundle, &policy, errors);
 
-	if (r == -EBADMSG)
-		log_error("a policy is wanted as {\"main\": NAME, \"files\": [{\"name\", "
-			  "\"text\"}]}");
+	*applied = (struct applied){};
 	if (r < 0)
 		return r;
 	include_all(d);
-	*applied = (struct applied){};
-	r = bring_into_force(d, bundle, cause, policy, applied, errors);
-	/* Also when only the last step on disk has failed: the kernel has it. */
-	if (applied->generation) {
-		policy_free(d->policy);
-		d->policy = TAKE_PTR(policy);
-		tell(d, cause, applied);
-	} else {
-		leave_out_again(d);
-	}
+	r = prepare(d, policy, d->store.last + 1, &revision, errors);
+	if (r == 0)
+		r = store_begin(&d->store, 0, bundle, cause, &new);
+	if (r == 0)
+		r = bring_into_force(d, &new, revision, applied);
+	settle(d, &policy, cause, "", applied);
 	policy_free(policy);
 	return r;
 }
+
+/* ---- In a cluster ----------------------------------------------------------------------------------------------- */
+
+int policies_check(struct dfwd *d, const json_t *bundle, struct policy_errors *errors)
+{
+	_cleanup_revision_ struct revision *revision = NULL;
+	struct policy *policy = NULL;
+	int r = parse(bundle, &policy, errors);
+
+	if (r < 0)
+		return r;
+	include_all(d);
+	r = prepare(d, policy, 0, &revision, errors);
+	leave_out_again(d);
+	policy_free(policy);
+	return r;
+}
+
+void policies_unstage(struct dfwd *d)
+{
+	store_abort(&d->store, &d->staged.new);
+	policy_free(d->staged.policy);
+	d->staged.policy = NULL;
+}
+
+int policies_stage(struct dfwd *d, uint32_t generation, const json_t *bundle,
+		   struct policy_errors *errors)
+{
+	const char *cause = json_text(bundle, "cause"), *object = json_text(bundle, "object");
+	int r = policies_check(d, bundle, errors);
+
+	if (r < 0)
+		return r;
+	policies_unstage(d);
+	snprintf(d->staged.cause, sizeof(d->staged.cause), "%s", cause ? cause : "cluster");
+	snprintf(d->staged.object, sizeof(d->staged.object), "%s", object ? object : "");
+	r = store_begin(&d->store, generation, bundle, d->staged.cause, &d->staged.new);
+	return r < 0 ? r : parse(bundle, &d->staged.policy, errors);
+}
+
+int policies_flip(struct dfwd *d, uint32_t generation, struct applied *applied,
+		  struct policy_errors *errors)
+{
+	_cleanup_revision_ struct revision *revision = NULL;
+	int r;
+
+	*applied = (struct applied){};
+	if (!generation || d->staged.new.number != generation) {
+		log_error("policy generation %u is not staged here", generation);
+		return -ESTALE;
+	}
+	include_all(d);
+	r = prepare(d, d->staged.policy, generation, &revision, errors);
+	if (r == 0)
+		r = bring_into_force(d, &d->staged.new, revision, applied);
+	settle(d, &d->staged.policy, d->staged.cause, d->staged.object, applied);
+	policies_unstage(d);
+	return r;
+}
+
+/* ---- Former ones ------------------------------------------------------------------------------------------------ */
 
 int policies_rollback(struct dfwd *d, uint32_t generation, struct applied *applied, uint32_t *from,
 		      struct policy_errors *errors)
@@ -100,6 +180,8 @@ int policies_rollback(struct dfwd *d, uint32_t generation, struct applied *appli
 	if (r < 0)
 		return r;
 	snprintf(cause, sizeof(cause), "rollback to %u", *from);
+	json_object_del(bundle, "applied_at");
+	json_object_del(bundle, "object");
 	return policies_apply(d, bundle, cause, applied, errors);
 }
 
@@ -109,9 +191,11 @@ int policies_restore(struct dfwd *d)
 	struct policy_errors errors = {};
 	int r;
 
-	if (d->revision.generation > d->store.active) {
+	if (d->revision.generation && d->revision.generation != d->store.active) {
 		r = store_follow_kernel(&d->store, d->revision.generation);
-		if (r == -ENOENT)
+		if (r == -ENOENT && d->revision.generation < d->store.active)
+			r = 0;
+		else if (r == -ENOENT)
 			log_error("the kernel enforces policy generation %u, and goes on to, but "
 				  "%s has no such "
 				  "generation. Restore the directory, or end enforcement by `dfwd "
@@ -128,6 +212,9 @@ int policies_restore(struct dfwd *d)
 	r = store_load(&d->store, d->store.active, &bundle);
 	if (r == 0)
 		r = bundle_parse(bundle, &d->policy, &errors);
+	if (r == 0 && json_text(bundle, "object"))
+		snprintf(d->policy_object, sizeof(d->policy_object), "%s",
+			 json_text(bundle, "object"));
 	for (size_t i = 0; i < errors.nr; i++)
 		log_error("%s:%u:%u: %s", errors.list[i].file, errors.list[i].line,
 			  errors.list[i].column, errors.list[i].text);

@@ -21,6 +21,15 @@ int policies_apply(struct dfwd *d, const json_t *bundle, const char *cause, stru
 int policies_rollback(struct dfwd *d, uint32_t generation, struct applied *applied, uint32_t *from,
 		      struct policy_errors *errors);
 
+/* The same in steps, for a generation of the cluster. Check: would it come into force here? Stage: everything is done that
+ * can be done before. Flip: one more write to the kernel; -ESTALE: it is not the one that is staged. */
+int policies_check(struct dfwd *d, const json_t *bundle, struct policy_errors *errors);
+int policies_stage(struct dfwd *d, uint32_t generation, const json_t *bundle,
+		   struct policy_errors *errors);
+int policies_flip(struct dfwd *d, uint32_t generation, struct applied *applied,
+		  struct policy_errors *errors);
+void policies_unstage(struct dfwd *d);
+
 /* Reads the active generation of the disk, after it has been compared with what is in force in the kernel. */
 int policies_restore(struct dfwd *d);
 

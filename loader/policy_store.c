@@ -145,26 +145,32 @@ int store_load(const struct policy_store *store, uint32_t generation, json_t **b
 
 /* ---- A new generation ------------------------------------------------------------------------------------------- */
 
-static int write_json(const char *path, const json_t *json)
+static int stage_json(const char *path, const json_t *json, struct staged_file *staged)
 {
-	char *text = json_dumps(json, JSON_INDENT(1));
-	int r = text ? file_replace(path, text, strlen(text)) : -ENOMEM;
+	_cleanup_free_ char *text = json_dumps(json, JSON_INDENT(1));
 
-	free(text);
-	return r;
+	return text ? file_stage(path, text, strlen(text), staged) : -ENOMEM;
+}
+
+static const char *time_now(char text[32])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return text;
 }
 
 static json_t *generation_json(uint32_t number, const json_t *bundle, const char *cause)
 {
-	time_t now = time(NULL);
-	struct tm tm;
-	char at[32];
+	const char *at = json_text(bundle, "applied_at");
+	char now[32];
 
-	gmtime_r(&now, &tm);
-	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_pack("{s:I, s:s, s:s, s:O, s:O}", "generation", (json_int_t)number,
-			 "applied_at", at, "cause", cause, "main", json_object_get(bundle, "main"),
-			 "files", json_object_get(bundle, "files"));
+	return json_pack("{s:I, s:s, s:s, s:O, s:O, s:O*}", "generation", (json_int_t)number,
+			 "applied_at", at ? at : time_now(now), "cause", cause, "main",
+			 json_object_get(bundle, "main"), "files", json_object_get(bundle, "files"),
+			 "object", json_object_get(bundle, "object"));
 }
 
 static int stage_active(const struct policy_store *store, uint32_t number,
@@ -176,38 +182,47 @@ static int stage_active(const struct policy_store *store, uint32_t number,
 	return file_stage(active_path(store, path), text, (size_t)length, staged);
 }
 
-int store_begin(struct policy_store *store, const json_t *bundle, const char *cause,
-		struct new_generation *new)
+int store_begin(struct policy_store *store, uint32_t number, const json_t *bundle,
+		const char *cause, struct new_generation *new)
 {
-	uint32_t number = store->last + 1;
-	_cleanup_json_ json_t *json = generation_json(number, bundle, cause);
+	_cleanup_json_ json_t *json = NULL;
 	char path[PATH_MAX];
 	int r;
 
-	*new = (struct new_generation){};
+	*new = (struct new_generation){.number = number ? number : store->last + 1};
+	json = generation_json(new->number, bundle, cause);
 	if (!json)
-		return log_errno(-ENOMEM, "generation %u", number);
-	r = write_json(generation_path(store, number, path), json);
-	if (r < 0)
-		return log_errno(r, "cannot write %s", path);
-	new->number = number;
-	r = stage_active(store, number, &new->active);
+		return log_errno(-ENOMEM, "generation %u", new->number);
+	r = stage_json(generation_path(store, new->number, path), json, &new->bundle);
+	if (r == 0)
+		r = stage_active(store, new->number, &new->active);
 	if (r < 0) {
+		log_errno(r, "cannot write generation %u to %s", new->number, store->dir);
 		store_abort(store, new);
-		return log_errno(r, "cannot write %s", active_path(store, path));
+		return r;
 	}
-	store->last = number;
+	if (new->number > store->last)
+		store->last = new->number;
 	return 0;
 }
 
-void store_abort(struct policy_store *store, struct new_generation *new)
+int store_place(struct new_generation *new)
 {
-	char path[PATH_MAX];
+	int r = file_commit(&new->bundle);
 
+	if (r < 0)
+		return log_errno(r, "cannot rename %s", new->bundle.temporary);
+	new->placed = true;
+	return 0;
+}
+
+void store_abort(const struct policy_store *store, struct new_generation *new)
+{
 	file_discard(&new->active);
-	if (new->number)
-		unlink(generation_path(store, new->number, path));
-	new->number = 0;
+	file_discard(&new->bundle);
+	if (new->placed &&new->number != store->active)
+		unlink(new->bundle.path);
+	*new = (struct new_generation){};
 }
 
 struct trim {
@@ -252,7 +267,7 @@ int store_commit(struct policy_store *store, struct new_generation *new)
 
 	/* The kernel has it in force already: it stays, and the next start follows the kernel. */
 	store->active = new->number;
-	new->number = 0;
+	*new = (struct new_generation){};
 	if (r < 0)
 		return log_errno(r, "generation %u is in force, but cannot be marked so on disk",
 				 store->active);

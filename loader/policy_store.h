@@ -3,6 +3,7 @@
 #define DFW_LOADER_POLICY_STORE_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -14,12 +15,13 @@
  * The generations of the policy on disk; <control.h> has the files.
  *
  * A new generation comes into force in this order, so that a crash at any point leaves one that is whole:
- *   1. GENERATION.json is written and synced; the new `active` is written beside the old one and synced.
- *      A full disk is found out here. A crash leaves a file that was never in force; its number is not used again.
- *   2. The kernel is staged, then one map write brings the revision into force. A crash of the daemon behind it finds
- *      the kernel ahead of `active`: the kernel is right, and `active` is brought up. A crash of the host leaves the
- *      former generation, and nobody was told of the new one.
- *   3. `active` is renamed into its place, which needs no space. Only then the operator gets his answer.
+ *   1. GENERATION.json and the new `active` are written beside their places and synced. A full disk is found out here.
+ *      In a cluster a generation may wait so until all hosts are ready.
+ *   2. GENERATION.json is renamed into its place. A crash leaves a file that was never in force.
+ *   3. The kernel is staged, then one map write brings the revision into force. A crash of the daemon behind it finds
+ *      the kernel with another generation than `active`: the kernel is right, and `active` follows. A crash of the host
+ *      leaves the former generation, and nobody was told of the new one.
+ *   4. `active` is renamed into its place, which needs no space. Only then the operator gets his answer.
  */
 struct policy_store {
 	char dir[PATH_MAX / 2];
@@ -27,26 +29,33 @@ struct policy_store {
 	uint32_t last;	 /* highest number ever given */
 };
 
-/* A generation between steps 1 and 3. */
+#define POLICY_OBJECT_LEN 65 /* a hash in hex */
+
+/* A generation between steps 1 and 4. */
 struct new_generation {
-	uint32_t number;
+	uint32_t number; /* 0: none */
+	bool placed;
+	struct staged_file bundle;
 	struct staged_file active;
 };
 
 int store_open(struct policy_store *store, const char *state_dir);
 
-/* Step 1 for {"main", "files"}. */
-int store_begin(struct policy_store *store, const json_t *bundle, const char *cause,
-		struct new_generation *new);
-/* Step 3; also forgets the oldest generations. */
+/* Step 1 for {"main", "files"}, and of a cluster's generation "object", its name, and "applied_at". `number` 0: the next
+ * one. A number of the cluster may be below the last that was given here; it replaces what a former life has left. */
+int store_begin(struct policy_store *store, uint32_t number, const json_t *bundle,
+		const char *cause, struct new_generation *new);
+/* Step 2. */
+int store_place(struct new_generation *new);
+/* Step 4; also forgets the oldest generations. */
 int store_commit(struct policy_store *store, struct new_generation *new);
-/* Instead of step 3: the generation did not come into force. */
-void store_abort(struct policy_store *store, struct new_generation *new);
+/* Instead of step 4: the generation did not come into force. */
+void store_abort(const struct policy_store *store, struct new_generation *new);
 
-/* The kernel has a generation in force of which `active` knows nothing yet. -ENOENT: nor does the disk. */
+/* The kernel has another generation in force than `active` says. -ENOENT: the disk knows nothing of it. */
 int store_follow_kernel(struct policy_store *store, uint32_t generation);
 
-/* {"generation", "applied_at", "cause", "main", "files"}. -ENOENT: logged too. */
+/* {"generation", "applied_at", "cause", "main", "files", "object"}. -ENOENT: logged too. */
 int store_load(const struct policy_store *store, uint32_t generation, json_t **bundle);
 /* The youngest generation on disk before the active one; 0: none. */
 uint32_t store_before_active(const struct policy_store *store);

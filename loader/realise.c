@@ -106,7 +106,8 @@ static bool takes_part(const struct wanted_port *wanted)
 static int compile(struct revision *revision, const struct policy *policy,
 		   struct policy_errors *errors)
 {
-	_cleanup_free_ struct policy_port *ports = calloc(revision->nr + 1, sizeof(*ports));
+	_cleanup_free_ struct policy_port *ports =
+		calloc(revision->nr + revision->d->remote.nr + 1, sizeof(*ports));
 	_cleanup_free_ size_t *wanted_of = calloc(revision->nr + 1, sizeof(*wanted_of));
 	size_t nr = 0;
 	int r;
@@ -129,7 +130,9 @@ static int compile(struct revision *revision, const struct policy *policy,
 			.here = true,
 		};
 	}
-	r = policy_compile(policy, ports, nr, &revision->compiled, errors);
+	r = remote_ports_append(revision->d, ports, &nr);
+	if (r == 0)
+		r = policy_compile(policy, ports, nr, &revision->compiled, errors);
 	for (size_t i = 0; r == 0 && i < revision->compiled->nr_ports; i++) {
 		const struct compiled_port *port = &revision->compiled->ports[i];
 
