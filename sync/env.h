@@ -102,11 +102,17 @@ struct sync_env {
 	/* Policy objects, found by hash. get: NULL when not here. put: 0; -EBADMSG: the hash is another; -ENOSPC. */
 	const uint8_t *(*object_get)(void *data, const struct digest *name, uint32_t *nr);
 	int (*object_put)(void *data, const struct digest *name, const uint8_t *bytes, uint32_t nr);
-	/* Compile and keep ready; 0 or a negative errno. Then one flip makes it the one that decides. */
+	/* Compile and keep ready; 0 or a negative errno. Then one flip makes it the one that decides. -EINPROGRESS:
+	 * sync_policy_continue tells when to ask again. */
 	int (*policy_stage)(void *data, const struct generation *generation);
-	void (*policy_flip)(void *data, uint32_t generation);
+	int (*policy_flip)(void *data, uint32_t generation);
 	/* Durable before it returns: what sync_policy_restore wants to know in the next life. 0 or a negative errno. */
 	int (*policy_keep)(void *data, const struct manifest *manifest, uint32_t writer);
+
+	/* A host is new, or its state or address changed; this host never. May be NULL. */
+	void (*member_changed)(void *data, const struct member_record *member);
+	/* A port in the registry is new, changed or gone. May be NULL. */
+	void (*vport_changed)(void *data, uint32_t host, struct uuid port);
 
 	/* With a shared store only. Begins to replace the manifest that was read at `revision`, 0: none is there; the end
 	 * is told by sync_policy_committed, after this has returned. 0 or a negative errno: nothing was begun. */

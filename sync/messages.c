@@ -353,6 +353,12 @@ enum vport_attribute {
 	VPORT_NAME = 1,
 	VPORT_TAG = 2,
 	VPORT_ADDRESS = 3,
+	VPORT_DEVICE = 4,
+	VPORT_PROFILE = 5,
+	VPORT_STATE = 6,
+	VPORT_MAC = 7,
+	VPORT_VLAN = 8,
+	VPORT_LEARNED = 9,
 };
 
 static void put_text_attribute(struct writer *writer, uint8_t type, const char *text)
@@ -360,6 +366,14 @@ static void put_text_attribute(struct writer *writer, uint8_t type, const char *
 	put_u8(writer, type);
 	put_u8(writer, (uint8_t)(strnlen(text, WIRE_TEXT_LEN - 1) + 1));
 	put_text(writer, text);
+}
+
+static void put_value(struct writer *writer, uint8_t type, const void *bytes, size_t nr)
+{
+	writer->full |= nr > UINT8_MAX;
+	put_u8(writer, type);
+	put_u8(writer, (uint8_t)nr);
+	put_bytes(writer, bytes, nr);
 }
 
 static int value_end(const struct writer *writer, uint16_t *nr)
@@ -376,14 +390,82 @@ int vport_encode(const struct vport *vport, uint8_t value[ENTRY_VALUE_MAX], uint
 
 	writer_init(&writer, value, ENTRY_VALUE_MAX);
 	put_text_attribute(&writer, VPORT_NAME, vport->name);
+	if (vport->dev[0])
+		put_text_attribute(&writer, VPORT_DEVICE, vport->dev);
+	if (vport->profile[0])
+		put_text_attribute(&writer, VPORT_PROFILE, vport->profile);
+	if (vport->state)
+		put_value(&writer, VPORT_STATE, &vport->state, sizeof(vport->state));
+	for (size_t i = 0; i < vport->nr_macs; i++)
+		put_value(&writer, VPORT_MAC, vport->macs[i], sizeof(vport->macs[i]));
+	for (size_t i = 0; i < vport->nr_vlans; i++)
+		put_value(&writer, VPORT_VLAN, &vport->vlans[i], sizeof(vport->vlans[i]));
 	for (size_t i = 0; i < vport->nr_tags; i++)
-		put_text_attribute(&writer, VPORT_TAG, vport->tags[i]);
-	for (size_t i = 0; i < vport->nr_addresses; i++) {
-		put_u8(&writer, VPORT_ADDRESS);
-		put_u8(&writer, sizeof(vport->addresses[i]));
-		put_bytes(&writer, &vport->addresses[i], sizeof(vport->addresses[i]));
-	}
+		put_value(&writer, VPORT_TAG, vport->tags[i].bytes, vport->tags[i].nr);
+	for (size_t i = 0; i < vport->nr_addresses; i++)
+		put_value(&writer, VPORT_ADDRESS, &vport->addresses[i],
+			  sizeof(vport->addresses[i]));
+	for (size_t i = 0; i < vport->nr_learned; i++)
+		put_value(&writer, VPORT_LEARNED, &vport->learned[i], sizeof(vport->learned[i]));
 	return value_end(&writer, nr);
+}
+
+/* A place in a list for one more; NULL: the list is full. */
+#define NEXT_OF(list, nr) ((nr) < sizeof(list) / sizeof((list)[0]) ? &(list)[(nr)++] : NULL)
+
+static void get_into(struct reader *value, void *place, size_t nr)
+{
+	if (place)
+		get_bytes(value, place, nr);
+	else
+		value->bad = true;
+}
+
+static void get_tag(struct reader *value, struct slice *tag)
+{
+	size_t nr = reader_left(value);
+	const uint8_t *nul = nr ? memchr(value->at, 0, nr) : NULL;
+
+	if (!tag || !nul || nul == value->at ||
+	    memchr(nul + 1, 0, nr - (size_t)(nul + 1 - value->at)))
+		value->bad = true;
+	else
+		*tag = (struct slice){.bytes = value->at, .nr = (uint16_t)nr};
+}
+
+static void get_vport_attribute(struct reader *value, uint8_t type, struct vport *vport)
+{
+	switch (type) {
+	case VPORT_NAME:
+		get_text(value, vport->name);
+		break;
+	case VPORT_DEVICE:
+		get_text(value, vport->dev);
+		break;
+	case VPORT_PROFILE:
+		get_text(value, vport->profile);
+		break;
+	case VPORT_STATE:
+		get_u8(value, &vport->state);
+		break;
+	case VPORT_MAC:
+		get_into(value, NEXT_OF(vport->macs, vport->nr_macs), sizeof(vport->macs[0]));
+		break;
+	case VPORT_VLAN:
+		get_into(value, NEXT_OF(vport->vlans, vport->nr_vlans), sizeof(vport->vlans[0]));
+		break;
+	case VPORT_TAG:
+		get_tag(value, NEXT_OF(vport->tags, vport->nr_tags));
+		break;
+	case VPORT_ADDRESS:
+		get_into(value, NEXT_OF(vport->addresses, vport->nr_addresses),
+			 sizeof(vport->addresses[0]));
+		break;
+	case VPORT_LEARNED:
+		get_into(value, NEXT_OF(vport->learned, vport->nr_learned),
+			 sizeof(vport->learned[0]));
+		break;
+	}
 }
 
 int vport_decode(struct slice slice, struct vport *vport)
@@ -400,22 +482,7 @@ int vport_decode(struct slice slice, struct vport *vport)
 			return -EBADMSG;
 		reader_init(&value, reader.at, nr);
 		reader.at += nr;
-		switch (type) {
-		case VPORT_NAME:
-			get_text(&value, vport->name);
-			break;
-		case VPORT_TAG:
-			if (vport->nr_tags == VPORT_TAGS)
-				return -EBADMSG;
-			get_text(&value, vport->tags[vport->nr_tags++]);
-			break;
-		case VPORT_ADDRESS:
-			if (vport->nr_addresses == DFW_PORT_ADDRESSES)
-				return -EBADMSG;
-			get_bytes(&value, &vport->addresses[vport->nr_addresses++],
-				  sizeof(vport->addresses[0]));
-			break;
-		}
+		get_vport_attribute(&value, type, vport);
 		if (value.bad)
 			return -EBADMSG;
 	}

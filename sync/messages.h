@@ -93,6 +93,18 @@ struct digest {
 	F(u32, total)    \
 	F(slice, data)
 
+/* Between daemons, beside the core: see <sync/daemon/queries.h>. */
+#define FIELDS_QUERY(F)                                     \
+	F(u64, id)                                          \
+	F(u32, offset) /* what of the answer is here yet */ \
+	F(slice, text)
+#define FIELDS_ANSWER(F)                    \
+	F(u64, id)                          \
+	F(u32, status) /* 0, or an errno */ \
+	F(u32, offset)                      \
+	F(u32, total)                       \
+	F(slice, text)
+
 /* M(type on the wire, ENUMERATOR, struct) */
 #define MESSAGES(M)                       \
 	M(1, PING, ping)                  \
@@ -110,7 +122,9 @@ struct digest {
 	M(36, MOVE_ABORT, move_abort)     \
 	M(37, MOVE_PULL, move_pull)       \
 	M(48, OBJECT_GET, object_get)     \
-	M(49, OBJECT, object)
+	M(49, OBJECT, object)             \
+	M(96, QUERY, query_message)       \
+	M(97, ANSWER, answer_message)
 
 enum message_type {
 #define MESSAGE_ENUM(number, symbol, name) MESSAGE_##symbol = number,
@@ -246,14 +260,31 @@ bool get_flow_record(struct reader *reader, struct flow_record *record, uint64_t
 
 /* ---- Values of registry entries ---------------------------------------------------------------------------------- */
 
-#define VPORT_TAGS 8
+#define VPORT_TAGS 64
+#define VPORT_MACS DFW_PORT_MACS
 
+enum vport_state_bit {
+	VPORT_ATTACHED = 1 << 0, /* its device is there and filtered */
+	VPORT_READY = 1 << 1,	 /* a policy is realised */
+	VPORT_HELD = 1 << 2,	 /* denies: in the middle of a move */
+};
+
+/* All that another host needs to make the port. Texts of a decoded one lie in what was decoded. */
 struct vport {
 	char name[DFW_PORT_NAME_LEN];
+	char dev[WIRE_TEXT_LEN];
+	char profile[WIRE_TEXT_LEN]; /* "": the default */
+	uint8_t state;		     /* enum vport_state_bit */
+	uint8_t nr_macs;
+	uint8_t nr_vlans;
 	uint8_t nr_tags;
-	uint8_t nr_addresses;
-	char tags[VPORT_TAGS][WIRE_TEXT_LEN]; /* key=value */
+	uint8_t nr_addresses; /* that the operator gave */
+	uint8_t nr_learned;
+	uint8_t macs[VPORT_MACS][6];
+	uint16_t vlans[DFW_PORT_VLANS];
+	struct slice tags[VPORT_TAGS]; /* key, NUL, value; together at most 255 bytes */
 	struct dfw_addr addresses[DFW_PORT_ADDRESSES];
+	struct dfw_addr learned[DFW_PORT_ADDRESSES];
 };
 
 /* -EMSGSIZE when it does not fit ENTRY_VALUE_MAX; -EBADMSG. */

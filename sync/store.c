@@ -152,10 +152,18 @@ void policy_on_entry(struct sync *sync, const struct entry *entry)
 
 /* ---- Staging and flipping ---------------------------------------------------------------------------------------- */
 
+/* Sets when to try again. */
+static void put_off(struct sync *sync, int r)
+{
+	if (r != -EINPROGRESS)
+		sync->policy.retry_ms = sync->now + RETRY_MS;
+}
+
 /* True when the generation is ready to be flipped to. */
 static bool stage(struct sync *sync, const struct generation *generation)
 {
 	struct policy *policy = &sync->policy;
+	int r;
 
 	if (policy->staged == generation->number)
 		return true;
@@ -168,12 +176,28 @@ static bool stage(struct sync *sync, const struct generation *generation)
 			return false;
 		}
 	}
-	if (sync->env->policy_stage(sync->env->data, generation) < 0) {
-		policy->retry_ms = sync->now + RETRY_MS;
+	r = sync->env->policy_stage(sync->env->data, generation);
+	if (r < 0) {
+		put_off(sync, r);
 		return false;
 	}
 	policy->staged = generation->number;
 	return true;
+}
+
+/* A flip that fails begins again with staging: the datapath may have been started anew. */
+static void flip(struct sync *sync, uint32_t generation)
+{
+	struct policy *policy = &sync->policy;
+	int r = sync->env->policy_flip(sync->env->data, generation);
+
+	if (r == 0) {
+		policy->active = generation;
+		return;
+	}
+	if (r != -EINPROGRESS)
+		policy->staged = 0;
+	put_off(sync, r);
 }
 
 static void follow(struct sync *sync)
@@ -182,10 +206,8 @@ static void follow(struct sync *sync)
 	const struct manifest *manifest = &policy->manifest;
 	uint32_t staged = policy->staged, active = policy->active;
 
-	if (manifest->active.number != policy->active && stage(sync, &manifest->active)) {
-		policy->active = manifest->active.number;
-		sync->env->policy_flip(sync->env->data, policy->active);
-	}
+	if (manifest->active.number != policy->active && stage(sync, &manifest->active))
+		flip(sync, manifest->active.number);
 	if (manifest->active.number == policy->active && manifest->staged.number)
 		stage(sync, &manifest->staged);
 	if ((staged != policy->staged || active != policy->active) && host_info_publish(sync))
@@ -306,9 +328,39 @@ int sync_policy_take_over(struct sync *sync)
 	return 0;
 }
 
+void sync_policy_realised(struct sync *sync, int64_t wall, uint32_t generation)
+{
+	struct policy *policy = &sync->policy;
+
+	advance(sync, wall);
+	policy->staged = policy->active = generation;
+	policy->retry_ms = sync->now;
+	wake(sync, sync->now);
+	if (sync->started && host_info_publish(sync))
+		sync->counters.no_memory++;
+}
+
+void sync_policy_continue(struct sync *sync, int64_t wall)
+{
+	advance(sync, wall);
+	sync->policy.retry_ms = sync->now;
+	wake(sync, sync->now);
+}
+
+void sync_policy_manifest(const struct sync *sync, struct manifest *manifest, uint32_t *writer)
+{
+	*manifest = sync->policy.manifest;
+	*writer = sync->policy.writer;
+}
+
 uint32_t sync_policy_active(const struct sync *sync)
 {
 	return sync->policy.active;
+}
+
+uint32_t sync_policy_staged(const struct sync *sync)
+{
+	return sync->policy.staged;
 }
 
 /* ---- The shared store -------------------------------------------------------------------------------------------- */

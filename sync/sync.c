@@ -308,6 +308,11 @@ static void member_changed(void *data, const struct member *member)
 		sync->counters.no_memory++;
 	sync->members_changed = true;
 	wake(sync, sync->now);
+	if (sync->env->member_changed) {
+		struct member_record record = member_to_record(member);
+
+		sync->env->member_changed(sync->env->data, &record);
+	}
 }
 
 static void entry_changed(void *data, const struct entry *entry)
@@ -320,6 +325,8 @@ static void entry_changed(void *data, const struct entry *entry)
 		port = entry->deleted ? NULL : port_find(sync, entry->id);
 		if (port)
 			move_higher_epoch(sync, port, entry->epoch, entry->origin->host);
+		if (sync->env->vport_changed)
+			sync->env->vport_changed(sync->env->data, entry->origin->host, entry->id);
 		break;
 	case ENTRY_HOST:
 	case ENTRY_POLICY:
@@ -379,6 +386,36 @@ int sync_port_find(const struct sync *sync, struct uuid port, struct sync_vport 
 				     .epoch = owner->epoch,
 				     .description = entry_value(owner)};
 	return 0;
+}
+
+void sync_each_vport(const struct sync *sync,
+		     void (*each)(void *data, const struct sync_vport *vport), void *data)
+{
+	const struct registry *registry = &sync->registry;
+
+	for (size_t i = 0; i < registry->nr_buckets; i++) {
+		for (const struct entry *entry = registry->buckets[i]; entry;
+		     entry = entry->next_in_bucket) {
+			struct sync_vport vport;
+
+			if (registry_owner(registry, entry->id) == entry &&
+			    !sync_port_find(sync, entry->id, &vport))
+				each(data, &vport);
+		}
+	}
+}
+
+bool sync_host_complete(const struct sync *sync, uint32_t host)
+{
+	const struct entry *entry =
+		registry_get(&sync->registry, host, ENTRY_HOST, (struct uuid){0});
+
+	return entry && entry->origin->known >= entry->version;
+}
+
+bool sync_in_step(const struct sync *sync)
+{
+	return sync->in_step;
 }
 
 int sync_host_info(const struct sync *sync, uint32_t host, struct host_info *info)

@@ -93,6 +93,13 @@ struct sync_vport {
 };
 /* The port's owner by the registry. -ENOENT. */
 int sync_port_find(const struct sync *sync, struct uuid port, struct sync_vport *vport);
+/* Calls `each` for every port in the registry, by its owner's word; this host's too. */
+void sync_each_vport(const struct sync *sync,
+		     void (*each)(void *data, const struct sync_vport *vport), void *data);
+/* All that the host has told up to its last host entry is here: what is missing it does not have. */
+bool sync_host_complete(const struct sync *sync, uint32_t host);
+/* Another host knows the same as this one, or did once in this life. */
+bool sync_in_step(const struct sync *sync);
 /* -ENOENT when the host has not told. */
 int sync_host_info(const struct sync *sync, uint32_t host, struct host_info *info);
 
@@ -169,6 +176,12 @@ struct policy_store sync_policy_store(struct sync *sync);
 
 /* Before sync_start: what policy_keep was given last. */
 int sync_policy_restore(struct sync *sync, const struct manifest *manifest, uint32_t writer);
+/* What is in force here already, from a former life or a restarted datapath; nothing is staged but that. 0: nothing. */
+void sync_policy_realised(struct sync *sync, int64_t now_ms, uint32_t generation);
+/* policy_stage or policy_flip had said -EINPROGRESS: now it is known. */
+void sync_policy_continue(struct sync *sync, int64_t now_ms);
+/* The manifest that is followed, and its writer. */
+void sync_policy_manifest(const struct sync *sync, struct manifest *manifest, uint32_t *writer);
 /* Makes this host the writer, by command: a new term. -EOPNOTSUPP: the store is shared. */
 int sync_policy_take_over(struct sync *sync);
 
@@ -181,7 +194,8 @@ void sync_policy_committed(struct sync *sync, int64_t now_ms, int result);
 /* An object that object_want asked for is here now. */
 void sync_policy_object(struct sync *sync, int64_t now_ms);
 
-/* What this host has realised. */
+/* What this host has realised, and what it could flip to at once. */
 uint32_t sync_policy_active(const struct sync *sync);
+uint32_t sync_policy_staged(const struct sync *sync);
 
 #endif

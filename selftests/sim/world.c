@@ -364,11 +364,15 @@ static int env_policy_stage(void *data, const struct generation *generation)
 	if (!host->objects[generation->number])
 		world_fail(host->world, "host %u staged generation %u without its object", host->id,
 			   generation->number);
+	if (host->staging != generation->number) {
+		host->staging = generation->number;
+		return -EINPROGRESS;
+	}
 	host->staged = generation->number;
 	return 0;
 }
 
-static void env_policy_flip(void *data, uint32_t generation)
+static int env_policy_flip(void *data, uint32_t generation)
 {
 	struct sim_host *host = data;
 
@@ -380,6 +384,7 @@ static void env_policy_flip(void *data, uint32_t generation)
 		world_fail(host->world, "host %u went back from generation %u to %u", host->id,
 			   host->flipped, generation);
 	host->flipped = generation;
+	return 0;
 }
 
 /* ---- Datapath ---------------------------------------------------------------------------------------------------- */
@@ -700,7 +705,7 @@ void host_start(struct world *world, struct sim_host *host)
 	host->sync = sync_new(&config, &host->env, host_clock(host));
 	if (!host->sync)
 		abort();
-	host->flipped = 0;
+	host->flipped = host->staged = host->staging = 0;
 	for (uint32_t i = 0; i < world->nr_ports; i++)
 		if (host->ledgers[i].role || host->twins[i])
 			restore_port(world, host, i);
@@ -753,6 +758,8 @@ bool world_step(struct world *world, int64_t until)
 		host = world_host(world, event.host);
 		if (host->sync && host->tick_at == event.at) {
 			sync_tick(host->sync, host_clock(host));
+			if (host->staging != host->staged)
+				sync_policy_continue(host->sync, host_clock(host));
 			host_schedule(world, host);
 		}
 	}
@@ -805,7 +812,7 @@ struct world *world_new(uint64_t seed, uint32_t nr_hosts, uint32_t nr_ports)
 
 		memcpy(port->id.bytes, &i, sizeof(i));
 		snprintf(vport.name, sizeof(vport.name), "vm-%u", i);
-		strcpy(vport.tags[0], "app=web");
+		vport.tags[0] = (struct slice){(const uint8_t *)"app\0web", 7};
 		if (vport_encode(&vport, value, &port->description_nr) ||
 		    port->description_nr > sizeof(port->description))
 			abort();

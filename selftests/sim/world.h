@@ -78,6 +78,7 @@ struct sim_host {
 	/* kernel */
 	struct twin **twins; /* by port, NULL: never touched */
 	uint32_t staged, flipped;
+	uint32_t staging; /* was asked for once: staging takes its time, the second answer is ready */
 	uint64_t bytes_out, bytes_in, packets_out;
 };
 
