@@ -62,7 +62,7 @@ static long checksum_part(__u64 index __attribute__((unused)), void *data)
 	part = last + 1;
 	/* The sum goes by 32-bit words: clear what the last one would take from an older packet. */
 	*(__u32 *)(walk->scratch->bytes + (last & (SCRATCH_BYTES - 4))) = 0;
-	if (bpf_skb_load_bytes(walk->ctx, walk->offset, walk->scratch->bytes, part) < 0) {
+	if (context_load_bytes(walk->ctx, walk->offset, walk->scratch->bytes, part) < 0) {
 		walk->sum = -1;
 		return 1;
 	}
@@ -117,7 +117,7 @@ DFW_STAGE bool checksum_sctp_ok(context_t *ctx, struct packet *p)
 
 	if (bytes >= SCRATCH_BYTES || bytes < 12)
 		return bytes >= 12;
-	if (bpf_skb_load_bytes(ctx, p->l4_offset, scratch->bytes, bytes) < 0)
+	if (context_load_bytes(ctx, p->l4_offset, scratch->bytes, bytes) < 0)
 		return false;
 	/* It lies in the packet with its least significant byte first. */
 	found = scratch->bytes[8] | scratch->bytes[9] << 8 | scratch->bytes[10] << 16 |
@@ -140,36 +140,50 @@ static __always_inline bool readable(const void *at, __u32 bytes, const void *en
 	return behind <= end;
 }
 
-/* Sum over a short packet that lies in one piece, read where it is; -1: it does not. */
-static __always_inline __s64 checksum_direct(context_t *ctx, __u32 offset, __u32 bytes, __u64 sum)
+/* Is the checksum right of `bytes`, at most CHECKSUM_DIRECT_BYTES, that lie in one piece? `sum`: of the pseudo-header. */
+static __always_inline bool checksum_direct_ok(const void *at, const void *end, __u32 bytes,
+					       __u64 sum)
 {
-	const void *at = context_data(ctx), *end = context_data_end(ctx);
+	if (bytes > CHECKSUM_DIRECT_BYTES)
+		return false;
+	for (__u32 i = 0; i < CHECKSUM_DIRECT_BYTES / 16; i++) {
+		const __u32 *word = at;
 
-	barrier_var(offset);
-	if (bytes > CHECKSUM_DIRECT_BYTES || offset > MAX_FRAME_OFFSET)
-		return -1;
-	at += offset;
-	for (__u32 i = 0; i < CHECKSUM_DIRECT_BYTES / 4; i++) {
-		if (bytes < 4)
+		if (bytes < 16)
 			break;
+		if (!readable(at, 16, end))
+			return false;
+		sum += (__u64)word[0] + word[1];
+		sum += (__u64)word[2] + word[3];
+		at += 16;
+		bytes -= 16;
+	}
+	if (bytes & 8) {
+		const __u32 *word = at;
+
+		if (!readable(at, 8, end))
+			return false;
+		sum += (__u64)word[0] + word[1];
+		at += 8;
+	}
+	if (bytes & 4) {
 		if (!readable(at, 4, end))
-			return -1;
+			return false;
 		sum += *(const __u32 *)at;
 		at += 4;
-		bytes -= 4;
 	}
 	if (bytes & 2) {
 		if (!readable(at, 2, end))
-			return -1;
+			return false;
 		sum += *(const __u16 *)at;
 		at += 2;
 	}
 	if (bytes & 1) {
 		if (!readable(at, 1, end))
-			return -1;
+			return false;
 		sum += bpf_htons(*(const __u8 *)at << 8);
 	}
-	return (__s64)sum;
+	return checksum_fold(sum) == 0xffff;
 }
 
 /* The same for any packet, where neither hardware nor the sender's stack vouch for it. */
@@ -192,16 +206,16 @@ DFW_STAGE bool checksum_ok_anywhere(context_t *ctx, struct packet *p, __u64 seed
  * packet is summed faster than its skb can be asked who has checked it. */
 static __always_inline bool checksum_ok(context_t *ctx, struct packet *p)
 {
+	__u32 offset = p->l4_offset;
 	__u64 seed = 0;
-	__s64 sum;
 
 	if (p->key.protocol != PROTOCOL_ICMP)
 		seed = checksum_pseudo(p, p->l4_bytes);
-	if (p->key.protocol != PROTOCOL_SCTP) {
-		sum = checksum_direct(ctx, p->l4_offset, p->l4_bytes, seed);
-		if (sum >= 0 && checksum_fold((__u64)sum) == 0xffff)
-			return true;
-	}
+	barrier_var(offset);
+	if (p->key.protocol != PROTOCOL_SCTP && offset <= MAX_FRAME_OFFSET &&
+	    checksum_direct_ok(context_data(ctx) + offset, context_data_end(ctx), p->l4_bytes,
+			       seed))
+		return true;
 	return checksum_ok_anywhere(ctx, p, seed);
 }
 

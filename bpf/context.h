@@ -2,14 +2,19 @@
 #ifndef DFW_BPF_CONTEXT_H
 #define DFW_BPF_CONTEXT_H
 
-/* How the datapath reads a frame. Only this file knows whether the frame is an skb; the selftests bring a context of
- * their own, so that the same headers run in user space under a fuzzer. */
+/* How the datapath reads a frame. Only this file knows whether the frame is an skb or, with DFW_XDP, what a driver hands to
+ * XDP; the selftests bring a context of their own, so that the same headers run in user space under a fuzzer. */
+
+#define ETHERNET_BYTES 14
+#define VLAN_BYTES     4
+#define VLAN_VID_MASK  0x0fff
 
 #ifdef DFW_HOST
 #include "host_context.h"
 #else
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -19,13 +24,6 @@
 
 #include <dfw/types.h>
 
-typedef struct __sk_buff context_t;
-
-/* The few kernel fields that __sk_buff does not show. */
-struct sk_buff {
-	__u8 ip_summed : 2;
-} __attribute__((preserve_access_index));
-
 enum ip_summed {
 	CHECKSUM_NONE = 0,
 	CHECKSUM_UNNECESSARY = 1,
@@ -33,12 +31,17 @@ enum ip_summed {
 	CHECKSUM_PARTIAL = 3,
 };
 
-/* No header begins beyond: the verifier wants a bound that leaves room for the header itself. */
-#define MAX_FRAME_OFFSET 0x7fff
-
-#ifndef NULL
-#define NULL ((void *)0)
+#ifdef DFW_XDP
+typedef struct xdp_md context_t;
+#else
+typedef struct __sk_buff context_t;
 #endif
+
+/* No header begins beyond: the verifier wants a bound that leaves room for the header itself. */
+#define MAX_FRAME_OFFSET	      0x7fff
+
+/* Copies a constant number of bytes out of a frame, which may lie at any address. */
+#define context_copy(to, from, bytes) __builtin_memcpy(to, __builtin_assume_aligned(from, 8), bytes)
 
 /* The part of the frame that lies in one piece. */
 static __always_inline const void *context_data(context_t *ctx)
@@ -50,6 +53,88 @@ static __always_inline const void *context_data_end(context_t *ctx)
 {
 	return (const void *)(long)ctx->data_end;
 }
+
+#ifdef DFW_XDP
+
+static __always_inline long context_load_bytes(context_t *ctx, __u32 offset, void *to, __u32 bytes)
+{
+	return bpf_xdp_load_bytes(ctx, offset, to, bytes);
+}
+
+static __always_inline __u32 context_bytes(context_t *ctx)
+{
+	return bpf_xdp_get_buff_len(ctx);
+}
+
+/* What the card has checked, it tells the skb only. */
+static __always_inline enum ip_summed context_ip_summed(context_t *ctx __attribute__((unused)))
+{
+	return CHECKSUM_NONE;
+}
+
+/* One frame is one segment: no driver hands merged ones to XDP. */
+static __always_inline __u32 context_gso_size(context_t *ctx __attribute__((unused)))
+{
+	return 0;
+}
+
+static __always_inline __u32 context_gso_segs(context_t *ctx __attribute__((unused)))
+{
+	return 0;
+}
+
+/* Tags lie in the frame. */
+static __always_inline bool context_tag(context_t *ctx __attribute__((unused)), __u16 *vlan)
+{
+	*vlan = 0;
+	return false;
+}
+
+#else
+
+/* The few kernel fields that __sk_buff does not show. */
+struct sk_buff {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+static __always_inline long context_load_bytes(context_t *ctx, __u32 offset, void *to, __u32 bytes)
+{
+	return bpf_skb_load_bytes(ctx, offset, to, bytes);
+}
+
+static __always_inline __u32 context_bytes(context_t *ctx)
+{
+	return ctx->len;
+}
+
+static __always_inline enum ip_summed context_ip_summed(context_t *ctx)
+{
+	struct sk_buff *skb = (void *)ctx;
+
+	return BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed);
+}
+
+static __always_inline __u32 context_gso_size(context_t *ctx)
+{
+	return ctx->gso_size;
+}
+
+static __always_inline __u32 context_gso_segs(context_t *ctx)
+{
+	return ctx->gso_segs;
+}
+
+/* Was a tag taken out of the frame? Of which VLAN? */
+static __always_inline bool context_tag(context_t *ctx, __u16 *vlan)
+{
+	*vlan = 0;
+	if (!ctx->vlan_present)
+		return false;
+	*vlan = ctx->vlan_tci & VLAN_VID_MASK;
+	return true;
+}
+
+#endif
 
 /* Copies `bytes` (a constant) at `offset` of the frame; false when the frame is shorter. Never pulls: a GSO frame keeps
  * its pages where they are. */
@@ -65,38 +150,30 @@ static __always_inline bool context_load(context_t *ctx, __u32 offset, void *to,
 		__builtin_memcpy(to, __builtin_assume_aligned(data, 8), bytes);
 		return true;
 	}
-	return bpf_skb_load_bytes(ctx, offset, to, bytes) == 0;
+	return context_load_bytes(ctx, offset, to, bytes) == 0;
 }
 
-static __always_inline __u32 context_bytes(context_t *ctx)
+#endif
+
+/* Segments that a frame with this much transport payload will be on the wire. A tap does not say how many. */
+static __always_inline __u32 segments_of(__u32 gso_segs, __u32 gso_size, __u32 payload)
 {
-	return ctx->len;
+	if (gso_segs)
+		return gso_segs;
+	if (!gso_size || payload <= gso_size)
+		return 1;
+	return (payload + gso_size - 1) / gso_size;
 }
 
-static __always_inline enum ip_summed context_ip_summed(context_t *ctx)
-{
-	struct sk_buff *skb = (void *)ctx;
-
-	return BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed);
-}
-
-/* Segments that this frame will be on the wire, of which it carries `payload` bytes of transport payload. A tap does not
- * say how many. */
 static __always_inline __u32 context_segments(context_t *ctx, __u32 payload)
 {
-	if (ctx->gso_segs)
-		return ctx->gso_segs;
-	if (!ctx->gso_size || payload <= ctx->gso_size)
-		return 1;
-	return (payload + ctx->gso_size - 1) / ctx->gso_size;
+	return segments_of(context_gso_segs(ctx), context_gso_size(ctx), payload);
 }
 
 static __always_inline bool context_is_gso(context_t *ctx)
 {
-	return ctx->gso_size != 0;
+	return context_gso_size(ctx) != 0;
 }
-
-#endif
 
 #ifndef ETH_P_IP
 #define ETH_P_IP	0x0800
@@ -111,10 +188,6 @@ static __always_inline bool context_is_gso(context_t *ctx)
 
 /* A big stage is a global function: the verifier checks it once, on its own. */
 #define DFW_STAGE __attribute__((noinline))
-
-#define ETHERNET_BYTES 14
-#define VLAN_BYTES     4
-#define VLAN_VID_MASK  0x0fff
 
 enum protocol {
 	PROTOCOL_HOP_BY_HOP = 0,

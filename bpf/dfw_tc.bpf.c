@@ -12,6 +12,7 @@
 #include "guard.h"
 #include "icmp.h"
 #include "parse.h"
+#include "lane.h"
 #include "reject.h"
 #include "track.h"
 #include "verdict.h"
@@ -21,7 +22,8 @@ static __always_inline int parse_frame(context_t *ctx, struct packet *p,
 				       const struct dfw_port_config *config)
 {
 	struct ethernet ethernet;
-	__u32 tags = 0;
+	bool tagged;
+	__u16 vlan;
 
 	if (!context_load(ctx, 0, &ethernet, sizeof(ethernet)))
 		return DFW_REASON_TRUNCATED;
@@ -31,21 +33,15 @@ static __always_inline int parse_frame(context_t *ctx, struct packet *p,
 	p->bytes = context_bytes(ctx) - ETHERNET_BYTES;
 	if (ethernet.destination[0] & 1)
 		p->flags |= PACKET_LINK_CAST;
-	if (ctx->vlan_present) {
-		p->key.vlan = ctx->vlan_tci & VLAN_VID_MASK;
-		tags = 1;
-	}
+	tagged = context_tag(ctx, &vlan);
 	if (p->ethertype == ETH_P_8021Q) {
-		struct {
-			__be16 tci;
-			__be16 type;
-		} tag;
+		struct vlan_tag tag;
 
-		if (tags)
+		if (tagged)
 			return DFW_REASON_VLAN; /* QinQ */
 		if (!context_load(ctx, ETHERNET_BYTES, &tag, sizeof(tag)))
 			return DFW_REASON_TRUNCATED;
-		p->key.vlan = bpf_ntohs(tag.tci) & VLAN_VID_MASK;
+		vlan = bpf_ntohs(tag.tci) & VLAN_VID_MASK;
 		p->ethertype = bpf_ntohs(tag.type);
 		p->l3_offset += VLAN_BYTES;
 	}
@@ -53,14 +49,9 @@ static __always_inline int parse_frame(context_t *ctx, struct packet *p,
 	    p->ethertype == ETH_P_QINQ1)
 		return DFW_REASON_VLAN;
 	/* VLAN 0 is a priority, not a VLAN: the frame is judged as if untagged. */
-	if (p->key.vlan) {
-		bool owned = false;
-
-		for (int i = 0; i < DFW_PORT_VLANS && i < (int)config->nr_vlans; i++)
-			owned |= config->vlans[i] == p->key.vlan;
-		if (!owned)
-			return DFW_REASON_VLAN;
-	}
+	if (vlan && !port_owns_vlan(config, vlan))
+		return DFW_REASON_VLAN;
+	p->key.vlan = vlan;
 
 	if (p->direction == DFW_OUT) {
 		if (ethernet.source[0] & 1 ||
@@ -137,8 +128,8 @@ static __always_inline bool reclaim(struct packet *p)
 	return removed > 0;
 }
 
-/* Asks the rules about a packet that has no flow. STAGE_GO_ON: begin one. */
-DFW_STAGE int decide_new(context_t *ctx, struct packet *p)
+/* Asks the rules about a packet that has no flow but may begin one. STAGE_GO_ON: begin it. */
+DFW_STAGE int decide_new(struct packet *p)
 {
 	struct dfw_port_config *config;
 	struct dfw_rule_info *info;
@@ -150,12 +141,7 @@ DFW_STAGE int decide_new(context_t *ctx, struct packet *p)
 	config = port_config(p->slot, p->bank);
 	if (!config)
 		return DFW_REASON_INTERNAL;
-	if (challenge_answered(p, config))
-		return DFW_REASON_SYN_PROVEN;
 	ruleset = config->ruleset[p->direction & 1];
-	reason = flow_may_begin(ctx, p);
-	if (reason != STAGE_GO_ON)
-		return reason;
 	slot = classify(p, ruleset, local_is_own(p, config));
 	info = slot < 0 ? NULL : rule_info(ruleset, slot);
 	if (!info)
@@ -238,7 +224,14 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 		}
 		if (p->flags & PACKET_ERROR)
 			return icmp_error_fits(p, flow);
-		result = track(ctx, p, flow);
+		if (p->key.protocol == PROTOCOL_SCTP) {
+			result = sctp_parse(ctx, p);
+			if (result)
+				return result;
+		}
+		result = track(p, flow);
+		if (result == TRACK_CONFIRM)
+			result = flow_confirm(p, flow);
 		if (result == TRACK_FULL) {
 			result = DFW_REASON_FLOW_LIMIT;
 			if (!reclaim(p))
@@ -255,9 +248,19 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 			return DFW_REASON_ICMP_ERROR;
 		if (!opens)
 			return DFW_REASON_ICMP_NO_FLOW;
-		result = decide_new(ctx, p);
+		if (p->tcp_flags & TCP_RST && challenge_answered(p, config))
+			return DFW_REASON_SYN_PROVEN;
+		result = flow_may_begin(ctx, p);
+		if (result == STAGE_GO_ON)
+			result = decide_new(p);
+		if (result == STAGE_GO_ON && p->key.protocol == PROTOCOL_SCTP) {
+			result = sctp_parse(ctx, p);
+			if (result)
+				return result;
+			result = STAGE_GO_ON;
+		}
 		if (result == STAGE_GO_ON) {
-			result = flow_begin(ctx, p);
+			result = flow_begin(p);
 			p->new_flows = result == STAGE_PASS;
 		}
 	}
@@ -280,11 +283,18 @@ static __always_inline int decide_unready(context_t *ctx, struct packet *p)
 	return result == STAGE_GO_ON ? DFW_REASON_NOT_READY : result;
 }
 
-static __always_inline int decide(context_t *ctx, struct packet *p,
-				  const struct dfw_port_config *config)
+/* Reads the packet's headers. STAGE_GO_ON: it is to be decided; else it has been. */
+DFW_STAGE int parse_packet(context_t *ctx, struct packet *p)
 {
-	int result = parse_frame(ctx, p, config);
+	struct dfw_port_config *config;
+	int result;
 
+	if (!p)
+		return DFW_REASON_INTERNAL;
+	config = port_config(p->slot, p->bank);
+	if (!config)
+		return DFW_REASON_INTERNAL;
+	result = parse_frame(ctx, p, config);
 	if (result)
 		return result;
 	if (config->flags & DFW_PORT_HELD)
@@ -313,36 +323,7 @@ static __always_inline int decide(context_t *ctx, struct packet *p,
 							      : DFW_REASON_NOT_READY;
 	}
 	result = parse_transport(ctx, p, config->profile.flags);
-	if (result)
-		return result;
-	return config->flags & DFW_PORT_READY ? decide_packet(ctx, p) : decide_unready(ctx, p);
-}
-
-static __always_inline struct packet *packet_begin(__u32 place, __u32 direction, __u32 slot)
-{
-	struct packet *p = bpf_map_lookup_elem(&packets, &place);
-	struct dfw_revision *revision;
-	struct dfw_active *now_active;
-	__u32 zero = 0;
-
-	if (!p)
-		return NULL;
-	__builtin_memset(p, 0, sizeof(*p));
-	now_active = bpf_map_lookup_elem(&active, &zero);
-	if (!now_active)
-		return NULL;
-	p->bank = now_active->bank & 1;
-	revision = bpf_map_lookup_elem(&revisions, &p->bank);
-	if (!revision)
-		return NULL;
-	p->generation = revision->generation;
-	p->revision = revision->revision;
-	p->slot = slot;
-	p->direction = direction;
-	p->rule_slot = NO_RULE_SLOT;
-	p->rule_direction = direction;
-	p->now_ns = bpf_ktime_get_coarse_ns();
-	return p;
+	return result ? result : STAGE_GO_ON;
 }
 
 /* The slot of the device's port, or DFW_MAX_PORTS. */
@@ -356,34 +337,33 @@ static __always_inline __u32 port_slot(__u32 ifindex)
 	return slot ? *slot : DFW_MAX_PORTS;
 }
 
-static __always_inline int handle(context_t *ctx, const __u32 direction)
+/* What the full path says of the packet. `read`: lane_parse has read its headers. */
+static __always_inline int decide(context_t *ctx, struct packet *p,
+				  const struct dfw_port_config *config, bool read)
 {
-	struct dfw_port_config *config;
-	__u32 slot, reason;
-	struct packet *p;
-	int result, action;
+	int result = STAGE_GO_ON;
 
-	if (ctx->mark == REJECT_MARK) {
-		ctx->mark = 0;
-		return TC_ACT_UNSPEC;
+	if (read) {
+		lane_leave(ctx, p);
+	} else {
+		packet_clear(p);
+		p->segments = context_segments(ctx, 0);
+		result = parse_packet(ctx, p);
 	}
-	slot = port_slot(ctx->ifindex);
-	if (slot >= DFW_MAX_PORTS)
-		return TC_ACT_SHOT;
-	p = packet_begin(PACKET_PLACE_TRAFFIC, direction, slot);
-	if (!p)
-		return TC_ACT_SHOT;
-	p->segments = context_segments(ctx, 0);
-	config = port_config(p->slot, p->bank);
-	if (!config) {
-		count_reason(p, DFW_REASON_NOT_READY);
-		return TC_ACT_SHOT;
-	}
-
 	if (config->flags & DFW_PORT_WATCHED)
 		p->flags |= PACKET_WATCHED;
-	result = decide(ctx, p, config);
-	reason = result < 0 ? DFW_REASON_INTERNAL : result;
+	if (result != STAGE_GO_ON)
+		return result;
+	return config->flags & DFW_PORT_READY ? decide_packet(ctx, p) : decide_unready(ctx, p);
+}
+
+/* The full path: decides the packet, counts it, tells of it. */
+static __always_inline int handle_fully(context_t *ctx, struct packet *p,
+					const struct dfw_port_config *config, bool read)
+{
+	int result = decide(ctx, p, config, read), action;
+	__u32 reason = result < 0 ? DFW_REASON_INTERNAL : result;
+
 	action = reason == DFW_REASON_PASSED ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 	count_rule(p, config);
 	if (p->log)
@@ -398,6 +378,41 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 		action = challenge(ctx, p);
 	count_reason(p, reason);
 	return action;
+}
+
+static __always_inline int handle(context_t *ctx, const __u32 direction)
+{
+	const struct dfw_port_config *config;
+	struct packet *p;
+	bool read = false;
+	__u32 slot;
+
+	if (ctx->mark == REJECT_MARK) {
+		ctx->mark = 0;
+		return TC_ACT_UNSPEC;
+	}
+	slot = port_slot(ctx->ifindex);
+	if (slot >= DFW_MAX_PORTS)
+		return TC_ACT_SHOT;
+	p = packet_enter(PACKET_PLACE_TRAFFIC, direction, slot);
+	if (!p)
+		return TC_ACT_SHOT;
+	config = port_config(slot, p->bank);
+	if (!config) {
+		packet_clear(p);
+		p->segments = context_segments(ctx, 0);
+		count_reason(p, DFW_REASON_NOT_READY);
+		return TC_ACT_SHOT;
+	}
+	if ((config->flags & (DFW_PORT_READY | DFW_PORT_HELD)) == DFW_PORT_READY &&
+	    lane_parse(ctx, p, config, direction, false)) {
+		struct dfw_flow *flow = lane_find(p);
+
+		if (flow && lane_pass(p, flow, config, direction))
+			return TC_ACT_UNSPEC;
+		read = true;
+	}
+	return handle_fully(ctx, p, config, read);
 }
 
 SEC("tc")
@@ -422,9 +437,10 @@ int dfw_sweep(struct __sk_buff *skb)
 
 	if (!context_load(skb, 0, &request, sizeof(request)))
 		return 0;
-	p = packet_begin(PACKET_PLACE_SWEEP, DFW_IN, request.slot);
+	p = packet_enter(PACKET_PLACE_SWEEP, DFW_IN, request.slot);
 	if (!p)
 		return 0;
+	packet_clear(p);
 	config = port_config(p->slot, p->bank);
 	if (config && config->flags & DFW_PORT_WATCHED)
 		p->flags |= PACKET_WATCHED;

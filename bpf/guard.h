@@ -235,7 +235,7 @@ static long nd_option(__u64 index __attribute__((unused)), void *data)
 		return 1;
 	}
 	if (walk->offset + sizeof(option) > walk->end ||
-	    bpf_skb_load_bytes(walk->ctx, walk->offset, &option, sizeof(option)) < 0 ||
+	    context_load_bytes(walk->ctx, walk->offset, &option, sizeof(option)) < 0 ||
 	    option.words == 0 || walk->offset + option.words * 8 > walk->end)
 		return 1; /* RFC 4861 4.6: length 0 is discarded */
 	if (option.type == ND_OPTION_SOURCE_LINK && walk->unspecified)
@@ -399,10 +399,22 @@ enum dhcp_port {
 };
 
 /* A VM does not play the DHCP server, whatever its rules say (CVE-2016-5362; RFC 7610). */
+static __always_inline bool dhcp_server_port(__u32 direction, bool v6, __u16 source_port)
+{
+	return direction == DFW_OUT && source_port == (v6 ? DHCP6_SERVER : DHCP_SERVER);
+}
+
 static __always_inline bool dhcp_server_speaks(const struct packet *p)
 {
-	return p->direction == DFW_OUT &&
-	       p->source_port == (p->flags & PACKET_V6 ? DHCP6_SERVER : DHCP_SERVER);
+	return dhcp_server_port(p->direction, p->flags & PACKET_V6, p->source_port);
+}
+
+/* Could this be DHCP at all? */
+static __always_inline bool dhcp_ports(const struct packet *p)
+{
+	__u16 client = p->flags & PACKET_V6 ? DHCP6_CLIENT : DHCP_CLIENT;
+
+	return p->source_port == client || p->destination_port == client;
 }
 
 /* A BOOTP reply for the VM's card, of which an address may be learned (RFC 2131 2, 4.3.1). */

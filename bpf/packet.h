@@ -19,41 +19,59 @@ enum packet_flag {
 	PACKET_WATCHED = 1 << 10,     /* the port's: changes of flows are told */
 };
 
+/* What the chunks of a packet amount to. */
+struct sctp_packet {
+	__u32 tag;
+	__u32 init_tag; /* of INIT and INIT ACK */
+	__u8 lead;	/* first chunk */
+	__u8 lead_flags;
+	__u8 nr_chunks;
+	__u8 aborts; /* there is an ABORT, behind other chunks */
+};
+
 /* All that the datapath knows of the packet in hand. Numbers in host byte order. Scalars only. It lies in a per-CPU map:
  * the stack's 512 bytes are for all functions of a call chain together. */
 struct packet {
-	struct dfw_flow_key key;
+	/* What is known before the frame is looked at: packet_enter. What is in force is read once, for all that is
+	 * decided about the packet. */
 	__u64 now_ns;
 	__u32 slot;
 	__u32 bank;
 	__u32 generation;
+	__u16 revision;
+	__u8 direction; /* enum dfw_direction */
+
+	/* What the headers say: lane_parse, or the stages of parse.h. Cleared by packet_clear. */
+	struct dfw_flow_key key;
 	__u32 bytes;	 /* of the IP packet */
 	__u32 segments;	 /* frames on the wire */
 	__u32 l4_bytes;	 /* transport header and payload, of this fragment */
 	__u16 l3_offset; /* in the frame */
 	__u16 l4_offset;
-	__u16 revision;
-	__u16 flags; /* enum packet_flag */
-	__u16 ethertype;
+	__u16 flags;	   /* enum packet_flag */
 	__u16 source_port; /* as the packet has them; ICMP: the identifier */
 	__u16 destination_port;
-	__u16 fragment_offset; /* bytes */
-	__u32 fragment_id;
+	__u16 tcp_window;
 	__u32 tcp_seq;
 	__u32 tcp_ack;
-	__u16 tcp_window;
 	__u8 tcp_flags;
 	__u8 tcp_header_bytes;
+
+	/* What is decided, and what the lane has no use for. Cleared by packet_clear_decision. */
+	__u16 ethertype;
+	__u16 fragment_offset; /* bytes */
+	__u32 fragment_id;
+	__u8 tcp_scale; /* of a SYN: the window scale option, or TCP_NO_SCALE */
 	__u8 icmp_type;
 	__u8 icmp_code;
 	__u8 hop_limit;
-	__u8 direction; /* enum dfw_direction */
-	__u8 action;	/* enum dfw_action that was taken */
-	__u8 log;	/* the rule wants it logged */
-	__u16 rule_slot;
-	__u32 rule; /* stable id of the deciding rule, 0: none was asked */
 	__u8 source_mac[6];
+	struct sctp_packet sctp; /* of sctp_parse */
+	__u32 rule;		 /* stable id of the deciding rule, 0: none was asked */
+	__u16 rule_slot;
 	__u8 rule_direction; /* of the rule set that the rule is in: who began the flow */
+	__u8 action;	     /* enum dfw_action that was taken */
+	__u8 log;	     /* the rule wants it logged */
 	__u8 new_flows;	     /* a flow was begun for it */
 	__u8 stateless;	     /* a stateless rule allowed it */
 	__u8 on_change;	     /* enum dfw_on_change of the rule */
@@ -95,6 +113,53 @@ static __always_inline struct dfw_port_config *port_config(__u32 slot, __u32 ban
 	void *inner = bpf_map_lookup_elem(&configs, &index);
 
 	return inner ? bpf_map_lookup_elem(inner, &zero) : NULL;
+}
+
+/* The place for what is known of a packet, and what is known at once. NULL: a map is missing. */
+static __always_inline struct packet *packet_enter(const __u32 place, const __u32 direction,
+						   __u32 slot)
+{
+	struct dfw_revision *revision;
+	struct dfw_active *now_active;
+	struct packet *p;
+	__u32 index = place;
+
+	p = bpf_map_lookup_elem(&packets, &index);
+	index = 0;
+	now_active = bpf_map_lookup_elem(&active, &index);
+	if (!p || !now_active)
+		return NULL;
+	index = now_active->bank & 1;
+	p->bank = index;
+	revision = bpf_map_lookup_elem(&revisions, &index);
+	if (!revision)
+		return NULL;
+	p->generation = revision->generation;
+	p->revision = revision->revision;
+	p->slot = slot;
+	p->direction = direction;
+	p->now_ns = bpf_ktime_get_coarse_ns();
+	return p;
+}
+
+#define PACKET_CLEAR_FROM(p, member)                                       \
+	__builtin_memset((char *)(p) + offsetof(struct packet, member), 0, \
+			 sizeof(struct packet) - offsetof(struct packet, member))
+
+/* Nothing is decided of the packet, whose headers are read. */
+static __always_inline void packet_clear_decision(struct packet *p)
+{
+	PACKET_CLEAR_FROM(p, ethertype);
+	p->rule_slot = NO_RULE_SLOT;
+	p->rule_direction = p->direction;
+}
+
+/* Nothing is known of the packet but what packet_enter knows. */
+static __always_inline void packet_clear(struct packet *p)
+{
+	PACKET_CLEAR_FROM(p, key);
+	p->rule_slot = NO_RULE_SLOT;
+	p->rule_direction = p->direction;
 }
 
 /* The packet's port's map in a map of maps, and what lies there under the packet's key. The keys go by way of the stack:
@@ -206,10 +271,33 @@ static __always_inline bool mac_equal(const __u8 *a, const __u8 *b)
 	return true;
 }
 
-static __always_inline bool port_owns_mac(const struct dfw_port_config *config, const __u8 *mac)
+/* A MAC as a number, so that comparing takes one step. */
+static __always_inline __u64 mac_number(const __u8 *mac)
+{
+	__u64 number = 0;
+
+	__builtin_memcpy(&number, mac, 6);
+	return number;
+}
+
+/* Two zeroes follow the six bytes of the configuration's. */
+static __always_inline bool port_owns_number(const struct dfw_port_config *config, __u64 number)
 {
 	for (__u32 i = 0; i < DFW_PORT_MACS && i < config->nr_macs; i++)
-		if (mac_equal(config->macs[i].bytes, mac))
+		if (*(const __u64 *)&config->macs[i] == number)
+			return true;
+	return false;
+}
+
+static __always_inline bool port_owns_mac(const struct dfw_port_config *config, const __u8 *mac)
+{
+	return port_owns_number(config, mac_number(mac));
+}
+
+static __always_inline bool port_owns_vlan(const struct dfw_port_config *config, __u16 vlan)
+{
+	for (__u32 i = 0; i < DFW_PORT_VLANS && i < config->nr_vlans; i++)
+		if (config->vlans[i] == vlan)
 			return true;
 	return false;
 }

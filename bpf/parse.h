@@ -25,6 +25,11 @@ struct ip4 {
 	__be32 destination;
 };
 
+struct vlan_tag {
+	__be16 tci;
+	__be16 type; /* of what follows */
+};
+
 #define IP4_MORE		0x2000
 #define IP4_OFFSET		0x1fff
 #define IP4_OPTION_RECORD_ROUTE 7
@@ -38,6 +43,16 @@ struct ip6 {
 	__u8 hop_limit;
 	struct dfw_addr source;
 	struct dfw_addr destination;
+};
+
+/* The same where it lies in a frame: a tag before it leaves the addresses at a multiple of 4. */
+struct ip6_words {
+	__be32 version_class_flow;
+	__be16 payload_bytes;
+	__u8 next_header;
+	__u8 hop_limit;
+	__be32 source[4];
+	__be32 destination[4];
 };
 
 struct tcp {
@@ -129,7 +144,7 @@ static __always_inline bool options_walk(context_t *ctx, __u32 offset, __u32 byt
 	if (last >= MAX_OPTIONS_BYTES)
 		return false;
 	bytes = last + 1;
-	if (bpf_skb_load_bytes(ctx, offset, options->list, bytes) < 0)
+	if (context_load_bytes(ctx, offset, options->list, bytes) < 0)
 		return false;
 	options->bytes = bytes;
 	bpf_loop(MAX_OPTIONS_BYTES, options_step, options, 0);
@@ -341,6 +356,9 @@ DFW_STAGE int parse_ip6(context_t *ctx, struct packet *p)
 		p->key.local = ip.destination;
 		p->key.remote = ip.source;
 	}
+	/* It would be taken for IPv4. */
+	if (addr_v4(&p->key.local) || addr_v4(&p->key.remote))
+		return DFW_REASON_MARTIAN;
 	p->hop_limit = ip.hop_limit;
 	p->l4_offset = p->l3_offset + sizeof(ip);
 	p->flags |= PACKET_V6;
@@ -361,6 +379,17 @@ DFW_STAGE int parse_ip6(context_t *ctx, struct packet *p)
 	p->key.protocol = next;
 	p->l4_bytes = p->l3_offset + p->bytes - p->l4_offset;
 	return STAGE_PASS;
+}
+
+/* The window scale option of a SYN, or TCP_NO_SCALE. What stands behind a malformed option is not believed. */
+DFW_STAGE int tcp_syn_scale(context_t *ctx, struct packet *p)
+{
+	struct options options;
+
+	if (!p || !options_walk(ctx, p->l4_offset + sizeof(struct tcp),
+				p->tcp_header_bytes - sizeof(struct tcp), &options))
+		return TCP_NO_SCALE;
+	return options.scale;
 }
 
 /* TCP flags as nf and pf allow them: exactly one of SYN, FIN, RST or none; FIN and "none" only with ACK. */
@@ -397,6 +426,7 @@ static __always_inline int parse_tcp(context_t *ctx, struct packet *p)
 	p->tcp_seq = bpf_ntohl(tcp.seq);
 	p->tcp_ack = bpf_ntohl(tcp.ack);
 	p->tcp_window = bpf_ntohs(tcp.window);
+	p->tcp_scale = p->tcp_flags & TCP_SYN ? tcp_syn_scale(ctx, p) : TCP_NO_SCALE;
 	return STAGE_PASS;
 }
 

@@ -128,7 +128,7 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 		quote &= ~1U;
 		barrier_var(quote);
 		if (quote < REJECT_QUOTE_LEAST || quote > REJECT_QUOTE_BYTES ||
-		    bpf_skb_load_bytes(ctx, p->l3_offset, scratch->bytes, quote) < 0)
+		    context_load_bytes(ctx, p->l3_offset, scratch->bytes, quote) < 0)
 			return -1;
 	}
 	l4_bytes = rst ? sizeof(struct tcp) : sizeof(struct icmp) + quote;

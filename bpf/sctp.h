@@ -5,7 +5,7 @@
 #include <dfw/flow.h>
 #include <dfw/reason.h>
 
-#include "context.h"
+#include "packet.h"
 
 /*
  * The SCTP tracker (RFC 9260). What guards an association is its pair of verification tags: each end picks one in its
@@ -32,16 +32,6 @@ enum sctp_chunk {
 #define SCTP_INIT_BYTES	   20
 #define SCTP_REFLECTED_TAG 1 /* the T bit of ABORT and SHUTDOWN COMPLETE */
 
-/* What the chunks of a packet amount to. */
-struct sctp_packet {
-	__u32 tag;
-	__u32 init_tag; /* of INIT and INIT ACK */
-	__u8 lead;	/* first chunk */
-	__u8 lead_flags;
-	__u8 nr_chunks;
-	__u8 aborts; /* there is an ABORT, behind other chunks */
-};
-
 enum sctp_verdict {
 	SCTP_PASS = 0,
 	SCTP_PASS_QUIET = -1,
@@ -49,12 +39,19 @@ enum sctp_verdict {
 };
 
 /* Reads the chunks; 0 or a reason to drop. INIT, INIT ACK and SHUTDOWN COMPLETE stand alone (6.10). */
-DFW_STAGE int sctp_parse(context_t *ctx, __u32 offset, __u32 bytes, struct sctp_packet *sctp)
+DFW_STAGE int sctp_parse(context_t *ctx, struct packet *p)
 {
-	__u32 at = SCTP_HEADER_BYTES;
+	__u32 at = SCTP_HEADER_BYTES, offset, bytes;
+	struct sctp_packet *sctp;
 	__be32 word;
 
-	if (!sctp || !context_load(ctx, offset + 4, &word, sizeof(word)))
+	if (!p)
+		return DFW_REASON_INTERNAL;
+	offset = p->l4_offset;
+	bytes = p->l4_bytes;
+	sctp = &p->sctp;
+	__builtin_memset(sctp, 0, sizeof(*sctp));
+	if (!context_load(ctx, offset + 4, &word, sizeof(word)))
 		return DFW_REASON_SCTP_CHUNK;
 	sctp->tag = bpf_ntohl(word);
 	for (int i = 0; i < SCTP_MAX_CHUNKS; i++) {

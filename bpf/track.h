@@ -11,6 +11,8 @@ enum track_result {
 	TRACK_RETRY = -2,   /* the entry died meanwhile: look again */
 	TRACK_RESTART = -3, /* a new flow under an old key */
 	TRACK_FULL = -4,    /* the flow is confirmed, but the port's quota is full */
+	TRACK_CONFIRM =
+		-5, /* the packet confirms its flow: flow_confirm takes over, with the lock */
 };
 
 /* UDP flows that live longer than this after an answer are streams (RFC 4787 REQ-5 wants at least 2 min for all). */
@@ -21,26 +23,14 @@ static __always_inline __u32 flow_age_cs(const struct dfw_flow *flow, __u64 now_
 	return (__u32)(now_ns / DFW_NS_PER_CS) - flow->created_cs;
 }
 
-/* The window scale option of a SYN, or TCP_NO_SCALE. What stands behind a malformed option is not believed. */
-DFW_STAGE int tcp_syn_scale(context_t *ctx, struct packet *p)
-{
-	struct options options;
-
-	if (!p || !options_walk(ctx, p->l4_offset + sizeof(struct tcp),
-				p->tcp_header_bytes - sizeof(struct tcp), &options))
-		return TCP_NO_SCALE;
-	return options.scale;
-}
-
-static __always_inline void packet_segment(context_t *ctx, struct packet *p,
-					   struct tcp_segment *segment)
+static __always_inline void packet_segment(const struct packet *p, struct tcp_segment *segment)
 {
 	segment->seq = p->tcp_seq;
 	segment->ack = p->tcp_ack;
 	segment->window = p->tcp_window;
 	segment->bytes = p->l4_bytes - p->tcp_header_bytes;
 	segment->flags = p->tcp_flags;
-	segment->scale = p->tcp_flags & TCP_SYN ? tcp_syn_scale(ctx, p) : TCP_NO_SCALE;
+	segment->scale = p->tcp_scale;
 }
 
 static __always_inline void track_answered(struct dfw_flow *flow, __u32 from, __u8 new,
@@ -48,6 +38,13 @@ static __always_inline void track_answered(struct dfw_flow *flow, __u32 from, __
 {
 	if (from == DFW_REPLY && flow->state == new)
 		flow->state = replied;
+}
+
+static __always_inline void udp_track(struct dfw_flow *flow, __u32 from, __u64 now_ns)
+{
+	track_answered(flow, from, DFW_FLOW_UDP_NEW, DFW_FLOW_UDP_REPLIED);
+	if (flow->state == DFW_FLOW_UDP_REPLIED && flow_age_cs(flow, now_ns) > UDP_STREAM_CS)
+		flow->state = DFW_FLOW_UDP_STREAM;
 }
 
 /* Has the flow's initiator shown that it hears the answers? The VM is behind SpoofGuard, so an answer to it is enough;
@@ -74,8 +71,92 @@ static __always_inline bool flow_confirmed(const struct dfw_flow *flow, __u32 fr
 	return false;
 }
 
+#define ERRNO_FULL   (-7)  /* -E2BIG: what the kernel's hash says when max_entries is reached */
+#define ERRNO_EXISTS (-17) /* -EEXIST */
+
+/* A flow that was picked up without its SYNs may anchor the other end's window for as long as the profile's `resync` says. */
+static __always_inline void bound_resync(const struct packet *p, struct dfw_flow *flow)
+{
+	const struct dfw_port_config *config;
+
+	if (!((flow->leg_flags[DFW_ORIG] | flow->leg_flags[DFW_REPLY]) & DFW_LEG_RESYNC))
+		return;
+	config = port_config(p->slot, p->bank);
+	if (config && flow_age_cs(flow, p->now_ns) <= config->profile.resync_seconds * 100)
+		return;
+	flow->leg_flags[DFW_ORIG] &= ~DFW_LEG_RESYNC;
+	flow->leg_flags[DFW_REPLY] &= ~DFW_LEG_RESYNC;
+}
+
+/* Lets the flow's tracker see the packet. Returns PASSED, a reason to drop, or enum track_result. */
+DFW_STAGE int track(struct packet *p, struct dfw_flow *flow)
+{
+	struct tcp_segment segment = {};
+	__u32 from, before, kind;
+	struct dfw_leg *leg;
+	bool news = false;
+	int verdict = 0;
+
+	if (!p || !flow)
+		return DFW_REASON_INTERNAL;
+	from = p->direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
+	if (p->key.protocol == PROTOCOL_TCP)
+		packet_segment(p, &segment);
+	if (!flow_lock(flow))
+		return DFW_REASON_FLOW_BUSY;
+	if (flow->state == DFW_FLOW_DEAD) {
+		flow_unlock(flow);
+		return TRACK_RETRY;
+	}
+	before = flow->state;
+
+	switch (p->key.protocol) {
+	case PROTOCOL_TCP:
+		bound_resync(p, flow);
+		verdict = tcp_track(flow, &segment, from);
+		break;
+	case PROTOCOL_SCTP:
+		verdict = sctp_track(flow, &p->sctp, from);
+		break;
+	case PROTOCOL_UDP:
+		udp_track(flow, from, p->now_ns);
+		break;
+	case PROTOCOL_ICMP:
+	case PROTOCOL_ICMP6:
+		track_answered(flow, from, DFW_FLOW_ICMP_NEW, DFW_FLOW_ICMP_REPLIED);
+		break;
+	default:
+		track_answered(flow, from, DFW_FLOW_OTHER_NEW, DFW_FLOW_OTHER_REPLIED);
+	}
+
+	if (verdict > 0 || verdict == TCP_RESTART) {
+		flow_unlock(flow);
+		return verdict > 0 ? verdict : TRACK_RESTART;
+	}
+	if (verdict == TCP_PASS) {
+		flow->last_seen_ns = p->now_ns;
+		flow->version++;
+	}
+	leg = &flow->legs[from & 1];
+	leg->packets += p->segments;
+	leg->bytes += p->bytes;
+	p->rule = flow->rule;
+	p->rule_slot = flow->rule_slot;
+	p->rule_direction = flow->initiator;
+
+	if (p->flags & PACKET_HALF_OPEN && flow_confirmed(flow, from))
+		return TRACK_CONFIRM;
+	kind = flow->state == before ? DFW_CHANGE_TOUCHED : DFW_CHANGE_STATE;
+	if ((p->flags & (PACKET_WATCHED | PACKET_HALF_OPEN)) == PACKET_WATCHED)
+		news = change_note(flow, kind);
+	flow_unlock(flow);
+	if (news)
+		change_tell(&p->key, p->slot, kind);
+	return STAGE_PASS;
+}
+
 /* Copies a half-open flow, whose lock is held, among the confirmed. 0, or a negative errno of the update. */
-DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
+static __always_inline int flow_copy(struct packet *p, struct dfw_flow *flow)
 {
 	__u32 zero = 0;
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
@@ -106,126 +187,43 @@ DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
 	return r;
 }
 
-#define ERRNO_FULL   (-7)  /* -E2BIG: what the kernel's hash says when max_entries is reached */
-#define ERRNO_EXISTS (-17) /* -EEXIST */
-
-/* A flow that was picked up without its SYNs may anchor the other end's window for as long as the profile's `resync` says. */
-static __always_inline void bound_resync(const struct packet *p, struct dfw_flow *flow)
+/* Moves a half-open flow, whose lock is held and which the packet confirms, to the confirmed ones, and unlocks it. Returns
+ * PASSED, a reason to drop, or enum track_result. (A stage beside `track`, not below it: their frames do not add up.) */
+DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
 {
-	const struct dfw_port_config *config;
-
-	if (!((flow->leg_flags[DFW_ORIG] | flow->leg_flags[DFW_REPLY]) & DFW_LEG_RESYNC))
-		return;
-	config = port_config(p->slot, p->bank);
-	if (config && flow_age_cs(flow, p->now_ns) <= config->profile.resync_seconds * 100)
-		return;
-	flow->leg_flags[DFW_ORIG] &= ~DFW_LEG_RESYNC;
-	flow->leg_flags[DFW_REPLY] &= ~DFW_LEG_RESYNC;
-}
-
-/* Lets the flow's tracker see the packet. Returns PASSED, a reason to drop, or enum track_result. */
-DFW_STAGE int track(context_t *ctx, struct packet *p, struct dfw_flow *flow)
-{
-	struct tcp_segment segment = {};
-	struct sctp_packet sctp = {};
 	struct dfw_leg *leg;
-	__u32 from, before, kind;
-	bool news = false;
-	int verdict = 0;
+	void *inner;
+	int r;
 
 	if (!p || !flow)
 		return DFW_REASON_INTERNAL;
-	from = p->direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
-	if (p->key.protocol == PROTOCOL_TCP) {
-		packet_segment(ctx, p, &segment);
-	} else if (p->key.protocol == PROTOCOL_SCTP) {
-		verdict = sctp_parse(ctx, p->l4_offset, p->l4_bytes, &sctp);
-		if (verdict)
-			return verdict;
-	}
-	if (!flow_lock(flow))
-		return DFW_REASON_FLOW_BUSY;
-	if (flow->state == DFW_FLOW_DEAD) {
+	r = flow_copy(p, flow);
+	if (r == 0 && p->key.protocol == PROTOCOL_TCP && flow->initiator == DFW_IN)
+		challenge_finished(p);
+	if (r == 0 || r == ERRNO_EXISTS) {
+		flow->state = DFW_FLOW_DEAD;
 		flow_unlock(flow);
-		return TRACK_RETRY;
+		inner = port_map(&half_open, p);
+		if (inner)
+			port_map_remove(inner, p);
+		return r == 0 ? STAGE_PASS : TRACK_RETRY;
 	}
-	before = flow->state;
-
-	switch (p->key.protocol) {
-	case PROTOCOL_TCP:
-		bound_resync(p, flow);
-		verdict = tcp_track(flow, &segment, from);
-		break;
-	case PROTOCOL_SCTP:
-		verdict = sctp_track(flow, &sctp, from);
-		break;
-	case PROTOCOL_UDP:
-		track_answered(flow, from, DFW_FLOW_UDP_NEW, DFW_FLOW_UDP_REPLIED);
-		if (flow->state == DFW_FLOW_UDP_REPLIED &&
-		    flow_age_cs(flow, p->now_ns) > UDP_STREAM_CS)
-			flow->state = DFW_FLOW_UDP_STREAM;
-		break;
-	case PROTOCOL_ICMP:
-	case PROTOCOL_ICMP6:
-		track_answered(flow, from, DFW_FLOW_ICMP_NEW, DFW_FLOW_ICMP_REPLIED);
-		break;
-	default:
-		track_answered(flow, from, DFW_FLOW_OTHER_NEW, DFW_FLOW_OTHER_REPLIED);
-	}
-
-	if (verdict > 0 || verdict == TCP_RESTART) {
-		flow_unlock(flow);
-		return verdict > 0 ? verdict : TRACK_RESTART;
-	}
-	if (verdict == TCP_PASS) {
-		flow->last_seen_ns = p->now_ns;
-		flow->version++;
-	}
-	leg = &flow->legs[from & 1];
-	leg->packets += p->segments;
-	leg->bytes += p->bytes;
-	p->rule = flow->rule;
-	p->rule_slot = flow->rule_slot;
-	p->rule_direction = flow->initiator;
-
-	if (p->flags & PACKET_HALF_OPEN && flow_confirmed(flow, from)) {
-		int r = flow_confirm(p, flow);
-		void *inner;
-
-		if (r == 0 && p->key.protocol == PROTOCOL_TCP && flow->initiator == DFW_IN)
-			challenge_finished(p);
-		if (r == 0 || r == ERRNO_EXISTS) {
-			flow->state = DFW_FLOW_DEAD;
-			flow_unlock(flow);
-			inner = port_map(&half_open, p);
-			if (inner)
-				port_map_remove(inner, p);
-			return r == 0 ? STAGE_PASS : TRACK_RETRY;
-		}
-		/* Not let through, so that the peers do not take for open what has no place here. The tracker has
-		 * seen the packet, and takes it once more when it is sent again. */
-		leg->packets -= p->segments;
-		leg->bytes -= p->bytes;
-		flow_unlock(flow);
-		return r == ERRNO_FULL ? TRACK_FULL : DFW_REASON_FLOW_MEMORY;
-	}
-	kind = flow->state == before ? DFW_CHANGE_TOUCHED : DFW_CHANGE_STATE;
-	if ((p->flags & (PACKET_WATCHED | PACKET_HALF_OPEN)) == PACKET_WATCHED)
-		news = change_note(flow, kind);
+	/* Not let through, so that the peers do not take for open what has no place here. The tracker has seen the packet,
+	 * and takes it once more when it is sent again. */
+	leg = &flow->legs[p->direction == flow->initiator ? DFW_ORIG : DFW_REPLY];
+	leg->packets -= p->segments;
+	leg->bytes -= p->bytes;
 	flow_unlock(flow);
-	if (news)
-		change_tell(&p->key, p->slot, kind);
-	return STAGE_PASS;
+	return r == ERRNO_FULL ? TRACK_FULL : DFW_REASON_FLOW_MEMORY;
 }
 
 /* Begins a flow for a packet that its rule allows. PASSED or a reason to drop. */
-DFW_STAGE int flow_begin(context_t *ctx, struct packet *p)
+DFW_STAGE int flow_begin(struct packet *p)
 {
 	__u32 zero = 0;
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
 	struct dfw_port_config *config;
 	struct tcp_segment segment = {};
-	struct sctp_packet sctp = {};
 	int reason = STAGE_PASS;
 	struct dfw_flow *flow;
 	void *inner;
@@ -236,13 +234,8 @@ DFW_STAGE int flow_begin(context_t *ctx, struct packet *p)
 	inner = port_map(&half_open, p);
 	if (!config || !inner)
 		return DFW_REASON_INTERNAL;
-	if (p->key.protocol == PROTOCOL_TCP) {
-		packet_segment(ctx, p, &segment);
-	} else if (p->key.protocol == PROTOCOL_SCTP) {
-		reason = sctp_parse(ctx, p->l4_offset, p->l4_bytes, &sctp);
-		if (reason)
-			return reason;
-	}
+	if (p->key.protocol == PROTOCOL_TCP)
+		packet_segment(p, &segment);
 
 	flow = (struct dfw_flow *)scratch->bytes;
 	__builtin_memset(flow, 0, sizeof(*flow));
@@ -251,7 +244,7 @@ DFW_STAGE int flow_begin(context_t *ctx, struct packet *p)
 		reason = tcp_begin(flow, &segment, config->profile.flags & DFW_PROFILE_STRICT_TCP);
 		break;
 	case PROTOCOL_SCTP:
-		reason = sctp_begin(flow, &sctp);
+		reason = sctp_begin(flow, &p->sctp);
 		break;
 	case PROTOCOL_UDP:
 		flow->state = DFW_FLOW_UDP_NEW;

@@ -24,41 +24,71 @@ static __always_inline bool bucket_take(__u64 *bucket, __u64 now, __u64 per_seco
 	return true;
 }
 
-static __always_inline void count_reason(struct packet *p, __u32 reason)
+static __always_inline void count_packets(__u32 slot, __u32 direction, __u32 reason, __u32 segments,
+					  __u32 bytes)
 {
+	void *inner = bpf_map_lookup_elem(&counters, &slot);
 	struct dfw_direction_counters *both;
-	__u32 direction = p->direction & 1;
 	struct dfw_reason_counter *counter;
-	void *inner;
 
-	inner = port_map(&counters, p);
+	direction &= 1;
 	both = inner ? bpf_map_lookup_elem(inner, &direction) : NULL;
 	barrier_var(reason); /* the verifier must see the bound on the register that is used */
 	if (!both || reason >= DFW_REASON_COUNT)
 		return;
 	counter = (struct dfw_reason_counter *)both + reason;
-	counter->packets += p->segments;
-	counter->bytes += p->bytes;
+	counter->packets += segments;
+	counter->bytes += bytes;
+}
+
+static __always_inline void count_reason(struct packet *p, __u32 reason)
+{
+	count_packets(p->slot, p->direction, reason, p->segments, p->bytes);
+}
+
+/* What one packet adds to its rule. */
+struct hit {
+	__u32 direction; /* of the rule set that the rule is in: who began the flow */
+	__u32 rule_slot;
+	__u32 segments;
+	__u32 bytes;
+	__u32 new_flows;
+	__u64 now_ns;
+};
+
+static __always_inline void count_hit(__u32 slot, __u32 bank, const struct dfw_port_config *config,
+				      const struct hit *hit)
+{
+	__u32 index = slot * DFW_BANKS + (bank & 1);
+	void *inner = bpf_map_lookup_elem(&hits, &index);
+	struct dfw_rule_hits *hits_of_rule;
+
+	if (!inner || hit->rule_slot == NO_RULE_SLOT)
+		return;
+	index = bpf_get_smp_processor_id() * config->hits_count +
+		config->hits_base[hit->direction & 1] + hit->rule_slot;
+	hits_of_rule = bpf_map_lookup_elem(inner, &index);
+	if (!hits_of_rule)
+		return;
+	hits_of_rule->packets += hit->segments;
+	hits_of_rule->bytes += hit->bytes;
+	hits_of_rule->flows += hit->new_flows;
+	hits_of_rule->last_hit_ns = hit->now_ns;
 }
 
 /* Adds the packet to its rule. */
 static __always_inline void count_rule(struct packet *p, const struct dfw_port_config *config)
 {
-	__u32 index = p->slot * DFW_BANKS + (p->bank & 1);
-	void *inner = bpf_map_lookup_elem(&hits, &index);
-	struct dfw_rule_hits *hit;
+	const struct hit hit = {
+		.direction = p->rule_direction,
+		.rule_slot = p->rule_slot,
+		.segments = p->segments,
+		.bytes = p->bytes,
+		.new_flows = p->new_flows,
+		.now_ns = p->now_ns,
+	};
 
-	if (!inner || p->rule_slot == NO_RULE_SLOT)
-		return;
-	index = bpf_get_smp_processor_id() * config->hits_count +
-		config->hits_base[p->rule_direction & 1] + p->rule_slot;
-	hit = bpf_map_lookup_elem(inner, &index);
-	if (!hit)
-		return;
-	hit->packets += p->segments;
-	hit->bytes += p->bytes;
-	hit->flows += p->new_flows;
-	hit->last_hit_ns = p->now_ns;
+	count_hit(p->slot, p->bank, config, &hit);
 }
 
 static __always_inline struct dfw_event *event_reserve(void)

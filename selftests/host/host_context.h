@@ -231,6 +231,8 @@ static inline __s64 bpf_csum_diff(const __be32 *from, __u32 from_bytes, const __
 
 #define MAX_FRAME_OFFSET 0x7fff
 
+#define context_copy(to, from, bytes) memcpy(to, from, bytes)
+
 static __always_inline const void *context_data(context_t *ctx)
 {
 	return ctx->bytes;
@@ -257,18 +259,25 @@ static __always_inline enum ip_summed context_ip_summed(context_t *ctx)
 	return ctx->ip_summed;
 }
 
-static __always_inline __u32 context_segments(context_t *ctx, __u32 payload)
+static __always_inline long context_load_bytes(context_t *ctx, __u32 offset, void *to, __u32 bytes)
 {
-	if (ctx->gso_segs)
-		return ctx->gso_segs;
-	return ctx->gso_size && payload > ctx->gso_size
-		       ? (payload + ctx->gso_size - 1) / ctx->gso_size
-		       : 1;
+	return bpf_skb_load_bytes(ctx, offset, to, bytes);
 }
 
-static __always_inline bool context_is_gso(context_t *ctx)
+static __always_inline __u32 context_gso_size(context_t *ctx)
 {
-	return ctx->gso_size != 0;
+	return ctx->gso_size;
+}
+
+static __always_inline __u32 context_gso_segs(context_t *ctx)
+{
+	return ctx->gso_segs;
+}
+
+static __always_inline bool context_tag(context_t *ctx, __u16 *vlan)
+{
+	*vlan = ctx->vlan_present ? ctx->vlan_tci & 0x0fff : 0;
+	return ctx->vlan_present;
 }
 
 #endif

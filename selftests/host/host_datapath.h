@@ -164,6 +164,19 @@ static inline void host_load_port(uint32_t bank, uint32_t slot, const struct hos
 	host_replace(&hits, slot * DFW_BANKS + bank, HOST_INNER(rules_map, config.hits_count));
 }
 
+/* Gives another slot the configuration of a port, after host_policy. */
+static inline void host_twin(uint32_t bank, uint32_t slot, uint32_t twin)
+{
+	uint32_t zero = 0;
+	struct dfw_port_config config = *(struct dfw_port_config *)host_map_lookup(
+		host_inner(&configs, slot * DFW_BANKS + bank), &zero);
+
+	config.slot = twin;
+	host_array(&configs, twin * DFW_BANKS + bank, HOST_INNER(config_map, 0), &config,
+		   sizeof(config), 1);
+	host_replace(&hits, twin * DFW_BANKS + bank, HOST_INNER(rules_map, config.hits_count));
+}
+
 /* Compiles a policy for the ports of slots 0 .. nr - 1 and loads it into the bank. The compiled form is the caller's;
  * NULL, with the errors on stderr, when it cannot be. */
 static inline struct compiled *host_policy(uint32_t bank, const struct policy *policy,
@@ -218,6 +231,39 @@ static inline int host_run(uint32_t slot, enum dfw_direction direction, context_
 	if (host_ring_held)
 		abort();
 	return action;
+}
+
+/* The same by the full path alone, never by the lane. */
+static inline int host_run_fully(uint32_t slot, enum dfw_direction direction, context_t *skb)
+{
+	struct packet *p = packet_enter(PACKET_PLACE_TRAFFIC, direction, slot);
+
+	skb->ifindex = HOST_IFINDEX + slot;
+	host_current = skb;
+	return handle_fully(skb, p, port_config(slot, p->bank), false);
+}
+
+/* The name of the first map in which two ports differ, or NULL. Those of a direction's hits belong to a bank. */
+static inline const char *host_difference(uint32_t one, uint32_t other)
+{
+	const struct {
+		const char *name;
+		void *outer;
+	} maps[] = {{"flows", &flows},
+		    {"half_open", &half_open},
+		    {"fragments", &fragments},
+		    {"counters", &counters},
+		    {"states", &states}};
+
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
+		if (!host_map_equal(host_inner(maps[i].outer, one),
+				    host_inner(maps[i].outer, other)))
+			return maps[i].name;
+	for (uint32_t bank = 0; bank < DFW_BANKS; bank++)
+		if (!host_map_equal(host_inner(&hits, one * DFW_BANKS + bank),
+				    host_inner(&hits, other * DFW_BANKS + bank)))
+			return "hits";
+	return NULL;
 }
 
 static inline int host_sweep(uint32_t slot, enum dfw_sweep_op op, const struct dfw_flow_key *key)

@@ -312,6 +312,32 @@ void host_map_clear(void *declared)
 			memset(map->values + i * map->stride, 0, map->value_bytes);
 }
 
+static bool arrays_equal(const struct host_map *a, const struct host_map *b)
+{
+	for (size_t i = 0; i < a->entries; i++)
+		if (memcmp(a->values + i * a->stride, b->values + i * b->stride, a->value_bytes) !=
+		    0)
+			return false;
+	return true;
+}
+
+bool host_map_equal(void *one, void *other)
+{
+	const struct host_map *a = map_of(one), *b = map_of(other);
+	const struct element *x = a->oldest, *y = b->oldest;
+
+	if (a->type != b->type || a->key_bytes != b->key_bytes ||
+	    a->value_bytes != b->value_bytes || a->entries != b->entries || a->count != b->count)
+		return false;
+	if (is_array(a))
+		return arrays_equal(a, b);
+	for (; x; x = x->newer, y = y->newer)
+		if (memcmp(x->key, y->key, a->key_bytes) != 0 ||
+		    memcmp(x->value, y->value, a->value_bytes) != 0)
+			return false;
+	return true;
+}
+
 size_t host_map_count(void *declared)
 {
 	return map_of(declared)->count;

@@ -35,6 +35,8 @@ void host_map_free(struct host_map *map);
 /* A hash loses its elements, an array's become zero, an outer array's stay. */
 void host_map_clear(void *map);
 size_t host_map_count(void *map); /* elements of a hash */
+/* Of one shape and with the same bytes; hashes in the same order of last use, too. */
+bool host_map_equal(void *one, void *other);
 /* The inner map of an outer one; NULL takes it away. The outer map does not own it. */
 void host_map_put_inner(void *outer, uint32_t index, struct host_map *inner);
 

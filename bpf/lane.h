@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_BPF_LANE_H
+#define DFW_BPF_LANE_H
+
+#include "classify.h"
+#include "track.h"
+
+/*
+ * The lane of the packet that is nothing special: whole and in one piece, at most one tag, IPv4 without options or IPv6
+ * without extension headers, TCP or UDP, of a flow that is established, decided by what is in force, and alive. Nearly all
+ * packets are such. No function is called on this way but the lookup of the flow, and nothing is cleared or copied that is
+ * not needed.
+ *
+ * There is no second truth. What the lane does not know it leaves, with nothing changed, to the full path; what it passes
+ * the full path would pass, with the same words of the flow and the same counters. selftests/unit/datapath_lane.c holds the two
+ * against each other.
+ *
+ *	lane_parse	are link, network and transport header, and the checksum, of that kind?
+ *	lane_find	has it a flow? Reads only.
+ *	lane_pass	does the flow let it pass? Then it is tracked and counted; else nothing has changed.
+ *	lane_leave	hands on what lane_parse has read, so that the full path need not read it again
+ *
+ * Of use where the full path is not at hand (XDP), in the same manner, after lane_leave:
+ *
+ *	lane_denied	has it no flow, and the rules say drop without any more ado? Then it is counted; else nothing has.
+ *
+ * `p` is of packet_enter.
+ */
+
+/* The MAC at this place of the frame, see mac_number. */
+static __always_inline __u64 lane_mac(const __u8 *mac)
+{
+	__u64 number = 0;
+
+	context_copy(&number, mac, 6);
+	return number;
+}
+
+/* May the frame come from and go to these MACs? As parse_frame, but for groups, which have no connections. */
+static __always_inline bool lane_macs(const struct ethernet *ethernet,
+				      const struct dfw_port_config *config, const __u32 direction)
+{
+	if (ethernet->destination[0] & 1 || ethernet->source[0] & 1)
+		return false;
+	if (!config->nr_macs || !(config->profile.flags & DFW_PROFILE_GUARD_MAC))
+		return true;
+	if (direction == DFW_OUT)
+		return port_owns_number(config, lane_mac(ethernet->source));
+	return port_owns_number(config, lane_mac(ethernet->destination)) &&
+	       !port_owns_number(config, lane_mac(ethernet->source));
+}
+
+/* An IPv4 header without options, of a whole packet. */
+static __always_inline bool lane_ip4(const struct ip4 *ip, const __u32 direction, struct packet *p)
+{
+	if (ip->version_ihl != 0x45 || ip->fragment & bpf_htons(IP4_MORE | IP4_OFFSET) ||
+	    checksum_words((const __u32 *)ip, sizeof(*ip) / 4) != 0xffff)
+		return false;
+	p->bytes = bpf_ntohs(ip->total_bytes);
+	p->key.protocol = ip->protocol;
+	p->flags = 0;
+	addr_from_v4(&p->key.local, direction == DFW_OUT ? ip->source : ip->destination);
+	addr_from_v4(&p->key.remote, direction == DFW_OUT ? ip->destination : ip->source);
+	return p->bytes >= sizeof(*ip);
+}
+
+/* An IPv6 header with the transport header behind it. */
+static __always_inline bool lane_ip6(const struct ip6_words *ip, const __u32 direction,
+				     struct packet *p)
+{
+	const __be32 version = bpf_htonl(6U << 28), version_mask = bpf_htonl(15U << 28);
+
+	if ((ip->version_class_flow & version_mask) != version || !ip->payload_bytes)
+		return false;
+	p->bytes = bpf_ntohs(ip->payload_bytes) + sizeof(*ip);
+	p->key.protocol = ip->next_header;
+	p->flags = PACKET_V6;
+	context_copy(&p->key.local, direction == DFW_OUT ? ip->source : ip->destination,
+		     sizeof(ip->source));
+	context_copy(&p->key.remote, direction == DFW_OUT ? ip->destination : ip->source,
+		     sizeof(ip->source));
+	return !addr_v4(&p->key.local) && !addr_v4(&p->key.remote);
+}
+
+static __always_inline void lane_ports(__be16 source, __be16 destination, const __u32 direction,
+				       struct packet *p)
+{
+	p->source_port = bpf_ntohs(source);
+	p->destination_port = bpf_ntohs(destination);
+	p->key.local_port = direction == DFW_OUT ? p->source_port : p->destination_port;
+	p->key.remote_port = direction == DFW_OUT ? p->destination_port : p->source_port;
+}
+
+static __always_inline bool lane_tcp(const struct tcp *tcp, const __u32 direction, struct packet *p)
+{
+	__u32 header_bytes = (tcp->offset >> 4) * 4;
+
+	if (header_bytes < sizeof(*tcp) || header_bytes > p->l4_bytes || !tcp->source ||
+	    !tcp->destination || !tcp_flags_possible(tcp->flags))
+		return false;
+	lane_ports(tcp->source, tcp->destination, direction, p);
+	p->tcp_seq = bpf_ntohl(tcp->seq);
+	p->tcp_ack = bpf_ntohl(tcp->ack);
+	p->tcp_window = bpf_ntohs(tcp->window);
+	p->tcp_flags = tcp->flags & 0x3f;
+	p->tcp_header_bytes = header_bytes;
+	return true;
+}
+
+/* Reads the frame's headers. `vouched`: somebody vouches for the transport checksum. False: not of the kind that the lane
+ * knows; then what stands in `p` means nothing. */
+static __always_inline bool lane_parse(context_t *ctx, struct packet *p,
+				       const struct dfw_port_config *config, const __u32 direction,
+				       bool vouched)
+{
+	const void *at = context_data(ctx), *end = context_data_end(ctx);
+	const struct ethernet *ethernet = at;
+	__be16 type;
+	bool tagged;
+	__u16 vlan;
+
+	if (at + sizeof(*ethernet) + sizeof(struct ip4) > end)
+		return false;
+	at += sizeof(*ethernet);
+	p->l3_offset = sizeof(*ethernet);
+	type = ethernet->type;
+	tagged = context_tag(ctx, &vlan);
+	if (type == bpf_htons(ETH_P_8021Q)) {
+		const struct vlan_tag *tag = at;
+
+		if (tagged)
+			return false;
+		at += sizeof(*tag);
+		p->l3_offset += sizeof(*tag);
+		vlan = bpf_ntohs(tag->tci) & VLAN_VID_MASK;
+		type = tag->type;
+	}
+	if ((vlan && !port_owns_vlan(config, vlan)) || !lane_macs(ethernet, config, direction))
+		return false;
+	p->key.vlan = vlan;
+	p->key.zero = 0;
+
+	if (type == bpf_htons(ETH_P_IP)) {
+		if (at + sizeof(struct ip4) > end || !lane_ip4(at, direction, p))
+			return false;
+		at += sizeof(struct ip4);
+		p->l4_offset = p->l3_offset + sizeof(struct ip4);
+	} else {
+		if (type != bpf_htons(ETH_P_IPV6) || at + sizeof(struct ip6) > end ||
+		    !lane_ip6(at, direction, p))
+			return false;
+		at += sizeof(struct ip6);
+		p->l4_offset = p->l3_offset + sizeof(struct ip6);
+	}
+	if (p->l3_offset + p->bytes > context_bytes(ctx))
+		return false;
+	p->l4_bytes = p->l3_offset + p->bytes - p->l4_offset;
+
+	if (p->key.protocol == PROTOCOL_TCP) {
+		if (at + sizeof(struct tcp) > end || !lane_tcp(at, direction, p))
+			return false;
+		p->segments = context_segments(ctx, p->l4_bytes - p->tcp_header_bytes);
+	} else if (p->key.protocol == PROTOCOL_UDP) {
+		const struct udp *udp = at;
+		__u32 bytes;
+
+		if (at + sizeof(*udp) > end)
+			return false;
+		bytes = bpf_ntohs(udp->bytes);
+		if (!udp->destination || bytes < sizeof(*udp) ||
+		    (!udp->checksum && p->flags & PACKET_V6))
+			return false;
+		if (!context_is_gso(ctx)) {
+			if (bytes > p->l4_bytes)
+				return false;
+			p->l4_bytes = bytes;
+		}
+		vouched |= !udp->checksum; /* RFC 768: none was wanted */
+		lane_ports(udp->source, udp->destination, direction, p);
+		p->segments = context_segments(ctx, p->l4_bytes - sizeof(*udp));
+	} else {
+		return false;
+	}
+	return vouched || !(config->profile.flags & DFW_PROFILE_CHECKSUM) ||
+	       checksum_direct_ok(at, end, p->l4_bytes, checksum_pseudo(p, p->l4_bytes));
+}
+
+/* The packet's confirmed flow, if it has one and could belong to it as a matter of course. Changes nothing. */
+static __always_inline struct dfw_flow *lane_find(struct packet *p)
+{
+	void *inner;
+
+	if (p->key.protocol == PROTOCOL_TCP ? p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)
+					    : dhcp_server_speaks(p))
+		return NULL;
+	inner = port_map(&flows, p);
+	return inner ? bpf_map_lookup_elem(inner, &p->key) : NULL;
+}
+
+/* The flow's lock is held: does it let the packet pass? Then it has been tracked. */
+static __always_inline bool lane_track(const struct packet *p, struct dfw_flow *flow,
+				       const struct dfw_port_config *config, const __u32 from)
+{
+	bool watched = config->flags & DFW_PORT_WATCHED;
+
+	if (!flow_stamped(p, flow) || flow_expired(config, flow, p->now_ns))
+		return false;
+	/* That something happens to the flow would be news. */
+	if (watched && !(flow->flags & DFW_FLOW_TOUCHED))
+		return false;
+	if (p->key.protocol == PROTOCOL_TCP) {
+		struct tcp_segment segment;
+
+		packet_segment(p, &segment);
+		return tcp_track_plain(flow, &segment, from);
+	}
+	if (flow->state != DFW_FLOW_UDP_STREAM && (watched || flow->state != DFW_FLOW_UDP_REPLIED))
+		return false;
+	udp_track(flow, from, p->now_ns);
+	return true;
+}
+
+/* Lets the packet pass, if its flow does. False: nothing has changed. */
+static __always_inline bool lane_pass(struct packet *p, struct dfw_flow *flow,
+				      const struct dfw_port_config *config, const __u32 direction)
+{
+	struct dfw_leg *leg;
+	__u32 from;
+
+	if (!flow_lock(flow))
+		return false;
+	from = direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
+	if (!(from == DFW_ORIG ? lane_track(p, flow, config, DFW_ORIG)
+			       : lane_track(p, flow, config, DFW_REPLY))) {
+		flow_unlock(flow);
+		return false;
+	}
+	flow->last_seen_ns = p->now_ns;
+	flow->version++;
+	leg = &flow->legs[from & 1];
+	leg->packets += p->segments;
+	leg->bytes += p->bytes;
+	p->rule_slot = flow->rule_slot;
+	p->rule_direction = flow->initiator;
+	p->new_flows = 0;
+	flow_unlock(flow);
+	count_rule(p, config);
+	count_reason(p, DFW_REASON_PASSED);
+	return true;
+}
+
+/* Makes `p`, of which lane_parse has said true, what the stages of the full path want. */
+static __always_inline void lane_leave(context_t *ctx, struct packet *p)
+{
+	packet_clear_decision(p);
+	p->ethertype = p->flags & PACKET_V6 ? ETH_P_IPV6 : ETH_P_IP;
+	context_load(ctx, sizeof(p->source_mac), p->source_mac, sizeof(p->source_mac));
+	if (p->key.protocol == PROTOCOL_TCP)
+		p->tcp_scale = p->tcp_flags & TCP_SYN ? tcp_syn_scale(ctx, p) : TCP_NO_SCALE;
+}
+
+/* Drops the packet, if the full path would do so by a rule and leave no trace but in the counters. False: nothing has
+ * changed. */
+static __always_inline bool lane_denied(context_t *ctx, struct packet *p,
+					const struct dfw_port_config *config)
+{
+	__u32 ruleset = config->ruleset[p->direction & 1], reason;
+	struct dfw_rule_info *info;
+	int slot;
+
+	/* What configures addresses may teach one; what is no SYN may be told otherwise. */
+	if (p->key.protocol == PROTOCOL_UDP
+		    ? dhcp_ports(p)
+		    : (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
+		return false;
+	if (flow_lookup(p, false) || flow_lookup(p, true) || flow_may_begin(ctx, p) != STAGE_GO_ON)
+		return false;
+	slot = classify(p, ruleset, local_is_own(p, config));
+	info = slot < 0 ? NULL : rule_info(ruleset, slot);
+	if (!info || info->action != DFW_ACTION_DROP || info->flags & DFW_RULE_LOG)
+		return false;
+	reason = info->flags & DFW_RULE_DEFAULT ? DFW_REASON_DEFAULT : DFW_REASON_RULE;
+	p->rule_slot = slot;
+	count_rule(p, config);
+	count_reason(p, reason);
+	return true;
+}
+
+#endif
