@@ -370,7 +370,7 @@ static __always_inline int handle_fully(context_t *ctx, struct packet *p,
 		event_packet(p, DFW_EVENT_VERDICT, reason, NULL);
 	else if (reason > DFW_REASON_DEFAULT)
 		event_packet(p, DFW_EVENT_DROP, reason, NULL);
-	if (reason == DFW_REASON_MOVING && direction == DFW_OUT)
+	if (reason == DFW_REASON_MOVING && p->direction == DFW_OUT)
 		event_seen(p);
 	if (reason == DFW_REASON_REJECTED)
 		action = reject(ctx, p, config, &reason);

@@ -167,7 +167,7 @@ static __always_inline bool lane_parse(context_t *ctx, struct packet *p,
 		if (at + sizeof(*udp) > end)
 			return false;
 		bytes = bpf_ntohs(udp->bytes);
-		if (!udp->destination || bytes < sizeof(*udp) ||
+		if (!udp->destination || bytes < sizeof(*udp) || p->l4_bytes < sizeof(*udp) ||
 		    (!udp->checksum && p->flags & PACKET_V6))
 			return false;
 		if (!context_is_gso(ctx)) {
