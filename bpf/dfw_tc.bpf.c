@@ -7,7 +7,7 @@
 #include "maps.h"
 
 #include "challenge.h"
-#include "collect.h"
+#include "exchange.h"
 #include "fragment.h"
 #include "guard.h"
 #include "icmp.h"
@@ -452,15 +452,18 @@ int dfw_sweep(struct __sk_buff *skb)
 	return flow_sweep(p, request.op);
 }
 
-/* Run by whoever reads the changes, through BPF_PROG_RUN; the packet's bytes are a struct dfw_collect_request. */
+/* Run by dfwsyncd through BPF_PROG_RUN; the packet's bytes are a struct dfw_exchange_request. */
 SEC("tc")
-int dfw_collect(struct __sk_buff *skb)
+int dfw_exchange(struct __sk_buff *skb)
 {
-	struct dfw_collect_request request;
+	struct dfw_exchange_request request;
+	struct dfw_active *now_active;
+	__u32 zero = 0;
 
-	if (!context_load(skb, 0, &request, sizeof(request)))
+	now_active = bpf_map_lookup_elem(&active, &zero);
+	if (!now_active || !context_load(skb, 0, &request, sizeof(request)))
 		return 0;
-	return collect(&request);
+	return exchange_all(&request, now_active->bank);
 }
 
 char LICENSE[] SEC("license") = "GPL";

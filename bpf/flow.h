@@ -23,6 +23,9 @@
  *   - An expired flow never matches; who meets it removes it.
  */
 
+#define ERRNO_FULL   (-7)  /* -E2BIG: what the kernel's hash says when max_entries is reached */
+#define ERRNO_EXISTS (-17) /* -EEXIST */
+
 /* Was the flow decided by what is in force? */
 static __always_inline bool flow_stamped(const struct packet *p, const struct dfw_flow *flow)
 {

@@ -4,6 +4,7 @@
 
 #include <dfw/change.h>
 #include <dfw/event.h>
+#include <dfw/exchange.h>
 #include <dfw/flow.h>
 #include <dfw/maps.h>
 #include <dfw/port.h>
@@ -139,8 +140,8 @@ struct dfw_btf_types {
 	struct dfw_event event;
 	struct dfw_sweep_request sweep_request;
 	struct dfw_change change;
-	struct dfw_collected collected;
-	struct dfw_collect_request collect_request;
+	struct dfw_exchange exchange;
+	struct dfw_exchange_request exchange_request;
 };
 const struct dfw_btf_types *dfw_btf_types;
 
@@ -209,11 +210,11 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, DFW_COLLECT_MAX);
+	__uint(max_entries, DFW_EXCHANGE_MAX);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct dfw_collected);
-} collected SEC(".maps");
+	__type(value, struct dfw_exchange);
+} exchange SEC(".maps");
 
 /* Events that a flood of packets could cause are rationed on each CPU. */
 struct event_ration {

@@ -71,8 +71,6 @@ static __always_inline bool flow_confirmed(const struct dfw_flow *flow, __u32 fr
 	return false;
 }
 
-#define ERRNO_FULL   (-7)  /* -E2BIG: what the kernel's hash says when max_entries is reached */
-#define ERRNO_EXISTS (-17) /* -EEXIST */
 
 /* A flow that was picked up without its SYNs may anchor the other end's window for as long as the profile's `resync` says. */
 static __always_inline void bound_resync(const struct packet *p, struct dfw_flow *flow)

@@ -32,7 +32,7 @@ static const struct {
 	{"dfw_in", "programs/in", offsetof(struct programs, in)},
 	{"dfw_out", "programs/out", offsetof(struct programs, out)},
 	{"dfw_sweep", "programs/sweep", offsetof(struct programs, sweep)},
-	{"dfw_collect", "programs/collect", offsetof(struct programs, collect)},
+	{"dfw_exchange", "programs/exchange", offsetof(struct programs, exchange)},
 };
 
 static int *program_fd(struct programs *programs, size_t index)

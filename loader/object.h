@@ -24,7 +24,7 @@
 	X(event_losses)  \
 	X(changes)       \
 	X(change_losses) \
-	X(collected)
+	X(exchange)
 
 /* Maps of maps. */
 #define OBJECT_OUTER_MAPS(X) \
@@ -62,7 +62,7 @@ struct programs {
 	int in;
 	int out;
 	int sweep;
-	int collect;
+	int exchange;
 };
 
 struct object {

@@ -30,8 +30,8 @@
  *   event_losses      PERCPU_ARRAY[1] u64
  *   changes           RINGBUF struct dfw_change
  *   change_losses     ARRAY[1] u64
- *   collected         ARRAY struct dfw_collected
- *   programs/         out, in, sweep, collect
+ *   exchange          ARRAY struct dfw_exchange
+ *   programs/         out, in, sweep, exchange
  *   vports/NAME/      config, flows, half_open, fragments, counters, state, rules, rule_totals, link_in, link_out
  *
  * A revision (rules, groups, profiles, ports' identities) is staged in the bank that is not active and comes into force

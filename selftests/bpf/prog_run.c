@@ -18,6 +18,7 @@
 
 #include <dfw/change.h>
 #include <dfw/event.h>
+#include <dfw/exchange.h>
 #include <dfw/maps.h>
 #include <dfw/port.h>
 #include <dfw/reason.h>
@@ -31,10 +32,10 @@
 
 enum { PORT_VM, PORT_TIGHT, PORT_UNREADY, PORT_FLOODED, NR_PORTS };
 
-#define VM_MAC {0x02, 0, 0, 0, 0, 0x02}
-#define VM_ADDRESSES                                               \
-	{{[10] = 0xff, 0xff, 10, 0, 0, 2}}, {{0xfd, 0, [15] = 2}}, \
-	{{0xfe, 0x80, [15] = 2}}
+#define VM_MAC	{0x02, 0, 0, 0, 0, 0x02}
+#define VM_V4	{[10] = 0xff, 0xff, 10, 0, 0, 2}
+#define PEER_V4 {[10] = 0xff, 0xff, 10, 1, 0, 1}
+#define VM_ADDRESSES {VM_V4}, {{0xfd, 0, [15] = 2}}, {{0xfe, 0x80, [15] = 2}}
 
 static const struct side vm = {VM_MAC, {10, 0, 0, 2}, {0xfd, 0, [15] = 2}};
 static const struct side peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 1, 0, 1}, {0xfd, 1, [15] = 1}};
@@ -691,14 +692,14 @@ static void read_ring(const char *name, ring_buffer_sample_fn each)
 	ring_buffer__free(ring);
 }
 
-/* Has the first `nr` of `collected` collected; as nobody, who has the descriptors and no capability. */
-static int collect(uint32_t port, uint32_t nr)
+/* Has the first `nr` places of `exchange` done; as nobody, who has the descriptors and no capability. */
+static int run_exchange(uint32_t port, uint32_t nr)
 {
-	const struct dfw_collect_request request = {.slot = port, .nr = nr};
+	const struct dfw_exchange_request request = {.slot = port, .nr = nr};
 	uint8_t packet[64] = {};
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_size_in = sizeof(packet),
 		    .repeat = 1);
-	int fd = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_collect"));
+	int fd = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_exchange"));
 	int status;
 	pid_t child;
 
@@ -713,18 +714,100 @@ static int collect(uint32_t port, uint32_t nr)
 
 		_exit(r < 0 ? 255 : (int)options.retval);
 	}
-	must(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status), "collect");
+	must(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status), "exchange");
 	return WEXITSTATUS(status);
+}
+
+static int64_t flows_of(uint32_t port)
+{
+	struct dfw_port_state state;
+	uint32_t zero = 0, id;
+	int fd;
+
+	must(bpf_map_lookup_elem(fd_of("states"), &port, &id) == 0, "states");
+	fd = bpf_map_get_fd_by_id(id);
+	must(fd >= 0 && bpf_map_lookup_elem(fd, &zero, &state) == 0, "state");
+	close(fd);
+	return state.flows;
+}
+
+static void test_put(struct dfw_exchange *places)
+{
+	struct dfw_exchange put = {.op = DFW_EXCHANGE_PUT,
+				   .key = {.local = {VM_V4},
+					   .remote = {PEER_V4},
+					   .local_port = 7200,
+					   .remote_port = 7000,
+					   .protocol = 17},
+				   .flow = {.state = DFW_FLOW_UDP_REPLIED,
+					    .initiator = DFW_OUT,
+					    .generation = 1,
+					    .on_change = DFW_ON_CHANGE_KEEP,
+					    .last_seen_ns = UINT64_MAX / 2}};
+	int64_t before = flows_of(PORT_VM);
+	struct frame f = udp(&peer, &vm, 7000, 7200);
+
+	TEST("nobody writes to a port that is not held")
+	{
+		places[0] = put;
+		CHECK(run_exchange(PORT_VM, 1) == 0 && places[0].result == DFW_EXCHANGE_REFUSED);
+		expect(DFW_IN, &f, "default");
+	}
+	set_switches(PORT_VM, DFW_PORT_HELD);
+	TEST("a held port takes flows that contain an address of it, and no others")
+	{
+		places[0] = places[1] = places[2] = put;
+		places[1].key.local.bytes[15] = 9;
+		places[2].flow.state = DFW_FLOW_STATES;
+		CHECK(run_exchange(PORT_VM, 3) == 1 && places[0].result == DFW_EXCHANGE_DONE);
+		CHECK(places[1].result == DFW_EXCHANGE_REFUSED);
+		CHECK(places[2].result == DFW_EXCHANGE_REFUSED);
+		CHECK(flows_of(PORT_VM) == before + 1);
+		places[0] = put;
+		CHECK(run_exchange(PORT_VM, 1) == 1 && flows_of(PORT_VM) == before + 1);
+	}
+	set_switches(PORT_VM, 0);
+	TEST("what was put lets its packets pass, decided by the policy in force")
+	{
+		expect(DFW_IN, &f, "passed");
+		places[0] = (struct dfw_exchange){.key = put.key};
+		CHECK(run_exchange(PORT_VM, 1) == 1);
+		CHECK(places[0].flow.generation == 1 && places[0].flow.rule != 0);
+		CHECK(places[0].flow.on_change == DFW_ON_CHANGE_REVALIDATE);
+	}
+	TEST("what the policy forbids is not let through for having been put")
+	{
+		struct frame g = udp(&peer, &vm, 23, 7201);
+
+		set_switches(PORT_VM, DFW_PORT_HELD);
+		places[0] = put;
+		places[0].key.local_port = 7201;
+		places[0].key.remote_port = 23;
+		places[0].key.protocol = 17;
+		places[0].flow.initiator = DFW_IN;
+		CHECK(run_exchange(PORT_VM, 1) == 1);
+		set_switches(PORT_VM, 0);
+		expect(DFW_IN, &g, "default");
+		CHECK(flows_of(PORT_VM) == before + 1);
+	}
+	TEST("a held port's flows can be taken away, a live one's not")
+	{
+		places[0] = (struct dfw_exchange){.key = put.key, .op = DFW_EXCHANGE_REMOVE};
+		CHECK(run_exchange(PORT_VM, 1) == 0 && places[0].result == DFW_EXCHANGE_REFUSED);
+		set_switches(PORT_VM, DFW_PORT_HELD);
+		CHECK(run_exchange(PORT_VM, 1) == 1 && flows_of(PORT_VM) == before);
+		CHECK(run_exchange(PORT_VM, 1) == 0 && places[0].result == DFW_EXCHANGE_NONE);
+		set_switches(PORT_VM, 0);
+	}
 }
 
 static void test_watched(void)
 {
-	struct dfw_collected *collected =
-		mmap(NULL, DFW_COLLECT_MAX * sizeof(*collected), PROT_READ | PROT_WRITE, MAP_SHARED,
-		     fd_of("collected"), 0);
+	struct dfw_exchange *places = mmap(NULL, DFW_EXCHANGE_MAX * sizeof(*places),
+					   PROT_READ | PROT_WRITE, MAP_SHARED, fd_of("exchange"), 0);
 	struct frame f, g;
 
-	must(collected != MAP_FAILED, "collected");
+	must(places != MAP_FAILED, "exchange");
 	read_ring("changes", on_change);
 	TEST("nobody hears of the flows of a port that is not watched")
 	{
@@ -747,14 +830,14 @@ static void test_watched(void)
 	}
 	TEST("who has no capability, but the descriptors, collects it; then it is told again")
 	{
-		collected[0] = (struct dfw_collected){.key = changes[0].key};
-		collected[1] = (struct dfw_collected){.key = changes[0].key, .result = 9};
-		collected[1].key.local_port++;
-		CHECK(collect(PORT_VM, 2) == 1);
-		CHECK(collected[0].result == DFW_COLLECT_FOUND);
-		CHECK(collected[0].flow.state == DFW_FLOW_UDP_REPLIED);
-		CHECK(collected[0].flow.legs[DFW_ORIG].packets == 2);
-		CHECK(collected[1].result == DFW_COLLECT_GONE);
+		places[0] = (struct dfw_exchange){.key = changes[0].key};
+		places[1] = (struct dfw_exchange){.key = changes[0].key, .result = 9};
+		places[1].key.local_port++;
+		CHECK(run_exchange(PORT_VM, 2) == 1);
+		CHECK(places[0].result == DFW_EXCHANGE_DONE);
+		CHECK(places[0].flow.state == DFW_FLOW_UDP_REPLIED);
+		CHECK(places[0].flow.legs[DFW_ORIG].packets == 2);
+		CHECK(places[1].result == DFW_EXCHANGE_NONE);
 		expect(DFW_OUT, &f, "passed");
 		read_ring("changes", on_change);
 		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_TOUCHED);
@@ -774,7 +857,7 @@ static void test_watched(void)
 		      options.retval == 1);
 		read_ring("changes", on_change);
 		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_STATE);
-		CHECK(collect(PORT_VM, 1) == 0 && collected[0].result == DFW_COLLECT_GONE);
+		CHECK(run_exchange(PORT_VM, 1) == 0 && places[0].result == DFW_EXCHANGE_NONE);
 	}
 	TEST("a held port drops everything, and tells once that its VM sends")
 	{
@@ -790,7 +873,8 @@ static void test_watched(void)
 		set_switches(PORT_VM, 0);
 		expect(DFW_OUT, &f, "passed");
 	}
-	munmap(collected, DFW_COLLECT_MAX * sizeof(*collected));
+	test_put(places);
+	munmap(places, DFW_EXCHANGE_MAX * sizeof(*places));
 }
 
 int main(int argc, char **argv)

@@ -59,7 +59,8 @@ static inline void host_begin(void)
 	HOST_MAP(event_losses);
 	HOST_RING(changes);
 	HOST_MAP(change_losses);
-	HOST_MAP(collected);
+	HOST_MAP(exchange);
+	HOST_MAP(exchange_copies);
 	HOST_MAP(event_rations);
 	HOST_MAP(scratches);
 	HOST_MAP(packets);

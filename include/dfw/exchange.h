@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_EXCHANGE_H
+#define DFW_EXCHANGE_H
+
+#include <dfw/flow.h>
+#include <dfw/types.h>
+
+/*
+ * Flows on their way between a port's maps and whoever keeps copies of them. User space has mapped the array `exchange`,
+ * fills in places and has the program of that name run, which does them in order. The holder of the two descriptors needs
+ * no capability, and can do no more than this:
+ *
+ *	collect	copies a flow as it is at one moment, under its lock, and takes its marks away (see <dfw/change.h>)
+ *	put	makes a flow, or replaces it; only in a port that is held, only one that contains an address of the port,
+ *		and without a verdict: the policy in force decides it anew with its next packet
+ *	remove	takes a flow out of a port that is held
+ */
+
+enum dfw_exchange_op {
+	DFW_EXCHANGE_COLLECT = 0,
+	DFW_EXCHANGE_PUT = 1,
+	DFW_EXCHANGE_REMOVE = 2,
+};
+
+enum dfw_exchange_result {
+	DFW_EXCHANGE_NONE = 0, /* there is no such flow, or it has ended */
+	DFW_EXCHANGE_DONE = 1,
+	DFW_EXCHANGE_BUSY = 2,	    /* another CPU holds it all the time: ask again */
+	DFW_EXCHANGE_FULL = 3,	    /* the port's quota */
+	DFW_EXCHANGE_NO_MEMORY = 4, /* now; ask again */
+	DFW_EXCHANGE_REFUSED = 5,   /* the port may not be written to, or the flow is none of it */
+};
+
+struct dfw_exchange {
+	struct dfw_flow_key key;
+	__u8 op;	/* enum dfw_exchange_op */
+	__u8 half_open; /* among the half-open flows */
+	__u8 result;	/* enum dfw_exchange_result */
+	__u8 zero[5];
+	struct dfw_flow flow;
+};
+DFW_ASSERT_SIZE(struct dfw_exchange, 48 + sizeof(struct dfw_flow));
+
+#define DFW_EXCHANGE_MAX 1024
+
+/* What the program is run for, by BPF_PROG_RUN with this struct as the packet's first bytes. It returns how many were
+ * done. One user at a time. */
+struct dfw_exchange_request {
+	__u32 slot; /* of the port */
+	__u32 nr;   /* of `exchange`, from the first on */
+};
+DFW_ASSERT_SIZE(struct dfw_exchange_request, 8);
+
+#endif
