@@ -58,6 +58,7 @@ enum move_state {
 	/* source */
 	MOVE_PREPARING,
 	MOVE_PRECOPY,
+	MOVE_PAUSING, /* the datapath is about to deny, and to report the last changes */
 	MOVE_OFFERED, /* FINAL is on its way; role HANDOVER, or a buddy that answers a pull */
 	MOVE_ROLLING,
 	/* destination: role PREPARED, STAGED or PULLING */
@@ -84,6 +85,7 @@ struct move {
 	bool staged; /* source: FINAL was confirmed */
 	bool have_final;
 	bool refused; /* a pull: the owner says that the VM is still there */
+	bool pulled;  /* source: the destination asked for it, without a PREPARE */
 	uint32_t peer;
 	uint32_t attempts;
 	uint64_t id;
@@ -109,7 +111,9 @@ struct port {
 	size_t nr_peers;
 	struct reading reading;
 	struct move move;
-	uint64_t aborted;   /* the source took this move back: it never begins again */
+	uint64_t aborted; /* the source took this move back: it never begins again */
+	uint32_t scan;	  /* counts the scans; entries carry the one that saw them last */
+	bool scanning;
 	int64_t expires_ms; /* RELEASED and NONE: forget then */
 	int64_t next_ms;    /* when it wants to be looked at */
 };

@@ -62,8 +62,8 @@ enum move_result {
 };
 
 /*
- * The world of one host. All functions get `data`; none may call back into the core, except that `pause` may report
- * the last changes by sync_flow_update and sync_flow_remove.
+ * The world of one host. All functions get `data`; none may call back into the core, except that `port_pause` may
+ * report the last changes by sync_flow_update and sync_flow_remove.
  */
 struct sync_env {
 	void *data;
@@ -84,10 +84,12 @@ struct sync_env {
 	void (*ledger_drop)(void *data, struct uuid port);
 
 	/* The datapath of a port. */
-	/* Destination: is there room and a policy? Attach, deny. 0 or a negative errno; -ENOSPC: no room. */
+	/* Destination: is there room and a policy? Attach, deny. 0 or a negative errno; -ENOSPC: no room; -EINPROGRESS:
+	 * not known yet, it will be asked again. */
 	int (*port_prepare)(void *data, struct uuid port, struct slice description, uint64_t flows);
-	/* Source: deny, then report what changed since the last report. */
-	void (*port_pause)(void *data, struct uuid port);
+	/* Source: deny, then report what has not been reported, which after a restart is all. 0: done, or a negative errno;
+	 * -EINPROGRESS: sync_port_paused tells the end. */
+	int (*port_pause)(void *data, struct uuid port);
 	/* Enforce with the flows reported by flow_apply. resync: legs may be behind what the ends have sent. */
 	void (*port_activate)(void *data, struct uuid port, uint64_t epoch, bool resync);
 	/* Deny and detach: the port lives elsewhere, or the move came to nothing. */
@@ -96,6 +98,9 @@ struct sync_env {
 	bool (*port_gone)(void *data, struct uuid port);
 	/* A prepared or pulled port: one flow is new or changed, or gone (FLOW_GONE). */
 	void (*flow_apply)(void *data, struct uuid port, const struct flow_record *record);
+	/* Destination: does the datapath hold what flow_apply was given? 0; -ENOSPC: there was no room for all of it; another
+	 * negative errno: some of it was refused, or failed. */
+	int (*flows_held)(void *data, struct uuid port);
 	/* A move of this host's port came to its end or to a stand: for logs, hooks and `migrate status`. */
 	void (*move_event)(void *data, struct uuid port, enum move_result result);
 

@@ -8,6 +8,7 @@
 #define SEND_MS		   100	/* a message without an answer goes again */
 #define SEND_SLOW_MS	   1000 /* an answered FINAL, to show that the source lives */
 #define PREPARE_TIMEOUT_MS 5000
+#define PAUSE_TIMEOUT_MS   5000
 #define ROLLBACK_ASK_MS	   1000
 #define SILENCE_MS	   120000 /* a prepared port of which nothing is heard is given up */
 #define CANDIDATE_MS	   1500	  /* a pull waits this long for a sign of life */
@@ -199,17 +200,25 @@ int sync_move_begin(struct sync *sync, struct uuid id, uint32_t to, bool strict)
 	return 0;
 }
 
-/* The commit point (V1). */
-static int offer(struct sync *sync, struct port *port)
+/* It goes on here, as if nothing had been. */
+static void unpause(struct sync *sync, struct port *port)
 {
-	int r;
+	env_of(sync)->port_activate(env_of(sync)->data, port->id, port->epoch, false);
+	if (port->move.pulled)
+		move_end(port);
+	else
+		port->move.state = MOVE_PRECOPY;
+}
 
-	env_of(sync)->port_pause(env_of(sync)->data, port->id);
-	r = flows_admit(&port->flows, sync->now, INT32_MIN);
+/* The commit point (V1): the datapath has paused, and has reported all. */
+static int paused(struct sync *sync, struct port *port)
+{
+	int r = flows_admit(&port->flows, sync->now, INT32_MIN);
+
 	if (r == 0)
 		r = write_ledger(sync, port, PORT_HANDOVER, port->epoch);
 	if (r < 0) {
-		env_of(sync)->port_activate(env_of(sync)->data, port->id, port->epoch, false);
+		unpause(sync, port);
 		return r;
 	}
 	port->role = PORT_HANDOVER;
@@ -219,6 +228,53 @@ static int offer(struct sync *sync, struct port *port)
 	send_final(sync, port);
 	port_wake(sync, port, port->move.send_ms);
 	return 0;
+}
+
+static int offer(struct sync *sync, struct port *port)
+{
+	int r;
+
+	port->move.state = MOVE_PAUSING;
+	port->move.deadline_ms = sync->now + PAUSE_TIMEOUT_MS;
+	r = env_of(sync)->port_pause(env_of(sync)->data, port->id);
+	if (r == -EINPROGRESS) {
+		port_wake(sync, port, port->move.deadline_ms);
+		return 0;
+	}
+	if (r == 0)
+		return paused(sync, port);
+	unpause(sync, port);
+	return r;
+}
+
+/* What was offered in a former life is offered anew. */
+static void resume_offer(struct sync *sync, struct port *port)
+{
+	port->move.state = MOVE_OFFERED;
+	if (flows_admit(&port->flows, sync->now, INT32_MIN))
+		sync->counters.no_memory++;
+	peer_add(sync, port, port->move.peer, true);
+	port->move.send_ms = sync->now;
+	port_wake(sync, port, sync->now);
+}
+
+void sync_port_paused(struct sync *sync, int64_t now_ms, struct uuid id, int result)
+{
+	struct port *port = port_find(sync, id);
+
+	advance(sync, now_ms);
+	if (!port || port->move.state != MOVE_PAUSING)
+		return;
+	if (port->role == PORT_HANDOVER) {
+		/* Passive in any case: whoever failed to report tries again. */
+		if (result == 0)
+			resume_offer(sync, port);
+	} else if (result < 0) {
+		tell(sync, port, MOVE_REFUSED);
+		unpause(sync, port);
+	} else if (paused(sync, port) < 0) {
+		tell(sync, port, MOVE_DISK);
+	}
 }
 
 int sync_move_pause(struct sync *sync, struct uuid id)
@@ -234,14 +290,12 @@ int sync_move_pause(struct sync *sync, struct uuid id)
 	return offer(sync, port);
 }
 
+/* Nothing of it is known any more: the log begins anew with what the datapath reports. */
 void move_resume(struct sync *sync, struct port *port)
 {
-	port->move.state = MOVE_OFFERED;
-	if (flows_admit(&port->flows, sync->now, INT32_MIN))
-		sync->counters.no_memory++;
-	peer_add(sync, port, port->move.peer, true);
-	port->move.send_ms = sync->now;
-	port_wake(sync, port, sync->now);
+	port->move.state = MOVE_PAUSING;
+	if (env_of(sync)->port_pause(env_of(sync)->data, port->id) == 0)
+		resume_offer(sync, port);
 }
 
 /* Somebody else owns the port now. What is here is kept for a while, for whoever asks. */
@@ -290,7 +344,13 @@ int sync_move_rollback(struct sync *sync, struct uuid id)
 	case MOVE_PRECOPY:
 		stop_move(sync, port, MOVE_ABORTED);
 		return 0;
+	case MOVE_PAUSING:
 	case MOVE_OFFERED:
+		if (port->role == PORT_ACTIVE) {
+			unpause(sync, port);
+			stop_move(sync, port, MOVE_ABORTED);
+			return 0;
+		}
 		if (port->role != PORT_HANDOVER)
 			return -ENOENT;
 		port->move.state = MOVE_ROLLING;
@@ -378,6 +438,15 @@ static void tick_source(struct sync *sync, struct port *port)
 			move->send_ms = sync->now + SEND_SLOW_MS;
 		}
 		break;
+	case MOVE_PAUSING:
+		if (port->role == PORT_HANDOVER)
+			return;
+		if (sync->now >= move->deadline_ms) {
+			tell(sync, port, MOVE_TIMEOUT);
+			unpause(sync, port);
+		}
+		port_wake(sync, port, move->deadline_ms);
+		return;
 	case MOVE_OFFERED:
 		/* A buddy that serves a pull stops when nobody listens. */
 		if (port->role == PORT_REPLICA && sync->now >= move->deadline_ms) {
@@ -495,6 +564,8 @@ void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare
 		if (r == 0)
 			r = env_of(sync)->port_prepare(env_of(sync)->data, port->id,
 						       message->description, message->flows);
+		if (r == -EINPROGRESS)
+			return;
 		if (r < 0) {
 			send_answer(sync, from, port->id, message->move, STEP_PREPARE,
 				    r == -ENOSPC ? MOVE_NO_ROOM : MOVE_REFUSED, NULL);
@@ -543,10 +614,25 @@ static enum move_result check_final(const struct port *port)
 	return MOVE_OK;
 }
 
+/* What the core holds the datapath shall hold too. Who pulls has the VM already: he goes on with what there is, unless
+ * flows must not be lost. */
+static enum move_result check_datapath(struct sync *sync, struct port *port)
+{
+	int r = env_of(sync)->flows_held(env_of(sync)->data, port->id);
+	enum move_result result = r == -ENOSPC ? MOVE_NO_ROOM : MOVE_REFUSED;
+
+	if (r == 0)
+		return MOVE_OK;
+	tell(sync, port, result);
+	return port->role == PORT_PULLING && !port->move.strict ? MOVE_OK : result;
+}
+
 static void on_checked(struct sync *sync, struct port *port)
 {
 	enum move_result result = check_final(port);
 
+	if (result == MOVE_OK && port->role != PORT_STAGED)
+		result = check_datapath(sync, port);
 	send_answer(sync, port->move.peer, port->id, port->move.id, STEP_FINAL, result, port);
 	if (result == MOVE_MISMATCH) {
 		port->move.have_final = false;
@@ -815,32 +901,32 @@ void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *mess
 		return;
 	}
 	/* Asked again for what is under way. */
-	if (port->move.state == MOVE_OFFERED && port->move.peer == from &&
-	    port->move.id == message->move)
+	if ((port->move.state == MOVE_OFFERED || port->move.state == MOVE_PAUSING) &&
+	    port->move.peer == from && port->move.id == message->move)
 		return;
 
 	switch (port->role) {
 	case PORT_ACTIVE:
 		result = MOVE_REFUSED;
-		if (!env_of(sync)->port_gone(env_of(sync)->data, port->id))
+		if (port->move.state == MOVE_PAUSING ||
+		    !env_of(sync)->port_gone(env_of(sync)->data, port->id))
 			break;
 		if (port->move.state == MOVE_PREPARING || port->move.state == MOVE_PRECOPY) {
 			if (port->move.peer != from)
 				stop_move(sync, port, MOVE_ABORTED);
 		}
-		port->move = (struct move){.id = message->move, .peer = from};
+		port->move = (struct move){.id = message->move, .peer = from, .pulled = true};
 		if (!peer_add(sync, port, from, true))
 			break;
 		result = offer(sync, port) < 0 ? MOVE_DISK : MOVE_NOT_YET;
-		if (result == MOVE_DISK)
-			move_end(port);
 		break;
 	case PORT_HANDOVER:
 		/* It was offered to somebody. If he forgot it (restarted) or died it goes to whoever has the VM. */
 		is_free = port->move.peer == from || port->move.told == MOVE_UNKNOWN + 1 ||
 			  !members_living(&sync->members, port->move.peer);
 		result = MOVE_REFUSED;
-		if (!is_free || port->move.state == MOVE_ROLLING)
+		if (!is_free || port->move.state == MOVE_ROLLING ||
+		    port->move.state == MOVE_PAUSING)
 			break;
 		port->nr_peers = 0;
 		port->move =

@@ -174,17 +174,33 @@ enum port_role sync_port_role(const struct sync *sync, struct uuid id, uint64_t 
 }
 
 /* The owner's datapath reports until the port is offered; a restarted one tells again what is in its maps. */
-static bool takes_reports(const struct sync *sync, const struct port *port)
+static bool takes_reports(const struct port *port)
 {
-	return port &&
-	       (port->role == PORT_ACTIVE || (port->role == PORT_HANDOVER && !sync->started));
+	return port && (port->role == PORT_ACTIVE ||
+			(port->role == PORT_HANDOVER && port->move.state == MOVE_PAUSING));
+}
+
+static bool known_as_it_is(const struct flow_entry *old, const struct flow_record *record)
+{
+	struct flow_record same = *record;
+
+	if (!old || (old->record.flags | record->flags) & FLOW_GONE)
+		return false;
+	same.epoch = old->record.epoch;
+	same.version = old->record.version;
+	return flow_record_hash(&same) == flow_record_hash(&old->record);
 }
 
 static int flow_report(struct sync *sync, struct port *port, const struct flow_record *record)
 {
-	const struct flow_entry *old = flows_find(&port->flows, &record->key);
+	struct flow_entry *old = flows_find(&port->flows, &record->key);
 	bool young;
 	int r;
+
+	if (port->scanning && known_as_it_is(old, record)) {
+		old->stream = port->scan;
+		return 0;
+	}
 
 	if (old && (old->record.epoch > port->epoch ||
 		    (old->record.epoch == port->epoch && old->record.version >= record->version))) {
@@ -192,7 +208,9 @@ static int flow_report(struct sync *sync, struct port *port, const struct flow_r
 		return -ESTALE;
 	}
 	young = port->move.state == MOVE_IDLE && record->age_ms < sync->config.min_age_ms;
-	r = flows_put(&port->flows, sync->now, record, young, NULL);
+	r = flows_put(&port->flows, sync->now, record, young, &old);
+	if (old)
+		old->stream = port->scan;
 	port_wake(sync, port, sync->now);
 	return r;
 }
@@ -202,7 +220,7 @@ int sync_flow_update(struct sync *sync, struct uuid id, const struct flow_record
 	struct port *port = port_find(sync, id);
 	struct flow_record mine = *record;
 
-	if (!takes_reports(sync, port))
+	if (!takes_reports(port))
 		return -ENOENT;
 	mine.epoch = port->epoch;
 	mine.flags &= (uint8_t)~FLOW_GONE;
@@ -214,12 +232,54 @@ int sync_flow_remove(struct sync *sync, struct uuid id, const struct dfw_flow_ke
 {
 	struct port *port = port_find(sync, id);
 
-	if (!takes_reports(sync, port))
+	if (!takes_reports(port))
 		return -ENOENT;
 	return flow_report(
 		sync, port,
 		&(struct flow_record){
 			.key = *key, .epoch = port->epoch, .version = version, .flags = FLOW_GONE});
+}
+
+/* What the scan did not find. A tombstone goes to the log's end, so the walk ends where the log ended. */
+static int bury_unseen(struct sync *sync, struct port *port, uint64_t version)
+{
+	uint64_t head = port->flows.head;
+	struct flow_entry *entry, *next;
+	int r = 0;
+
+	for (entry = port->flows.young_first; entry; entry = next) {
+		next = entry->younger;
+		if (entry->stream != port->scan)
+			flows_remove(&port->flows, entry);
+	}
+	for (entry = flows_after(&port->flows, 0); entry && entry->sequence <= head && r == 0;
+	     entry = next) {
+		next = flows_after(&port->flows, entry->sequence);
+		if (entry->stream != port->scan && !(entry->record.flags & FLOW_GONE))
+			r = sync_flow_remove(sync, port->id, &entry->record.key, version);
+	}
+	return r;
+}
+
+int sync_scan_begin(struct sync *sync, struct uuid id)
+{
+	struct port *port = port_find(sync, id);
+
+	if (!takes_reports(port))
+		return -ENOENT;
+	port->scan++;
+	port->scanning = true;
+	return 0;
+}
+
+int sync_scan_end(struct sync *sync, struct uuid id, uint64_t version)
+{
+	struct port *port = port_find(sync, id);
+
+	if (!takes_reports(port) || !port->scanning)
+		return -ENOENT;
+	port->scanning = false;
+	return bury_unseen(sync, port, version);
 }
 
 int sync_flows(const struct sync *sync, struct uuid id, struct sync_flows *flows)

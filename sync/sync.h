@@ -119,6 +119,12 @@ int sync_flow_update(struct sync *sync, struct uuid port, const struct flow_reco
 int sync_flow_remove(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,
 		     uint64_t version);
 
+/* The reporter looks at all flows of an active port, since changes were lost: between begin and end it reports each one
+ * that it finds. One that is known as it is stays as it is; those that were not reported are gone, as of `version`, when it
+ * ends. */
+int sync_scan_begin(struct sync *sync, struct uuid port);
+int sync_scan_end(struct sync *sync, struct uuid port, uint64_t version);
+
 /* What is held of a port, as owner or copy. -ENOENT. */
 struct sync_flows {
 	uint64_t count;
@@ -142,8 +148,11 @@ size_t sync_lag(const struct sync *sync, struct uuid port, struct sync_lag *lag,
 /* Source: 0 when under way; -ENOENT: not active here; -EALREADY: a move is under way; -EHOSTUNREACH: not alive. */
 int sync_move_begin(struct sync *sync, struct uuid port, uint32_t to, bool strict);
 /* Source: the VM is paused. Pauses the port, drains, offers it. -EAGAIN: the destination is not prepared yet; errno of
- * the ledger: nothing happened. */
+ * the datapath or the ledger: nothing happened. 0: offered, or as soon as the datapath has paused; should it fail, the port
+ * goes on here and move_event tells. */
 int sync_move_pause(struct sync *sync, struct uuid port);
+/* What port_pause could not say at once. Reports are complete. */
+void sync_port_paused(struct sync *sync, int64_t now_ms, struct uuid port, int result);
 /* Source: the VM goes on here. -ENOENT: no move. The end is told by move_event. */
 int sync_move_rollback(struct sync *sync, struct uuid port);
 /* Destination: the VM runs here, by command or by its first RARP, GARP or NA. 0: active, or as soon as the flows are

@@ -400,7 +400,7 @@ struct twin *host_twin(struct sim_host *host, uint32_t port)
 
 static void twin_clear(struct twin *twin)
 {
-	twin->attached = twin->active = twin->paused = false;
+	twin->attached = twin->active = twin->paused = twin->pausing = false;
 	for (size_t i = 0; i < WORLD_KEYS; i++)
 		twin->flows[i].present = false;
 }
@@ -474,25 +474,87 @@ static int env_port_prepare(void *data, struct uuid id, struct slice description
 			   port);
 	if (host->world->refuse_room && world_chance(host->world, 0.1))
 		return -ENOSPC;
+	/* A datapath may take its time over what a move asks for. */
+	if (host->world->ports[port].vm != host->id && world_chance(host->world, 0.3))
+		return -EINPROGRESS;
 	host_twin(host, port)->attached = true;
 	return 0;
 }
 
-static void env_port_pause(void *data, struct uuid id)
+/* The kernel knows versions, but not in which epoch they were given: they are this epoch's from now on. */
+static void report_all(struct world *world, struct sim_host *host, uint32_t port)
+{
+	struct twin *twin = host_twin(host, port);
+
+	twin->unreported = false;
+	for (uint32_t key = 0; key < WORLD_KEYS; key++) {
+		struct twin_flow *flow = &twin->flows[key];
+		struct flow_record record;
+
+		if (!flow->present)
+			continue;
+		flow->epoch = twin->epoch;
+		if (flow->version > twin->version)
+			twin->version = flow->version;
+		record = record_of(key, flow);
+		/* Between offering and rolling back nobody listens: again when it is active. */
+		if (sync_flow_update(host->sync, world->ports[port].id, &record) == -ENOENT)
+			twin->unreported = true;
+	}
+}
+
+static void pause_port(struct world *world, struct sim_host *host, uint32_t port)
+{
+	struct twin *twin = host_twin(host, port);
+
+	twin->pausing = false;
+	if (!twin->active)
+		report_all(world, host, port);
+	/* What happened since the last report. */
+	for (size_t i = 0; i < 3; i++)
+		flow_change(world, host, port);
+	/* One that was started again may not know that the port is elsewhere by now. */
+	if (twin->active || twin->epoch == world->ports[port].final_epoch) {
+		memcpy(world->ports[port].final, twin->flows, sizeof(twin->flows));
+		world->ports[port].final_epoch = twin->epoch;
+	}
+	twin->active = false;
+	twin->paused = true;
+	world_log(world, "host %u pauses port %u", host->id, port);
+}
+
+static int env_port_pause(void *data, struct uuid id)
 {
 	struct sim_host *host = data;
 	struct world *world = host->world;
 	uint32_t port = port_index(world, id);
-	struct twin *twin = host_twin(host, port);
 
-	/* What happened since the last report. */
-	for (size_t i = 0; i < 3; i++)
-		flow_change(world, host, port);
-	twin->active = false;
-	twin->paused = true;
-	memcpy(world->ports[port].final, twin->flows, sizeof(twin->flows));
-	world->ports[port].final_epoch = twin->epoch;
-	world_log(world, "host %u pauses port %u", host->id, port);
+	if (world_chance(world, 0.5)) {
+		host_twin(host, port)->pausing = true;
+		return -EINPROGRESS;
+	}
+	pause_port(world, host, port);
+	return 0;
+}
+
+/* Datapaths that have taken their time. Some fail; then the port is as it was. */
+static void end_pauses(struct world *world, struct sim_host *host)
+{
+	for (uint32_t i = 0; i < world->nr_ports; i++) {
+		struct twin *twin = host->twins[i];
+		bool fails = twin && twin->pausing && world_chance(world, 0.1);
+
+		if (twin && twin->active && twin->unreported)
+			report_all(world, host, i);
+		if (!twin || !twin->pausing)
+			continue;
+		twin->pausing = false;
+		if (!fails)
+			pause_port(world, host, i);
+		sync_port_paused(host->sync, host_clock(host), world->ports[i].id,
+				 fails ? -EIO : 0);
+		twin->pausing = fails && twin->paused; /* passive: it tries again */
+	}
 }
 
 static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool resync)
@@ -553,7 +615,7 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 	if (epoch > port->top_epoch)
 		port->top_epoch = epoch;
 	twin->attached = twin->active = true;
-	twin->paused = false;
+	twin->paused = twin->pausing = false;
 	twin->epoch = twin->accepted = epoch;
 }
 
@@ -611,6 +673,15 @@ static void env_flow_apply(void *data, struct uuid id, const struct flow_record 
 	flow->version = record->version;
 }
 
+/* What it holds is checked when it is activated. */
+static int env_flows_held(void *data, struct uuid id)
+{
+	struct sim_host *host = data;
+
+	(void)id;
+	return host->world->refuse_room && world_chance(host->world, 0.05) ? -ENOSPC : 0;
+}
+
 static void env_move_event(void *data, struct uuid id, enum move_result result)
 {
 	struct sim_host *host = data;
@@ -635,6 +706,7 @@ static const struct sync_env env_template = {
 	.port_release = env_port_release,
 	.port_gone = env_port_gone,
 	.flow_apply = env_flow_apply,
+	.flows_held = env_flows_held,
 	.move_event = env_move_event,
 	.object_get = env_object_get,
 	.object_put = env_object_put,
@@ -668,21 +740,10 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 	if (sync_port_add(host->sync, port->id,
 			  (struct slice){port->description, port->description_nr}, false))
 		world_fail(world, "host %u cannot add its port %u again", host->id, index);
-	/* The kernel knows versions, but not in which epoch they were given: they are this epoch's from now on. */
-	for (uint32_t key = 0; key < WORLD_KEYS; key++) {
-		struct twin_flow *flow = &twin->flows[key];
-		struct flow_record record;
-
-		if (!flow->present)
-			continue;
-		flow->epoch = twin->epoch;
-		if (flow->version > twin->version)
-			twin->version = flow->version;
-		record = record_of(key, flow);
-		sync_flow_update(host->sync, port->id, &record);
-	}
-	if (twin->paused && twin->epoch == port->final_epoch)
-		memcpy(port->final, twin->flows, sizeof(twin->flows));
+	twin->pausing = false;
+	twin->unreported = true;
+	if (twin->active)
+		report_all(world, host, index);
 }
 
 void host_start(struct world *world, struct sim_host *host)
@@ -760,6 +821,7 @@ bool world_step(struct world *world, int64_t until)
 			sync_tick(host->sync, host_clock(host));
 			if (host->staging != host->staged)
 				sync_policy_continue(host->sync, host_clock(host));
+			end_pauses(world, host);
 			host_schedule(world, host);
 		}
 	}

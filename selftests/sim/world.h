@@ -28,7 +28,9 @@ struct twin_flow {
 struct twin {
 	bool attached;
 	bool active;
-	bool paused; /* offered to somebody */
+	bool paused;	 /* offered to somebody */
+	bool pausing;	 /* was asked to pause, and has not said yet that it did */
+	bool unreported; /* the daemon was started again, and knows nothing of the flows yet */
 	uint64_t epoch;
 	uint64_t accepted; /* highest epoch of which the host has acknowledged a write */
 	uint64_t version;  /* given to the last change */
@@ -78,7 +80,8 @@ struct sim_host {
 	/* kernel */
 	struct twin **twins; /* by port, NULL: never touched */
 	uint32_t staged, flipped;
-	uint32_t staging; /* was asked for once: staging takes its time, the second answer is ready */
+	uint32_t
+		staging; /* was asked for once: staging takes its time, the second answer is ready */
 	uint64_t bytes_out, bytes_in, packets_out;
 };
 
