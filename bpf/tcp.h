@@ -34,8 +34,7 @@ struct tcp_segment {
 /* Acknowledgements may lag behind by a window, but never less than this (van Rooij's MAXACKWINDOW). */
 #define TCP_MIN_ACK_LAG 66000
 
-/* A flow picked up without its SYNs: no scale is known, so windows are taken to be this large. */
-#define TCP_LOOSE_WINDOW (16U << 20)
+#define TCP_LOOSE_WINDOW DFW_RESYNC_WINDOW
 
 /* Above 0: drop, enum dfw_reason. QUIET: pass, but change and refresh nothing, as its receiver may well refuse it. RESTART:
  * a SYN where the old connection is over, a new flow to be decided anew. */

@@ -12,9 +12,11 @@
  *   both               {"notice": "...", ...}                                            nobody answers
  *
  * Notices of dfwd:
- *   hello          {"instance", "version", "generation"}            first of all
+ *   hello          {"instance", "version", "generation"}, descriptors: the maps changes and change_losses, the program
+ *                  exchange, the map exchange (see <dfw/change.h>, <dfw/exchange.h>)          first of all
  *   vports         memfd: [{"name", "uuid", "epoch", "dev", "macs", "ips", "learned", "vlans", "tags", "profile",
- *                  "attached", "ready"}], all of them, at hello and after each change
+ *                  "slot", "attached", "ready", "held"}], all of them, at hello and after each change
+ *   seen           {"uuid"}: the VM of a held port sends; at most ten a second
  * Requests of dfwsyncd:
  *   remote-vports  memfd: {"vports": [{"name", "uuid", "host", "macs", "ips", "learned", "tags"}], "hosts": ["b", ..],
  *                  "whole": bool}. Ports of other hosts, for groups. What dfwd knows of a host that is not in "hosts" stays,
@@ -22,6 +24,15 @@
  *   policy-check   memfd: the bundle. -EINVAL: "errors", lines
  *   policy-stage   {"generation"}, memfd: the bundle as in policy/GENERATION.json. "errors" as above
  *   policy-flip    {"generation"}                                   -> {"vports", "rules"}
+ *   member         {"member"}: in a cluster. A vport that is added is held then, for 3 s, until port-activate
+ *   port-watch     {"uuid", "on"}: its changes go to the ring. Ends when the link does
+ *   port-maps      {"uuid"}                        -> {"slot"}, descriptors to read: flows, half_open
+ *   port-prepare   {"vport": as in vports, "flows"}: makes it, held, unless it is there; held then.
+ *                  -> {"slot"}; -ENOSPC: its profile has no room for so many flows; -EEXIST, -EINVAL
+ *   port-hold      {"uuid"}: denies everything from now on; packets that are under way may still end
+ *   port-quiet     none is any more
+ *   port-activate  {"uuid", "epoch"}: in force; not held any more
+ *   port-release   {"uuid"}: removes the port
  */
 
 #include <jansson.h>

@@ -7,6 +7,7 @@
 #include "daemon.h"
 #include "json.h"
 #include "log.h"
+#include "moves.h"
 #include "view_pins.h"
 
 #define RETRY_NS      1000000000ULL
@@ -27,6 +28,7 @@ static void disconnect(struct dfwd *d, const char *why)
 		return;
 	log_notice("dfwsyncd: %s; enforcement goes on with what is known of other hosts", why);
 	sync_link_close(&d->cluster.link);
+	moves_link_lost(d);
 	d->cluster.retry_ns = monotonic_ns() + RETRY_NS;
 }
 
@@ -58,7 +60,9 @@ static json_t *vports_json(const struct dfwd *d)
 		const struct port *port = d->ports[i];
 		json_t *json = spec_to_json(port->spec);
 
+		json_object_set_new(json, "slot", json_integer(port->slot));
 		json_object_set_new(json, "attached", json_boolean(port->ifindex));
+		json_object_set_new(json, "held", json_boolean(port->config.flags & DFW_PORT_HELD));
 		json_object_set_new(json, "ready",
 				    json_boolean(port->config.flags & DFW_PORT_READY));
 		if (json_array_append_new(list, json) < 0)
@@ -79,12 +83,14 @@ static void tell_vports(struct dfwd *d)
 
 static void tell_hello(struct dfwd *d)
 {
+	int fds[4], nr = moves_hello_fds(d, fds);
+
 	cluster_link_tell(d,
 			  json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "notice", "hello", "instance",
 				    d->instance, "version", DFW_VERSION, "generation",
 				    (json_int_t)d->revision.generation, "last",
 				    (json_int_t)d->store.last, "object", d->policy_object),
-			  NULL, 0);
+			  fds, (size_t)nr);
 }
 
 /* ---- Connecting ------------------------------------------------------------------------------------------------- */

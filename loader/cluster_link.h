@@ -16,6 +16,7 @@ struct cluster_link {
 	bool vports_changed; /* to be told at the end of this turn of the loop */
 	bool watches_room;   /* packets wait until the socket takes more */
 	bool refused;	     /* the log was told that there is no way to connect */
+	bool member;	     /* dfwsyncd says that this host is in a cluster */
 };
 
 void cluster_link_init(struct dfwd *d);

@@ -8,6 +8,7 @@
 #include "daemon.h"
 #include "json.h"
 #include "log.h"
+#include "moves.h"
 #include "policies.h"
 #include "view_pins.h"
 
@@ -65,10 +66,12 @@ static const struct request {
 	/* 0 or a negative errno; what was logged first is the error's text. */
 	int (*run)(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply);
 } requests[] = {
-	{"remote-vports", remote_ports_set},
-	{"policy-check", run_policy_check},
-	{"policy-stage", run_policy_stage},
-	{"policy-flip", run_policy_flip},
+	{"remote-vports", remote_ports_set}, {"policy-check", run_policy_check},
+	{"policy-stage", run_policy_stage},  {"policy-flip", run_policy_flip},
+	{"port-prepare", run_port_prepare},  {"port-hold", run_port_hold},
+	{"port-quiet", run_port_quiet},	     {"port-activate", run_port_activate},
+	{"port-release", run_port_release},  {"port-watch", run_port_watch},
+	{"port-maps", run_port_maps},	     {"member", run_member},
 };
 
 static json_t *answer(int r, const struct cluster_reply *reply)

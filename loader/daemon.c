@@ -12,6 +12,7 @@
 #include "devices.h"
 #include "file.h"
 #include "log.h"
+#include "moves.h"
 #include "notify.h"
 #include "policies.h"
 #include "ports.h"
@@ -203,6 +204,7 @@ static void handle_tick(struct dfwd *d)
 		return;
 	d->slow_ns = now + SECOND_NS;
 	events_tick(d);
+	moves_tick(d);
 	devices_retry(d);
 	become_ready(d);
 }

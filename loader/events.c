@@ -13,6 +13,7 @@
 #include "event_text.h"
 #include "log.h"
 #include "maps.h"
+#include "moves.h"
 #include "view_pins.h"
 
 #define CONSUME_AT_ONCE 8192 /* events, before other things have their turn */
@@ -176,6 +177,8 @@ static int consume_one(void *data, void *record, size_t bytes)
 	};
 	if (event->type == DFW_EVENT_VERDICT)
 		log_verdict(d, &view);
+	if (event->type == DFW_EVENT_SEEN && port)
+		moves_seen(d, port);
 	if (event->type == DFW_EVENT_ADDRESS) {
 		/* What is told is what comes of it. */
 		learn_note(d, event);

@@ -150,7 +150,12 @@ static int make_parts(const struct object *object, const struct port *port,
 static struct dfw_port_config deny_config(const struct vport_spec *spec, uint32_t slot,
 					  const struct dfw_profile *profile)
 {
-	struct dfw_port_config config = {.slot = slot, .epoch = spec->epoch, .profile = *profile};
+	struct dfw_port_config config = {
+		.slot = slot,
+		.flags = spec->held ? DFW_PORT_HELD : 0,
+		.epoch = spec->epoch,
+		.profile = *profile,
+	};
 
 	memcpy(config.uuid, spec->uuid, sizeof(config.uuid));
 	memcpy(config.name, spec->name, sizeof(config.name));

@@ -21,9 +21,11 @@ struct port {
 	bool left_out; /* made by a pattern, and the policy does not take it: denies until the next policy */
 	struct dfw_port_config config; /* what is in force: the active bank's */
 	struct dfw_rule_total_key
-		*rules;		 /* config.hits_count of them, in the order of the `rules` map */
-	int state;		 /* fd of its `state` map */
-	uint64_t made_ns;	 /* CLOCK_MONOTONIC; 0: taken over. Its slot was another's before */
+		*rules;	  /* config.hits_count of them, in the order of the `rules` map */
+	int state;	  /* fd of its `state` map */
+	uint64_t made_ns; /* CLOCK_MONOTONIC; 0: taken over. Its slot was another's before */
+	uint64_t
+		answer_ns; /* CLOCK_MONOTONIC: held until dfwsyncd says whose it is, at most until then; 0: not so */
 	uint64_t refused_ns;	 /* when the log last told of an address that it may not have */
 	uint32_t refused_untold; /* ... and how often it did not since */
 };

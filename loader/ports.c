@@ -24,6 +24,14 @@ struct port *ports_find(const struct dfwd *d, const char *name)
 	return NULL;
 }
 
+struct port *ports_find_uuid(const struct dfwd *d, const uint8_t uuid[16])
+{
+	for (size_t i = 0; i < d->nr_ports; i++)
+		if (memcmp(d->ports[i]->spec->uuid, uuid, 16) == 0)
+			return d->ports[i];
+	return NULL;
+}
+
 struct port *ports_find_device(const struct dfwd *d, const char *device)
 {
 	for (size_t i = 0; i < d->nr_ports; i++)
@@ -125,6 +133,19 @@ int ports_stage_file(const struct dfwd *d, const struct wanted_port *wanted, siz
 	int r = text ? file_stage(file_path(d, path), text, strlen(text), staged) : -ENOMEM;
 
 	return r < 0 ? log_errno(r, "cannot write %s", file_path(d, path)) : 0;
+}
+
+void ports_save(struct dfwd *d)
+{
+	_cleanup_staged_ struct staged_file file = {};
+	size_t nr, index;
+	_cleanup_free_ struct wanted_port *wanted = wanted_list(d, NULL, NULL, &nr, &index);
+	int r = wanted ? ports_stage_file(d, wanted, nr, &file) : -ENOMEM;
+
+	if (r == 0)
+		r = file_commit(&file);
+	if (r < 0)
+		log_errno(r, "the list of vports on disk is not what is in force");
 }
 
 static int read_file(const struct dfwd *d, json_t **json)

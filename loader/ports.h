@@ -8,6 +8,7 @@
 /* The ports of an instance: the list, its file vports.json, and what the kernel has of them. */
 
 struct port *ports_find(const struct dfwd *d, const char *name);
+struct port *ports_find_uuid(const struct dfwd *d, const uint8_t uuid[16]);
 struct port *ports_find_device(const struct dfwd *d, const char *device);
 struct port *ports_find_ifindex(const struct dfwd *d, uint32_t ifindex);
 
@@ -25,6 +26,9 @@ void ports_take(struct dfwd *d, struct port *port);
 /* Writes vports.json, as wanted_list would have it, so that file_commit only has to rename it. */
 int ports_stage_file(const struct dfwd *d, const struct wanted_port *wanted, size_t nr,
 		     struct staged_file *staged);
+
+/* Writes it as the list is, where the kernel knows the change already: an error is logged, and no more. */
+void ports_save(struct dfwd *d);
 
 /* Reads vports.json; takes over what the kernel has of its ports and makes the others, denying. */
 int ports_restore(struct dfwd *d);

@@ -10,8 +10,6 @@
 #include "spec.h"
 #include "view.h"
 
-#define UUID_TEXT_LEN 37
-
 /* Wrong input: the message is what the operator gets. */
 #define wrong(...)                      \
 	({                              \
@@ -357,7 +355,7 @@ int spec_read(struct vport_spec *spec, const json_t *json)
 
 /* ---- vports.json ------------------------------------------------------------------------------------------------ */
 
-static void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_LEN])
+void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_LEN])
 {
 	char *end = text;
 
@@ -366,7 +364,7 @@ static void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_LEN])
 			       uuid[i]);
 }
 
-static int uuid_parse(const char *text, uint8_t uuid[16])
+int uuid_parse(const char *text, uint8_t uuid[16])
 {
 	int digits = 0;
 
@@ -409,10 +407,11 @@ json_t *spec_to_json(const struct vport_spec *spec)
 	if (r < 0)
 		return NULL;
 	uuid_format(spec->uuid, uuid);
-	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:s, s:s, s:I, s:s}", "name",
+	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:s, s:s, s:I, s:s, s:b}", "name",
 			 spec->name, "dev", spec->dev, "macs", macs, "ips", ips, "learned", learned,
 			 "vlans", vlans, "tags", tags, "profile", spec->profile, "uuid", uuid,
-			 "epoch", (json_int_t)spec->epoch, "pattern", spec->pattern);
+			 "epoch", (json_int_t)spec->epoch, "pattern", spec->pattern, "held",
+			 spec->held);
 }
 
 static int read_learned(struct vport_spec *spec, const json_t *list)
@@ -454,6 +453,7 @@ int spec_from_json(const json_t *json, struct vport_spec **spec)
 	if (json_number(json, "epoch") < 1)
 		return wrong("vport %s: \"epoch\" is missing or below 1", read->name);
 	read->epoch = (uint64_t)json_number(json, "epoch");
+	read->held = json_is_true(json_object_get(json, "held"));
 	if (pattern && strlen(pattern) < sizeof(read->pattern))
 		strcpy(read->pattern, pattern);
 	*spec = TAKE_PTR(read);

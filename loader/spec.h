@@ -20,6 +20,7 @@
 #define SPEC_TAG_BYTES	 256 /* of a key or value, with the NUL */
 #define SPEC_PROFILE_LEN 64
 #define DEFAULT_PROFILE	 "default"
+#define UUID_TEXT_LEN	 37 /* with the NUL */
 
 struct vport_spec {
 	char name[DFW_PORT_NAME_LEN];
@@ -40,6 +41,7 @@ struct vport_spec {
 	char profile[SPEC_PROFILE_LEN];
 	uint8_t uuid[16];
 	uint64_t epoch;
+	bool held; /* made for a move that has not come to its end: it denies until then */
 	char pattern
 		[IF_NAMESIZE]; /* of the configuration's section that made it; "": made by vport-add */
 };
@@ -64,6 +66,9 @@ int spec_add_tag(struct vport_spec *spec, const char *key, const char *value);
 int spec_add_mac(struct vport_spec *spec, const char *text);
 int spec_add_ip(struct vport_spec *spec, const char *text);
 int spec_set_profile(struct vport_spec *spec, const char *profile);
+
+void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_LEN]);
+int uuid_parse(const char *text, uint8_t uuid[16]); /* -EINVAL */
 
 /* Works out `addresses`, after a change. An IPv6 station also speaks from a link-local address, which operators seldom
  * list: when `ips` has an IPv6 address, but none of that kind, those that its MACs make are the port's too. Learned ones

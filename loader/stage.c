@@ -197,6 +197,7 @@ static int fill_port(struct revision *revision, size_t i)
 	int r = 0;
 
 	config->slot = port->slot;
+	config->flags = port->config.flags & DFW_PORT_SWITCHES;
 	config->profile = *revision_profile(revision, i);
 	fill_identity(config, revision->wanted[i].spec);
 	if (revision->of_port[i])

@@ -6,6 +6,7 @@
 #include "devices.h"
 #include "json.h"
 #include "log.h"
+#include "moves.h"
 #include "ports.h"
 #include "realise.h"
 #include "view.h"
@@ -112,6 +113,7 @@ int vport_add(struct dfwd *d, struct vport_spec **spec, struct policy_errors *er
 		return r;
 	r = make_port(d, spec, revision_profile(revision, index), &port);
 	if (r == 0) {
+		moves_hold_new(d, port);
 		revision_set_port(revision, index, port);
 		r = revision_commit(revision);
 	}
@@ -184,17 +186,6 @@ int vport_del(struct dfwd *d, struct port *port, struct policy_errors *errors)
 
 /* ---- By pattern ------------------------------------------------------------------------------------------------- */
 
-/* A restart must know the port, or it would take it for one that a crash left behind. */
-static void save_list(struct dfwd *d)
-{
-	_cleanup_staged_ struct staged_file file = {};
-	size_t nr, index;
-	_cleanup_free_ struct wanted_port *wanted = wanted_list(d, NULL, NULL, &nr, &index);
-
-	if (wanted && ports_stage_file(d, wanted, nr, &file) == 0)
-		commit_file(&file);
-}
-
 /* It stays, denying, and every port else goes on; the next policy may take it. */
 static void add_left_out(struct dfwd *d, struct vport_spec **spec)
 {
@@ -208,7 +199,8 @@ static void add_left_out(struct dfwd *d, struct vport_spec **spec)
 	}
 	if (r == 0) {
 		port->left_out = true;
-		save_list(d);
+		/* A restart must know the port, or it would take it for one that a crash left behind. */
+		ports_save(d);
 		log_warning("vport %s: %s; it denies everything", port->spec->name,
 			    d->policy ? "the policy does not take it" : "there is no policy yet");
 	}

@@ -212,8 +212,9 @@ bool get_entry_record(struct reader *reader,
 /* ---- Flows ------------------------------------------------------------------------------------------------------- */
 
 enum flow_record_flag {
-	FLOW_GONE = 1 << 0,   /* a tombstone: key, order, and nothing else */
-	FLOW_RESYNC = 1 << 1, /* the legs may be behind what the ends have sent */
+	FLOW_GONE = 1 << 0,	 /* a tombstone: key, order, and nothing else */
+	FLOW_RESYNC = 1 << 1,	 /* the legs may be behind what the ends have sent */
+	FLOW_HALF_OPEN = 1 << 2, /* nobody has answered yet */
 };
 
 struct flow_record {

@@ -92,6 +92,9 @@ enum dfw_flow_flag {
 	DFW_FLOW_CHANGED = 1 << 2, /* ... and that its state has changed */
 };
 
+/* A flow picked up without its SYNs: no scale is known, so windows are taken to be this large. */
+#define DFW_RESYNC_WINDOW (16U << 20)
+
 enum dfw_leg_index {
 	DFW_ORIG = 0, /* the end that began the flow */
 	DFW_REPLY = 1,

@@ -35,7 +35,9 @@ enum { PORT_VM, PORT_TIGHT, PORT_UNREADY, PORT_FLOODED, NR_PORTS };
 #define VM_MAC	{0x02, 0, 0, 0, 0, 0x02}
 #define VM_V4	{[10] = 0xff, 0xff, 10, 0, 0, 2}
 #define PEER_V4 {[10] = 0xff, 0xff, 10, 1, 0, 1}
-#define VM_ADDRESSES {VM_V4}, {{0xfd, 0, [15] = 2}}, {{0xfe, 0x80, [15] = 2}}
+#define VM_ADDRESSES                    \
+	{VM_V4}, {{0xfd, 0, [15] = 2}}, \
+	{{0xfe, 0x80, [15] = 2}}
 
 static const struct side vm = {VM_MAC, {10, 0, 0, 2}, {0xfd, 0, [15] = 2}};
 static const struct side peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 1, 0, 1}, {0xfd, 1, [15] = 1}};
@@ -803,8 +805,9 @@ static void test_put(struct dfw_exchange *places)
 
 static void test_watched(void)
 {
-	struct dfw_exchange *places = mmap(NULL, DFW_EXCHANGE_MAX * sizeof(*places),
-					   PROT_READ | PROT_WRITE, MAP_SHARED, fd_of("exchange"), 0);
+	struct dfw_exchange *places =
+		mmap(NULL, DFW_EXCHANGE_MAX * sizeof(*places), PROT_READ | PROT_WRITE, MAP_SHARED,
+		     fd_of("exchange"), 0);
 	struct frame f, g;
 
 	must(places != MAP_FAILED, "exchange");
