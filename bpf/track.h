@@ -71,7 +71,6 @@ static __always_inline bool flow_confirmed(const struct dfw_flow *flow, __u32 fr
 	return false;
 }
 
-
 /* A flow that was picked up without its SYNs may anchor the other end's window for as long as the profile's `resync` says. */
 static __always_inline void bound_resync(const struct packet *p, struct dfw_flow *flow)
 {
