@@ -219,7 +219,8 @@ static bool all_staged(const struct sync *sync, uint32_t generation)
 	const struct hostmap *map = &sync->members.map;
 	struct host_info info;
 
-	if (sync->policy.staged != generation)
+	/* Who has just started does not know yet who is alive. */
+	if (sync->policy.staged != generation || sync->now < sync->ready_ms)
 		return false;
 	for (size_t i = 0; i < map->nr; i++)
 		if (members_living(&sync->members, map->hosts[i]) &&

@@ -136,6 +136,7 @@ struct trouble {
 	int64_t disk_ms[64];
 	int64_t heal_ms;
 	int64_t one_way_ms;
+	int64_t store_ms;
 	int64_t hook_ms;
 	int64_t act_ms;
 };
@@ -246,15 +247,38 @@ static void do_disk(struct world *world, struct trouble *trouble)
 	world_log(world, "the disk of host %u is full", host + 1);
 }
 
+/* In most worlds the store is sound, or there is none outside the cluster. */
+static void do_store(struct world *world, struct trouble *trouble)
+{
+	switch (world_below(world, 3)) {
+	case 0:
+		world->store.down = true;
+		trouble->store_ms = some_time(world, 10000);
+		world_log(world, "the store is away");
+		break;
+	case 1:
+		store_back_up(world);
+		break;
+	case 2:
+		store_rewind(world);
+		break;
+	}
+}
+
 static void do_policy(struct world *world, struct trouble *trouble)
 {
-	struct sim_host *host = &world->hosts[0];
+	struct sim_host *host = &world->hosts[world->store.used ? any_host(world) : 0];
 	struct generation next = {.number = world->generation + 1, .nr_objects = 1}, active;
 	struct policy_store store;
 
 	(void)trouble;
 	if (!usable(world, host) || next.number >= WORLD_GENERATIONS)
 		return;
+	if (world->store.used) {
+		store_apply(host);
+		host_schedule(world, host);
+		return;
+	}
 	store = sync_policy_store(host->sync);
 	store.get(store.data, &active);
 	next.objects[0] = object_name(next.number);
@@ -271,23 +295,24 @@ struct action {
 	unsigned int weight[SCENARIOS]; /* of 1000 */
 };
 
-/*				      calm move crash partition pause disk unannounced all */
+/*				      calm move crash partition pause disk unannounced store all */
 static const struct action actions[] = {
-	{do_flow, {950, 850, 850, 850, 850, 850, 900, 850}},
-	{do_move, {40, 140, 60, 70, 70, 90, 0, 50}},
-	{do_jump, {0, 0, 0, 10, 0, 0, 30, 10}},
-	{do_crash, {0, 0, 25, 0, 0, 10, 30, 15}},
-	{do_trap, {0, 0, 55, 0, 0, 0, 0, 20}},
-	{do_partition, {0, 0, 0, 30, 0, 0, 10, 12}},
-	{do_one_way, {0, 0, 0, 30, 0, 0, 10, 10}},
-	{do_pause, {0, 0, 0, 0, 50, 0, 10, 10}},
-	{do_clock, {0, 0, 0, 0, 20, 0, 0, 5}},
-	{do_disk, {0, 0, 0, 0, 0, 40, 0, 10}},
-	{do_policy, {10, 10, 10, 10, 10, 10, 10, 8}},
+	{do_flow, {950, 850, 850, 850, 850, 850, 900, 835, 850}},
+	{do_move, {40, 140, 60, 70, 70, 90, 0, 20, 50}},
+	{do_jump, {0, 0, 0, 10, 0, 0, 30, 0, 10}},
+	{do_crash, {0, 0, 25, 0, 0, 10, 30, 25, 15}},
+	{do_trap, {0, 0, 55, 0, 0, 0, 0, 0, 20}},
+	{do_partition, {0, 0, 0, 30, 0, 0, 10, 15, 12}},
+	{do_one_way, {0, 0, 0, 30, 0, 0, 10, 5, 10}},
+	{do_pause, {0, 0, 0, 0, 50, 0, 10, 10, 10}},
+	{do_clock, {0, 0, 0, 0, 20, 0, 0, 5, 5}},
+	{do_disk, {0, 0, 0, 0, 0, 40, 0, 10, 10}},
+	{do_store, {0, 0, 0, 0, 0, 0, 0, 35, 0}},
+	{do_policy, {10, 10, 10, 10, 10, 10, 10, 40, 8}},
 };
 
-const char *const scenario_names[SCENARIOS] = {"calm",	"move", "crash",       "partition",
-					       "pause", "disk", "unannounced", "all"};
+const char *const scenario_names[SCENARIOS] = {"calm", "move",	      "crash", "partition", "pause",
+					       "disk", "unannounced", "store", "all"};
 
 static void act(struct world *world, struct trouble *trouble, enum scenario scenario)
 {
@@ -323,6 +348,8 @@ static void heal(struct world *world, struct trouble *trouble, bool all)
 		world->partitioned = false;
 	if (all || world->now >= trouble->one_way_ms)
 		world->one_way_from = world->one_way_to = 0;
+	if (all || world->now >= trouble->store_ms)
+		world->store.down = false;
 }
 
 /* ---- The end ----------------------------------------------------------------------------------------------------- */
@@ -385,11 +412,15 @@ const char *world_unsettled(const struct world *world, char text[128])
 			snprintf(text, 128, "host %u knows other things than host 1", host->id);
 			return text;
 		}
-		if (sync_policy_active(host->sync) != world->generation) {
+		if (!world->store.used && sync_policy_active(host->sync) != world->generation) {
 			snprintf(text, 128, "host %u is at generation %u, not %u", host->id,
 				 sync_policy_active(host->sync), world->generation);
 			return text;
 		}
+	}
+	if (world->store.used && store_unsettled(world)) {
+		snprintf(text, 128, "%s", store_unsettled(world));
+		return text;
 	}
 	for (uint32_t i = 0; i < world->nr_ports; i++) {
 		const char *reason = port_unsettled(world, i);
@@ -429,6 +460,8 @@ void scenario_run(struct world *world, enum scenario scenario)
 	struct trouble trouble = {.act_ms = 1};
 	char text[128];
 
+	world->store.used = scenario == SCENARIO_STORE ||
+			    (scenario != SCENARIO_CALM && world_chance(world, 0.5));
 	world_boot(world);
 	world->refuse_room = scenario != SCENARIO_CALM;
 	while (!world->failure[0] && world->now < TROUBLE_MS) {

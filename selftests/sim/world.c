@@ -115,6 +115,8 @@ void host_schedule(struct world *world, struct sim_host *host)
 	if (!host->sync)
 		return;
 	at = sync_next(host->sync) - host->skew;
+	if (store_next(host) < at)
+		at = store_next(host);
 	if (at < host->paused_until)
 		at = host->paused_until;
 	if (at <= world->now)
@@ -302,8 +304,10 @@ static int env_policy_keep(void *data, const struct manifest *manifest, uint32_t
 {
 	struct sim_host *host = data;
 
-	if (host->disk_full)
+	if (host->disk_full) {
+		host->disk_lost = true;
 		return -ENOSPC;
+	}
 	host->manifest = *manifest;
 	host->manifest_writer = writer;
 	return 0;
@@ -318,7 +322,7 @@ struct digest object_name(uint32_t generation)
 }
 
 /* The object of a generation: its number, over and over. */
-static uint8_t *object_bytes(uint32_t generation, uint32_t *nr)
+const uint8_t *object_bytes(uint32_t generation, uint32_t *nr)
 {
 	static uint8_t bytes[40000];
 
@@ -713,6 +717,8 @@ static const struct sync_env env_template = {
 	.policy_stage = env_policy_stage,
 	.policy_flip = env_policy_flip,
 	.policy_keep = env_policy_keep,
+	.policy_commit = store_env_commit,
+	.object_want = store_env_want,
 };
 
 /* ---- Hosts ------------------------------------------------------------------------------------------------------- */
@@ -759,6 +765,7 @@ void host_start(struct world *world, struct sim_host *host)
 		.min_age_ms = 2000,
 		.replica_room = 1000000,
 		.writer = host->id == 1 && host->life == 1,
+		.shared_store = world->store.used,
 	};
 
 	host->env = env_template;
@@ -767,6 +774,7 @@ void host_start(struct world *world, struct sim_host *host)
 	if (!host->sync)
 		abort();
 	host->flipped = host->staged = host->staging = 0;
+	store_started(host);
 	for (uint32_t i = 0; i < world->nr_ports; i++)
 		if (host->ledgers[i].role || host->twins[i])
 			restore_port(world, host, i);
@@ -782,6 +790,7 @@ void host_start(struct world *world, struct sim_host *host)
 void host_crash(struct world *world, struct sim_host *host)
 {
 	world_log(world, "host %u: the daemon dies", host->id);
+	store_crashed(host);
 	sync_free(host->sync);
 	host->sync = NULL;
 }
@@ -818,6 +827,7 @@ bool world_step(struct world *world, int64_t until)
 	} else {
 		host = world_host(world, event.host);
 		if (host->sync && host->tick_at == event.at) {
+			store_tick(host);
 			sync_tick(host->sync, host_clock(host));
 			if (host->staging != host->staged)
 				sync_policy_continue(host->sync, host_clock(host));

@@ -11,11 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "selftests/sim/store.h"
 #include "sync/sync.h"
 
-#define WORLD_KEYS	  16 /* flows a port can have */
-#define WORLD_GENERATIONS 16
-#define WORLD_OVERHEAD	  120 /* bytes around a message: nanomsg, AEAD, TCP, IP, Ethernet */
+#define WORLD_KEYS     16  /* flows a port can have */
+#define WORLD_OVERHEAD 120 /* bytes around a message: nanomsg, AEAD, TCP, IP, Ethernet */
 
 struct twin_flow {
 	bool present;
@@ -72,6 +72,7 @@ struct sim_host {
 	int64_t tick_at;
 	uint32_t side; /* of the partition */
 	bool disk_full;
+	bool disk_lost; /* something of the policy was not kept */
 	/* disk */
 	struct ledger *ledgers; /* by port, role 0: none */
 	struct manifest manifest;
@@ -82,6 +83,7 @@ struct sim_host {
 	uint32_t staged, flipped;
 	uint32_t
 		staging; /* was asked for once: staging takes its time, the second answer is ready */
+	struct store_client client;
 	uint64_t bytes_out, bytes_in, packets_out;
 };
 
@@ -128,7 +130,8 @@ struct world {
 	bool trap_receiver;
 	uint32_t trapped; /* host that must die after this step */
 
-	uint32_t generation; /* last one applied */
+	uint32_t generation; /* last one applied in the local store */
+	struct sim_store store;
 	bool verbose;
 	char failure[256]; /* first violation, "" while all is well */
 };
@@ -156,5 +159,6 @@ struct dfw_flow_key flow_key(uint32_t key);
 /* A random change of a flow of the port in the kernel of the host that runs it. */
 void flow_change(struct world *world, struct sim_host *host, uint32_t port);
 struct digest object_name(uint32_t generation);
+const uint8_t *object_bytes(uint32_t generation, uint32_t *nr);
 
 #endif
