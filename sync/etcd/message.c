@@ -5,7 +5,7 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "sync/daemon/etcd_message.h"
+#include "sync/etcd/message.h"
 
 #define BASE64	   sodium_base64_VARIANT_ORIGINAL
 #define NUMBER_LEN 24
