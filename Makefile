@@ -30,7 +30,7 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -I/usr
 GENERATED_CFLAGS := -Wno-error -Wno-unused-function -Wno-shadow -Wno-unused-parameter -Wno-sign-compare
 
 DFWD_LIBS := -lbpf -lelf -lz -lnanomsg -lmnl -ljansson
-DFWSYNCD_LIBS := -lbpf -lelf -lz -lnanomsg -lsodium -ljansson -lm
+DFWSYNCD_LIBS := -lbpf -lelf -lz -lnanomsg -lsodium -lcurl -ljansson -lm
 DFWCTL_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm
 TEST_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm -lpthread
 
@@ -43,6 +43,8 @@ SYNC := $(wildcard sync/*.c)
 SYNCD := $(wildcard sync/daemon/*.c)
 # Keys, certificates and sessions: needs libsodium and sync/wire.c.
 SECURE := $(wildcard sync/secure/*.c)
+# The policy store on etcd: needs libcurl, libsodium and the core.
+ETCD := $(wildcard sync/etcd/*.c)
 PROGRAMS := dfwd dfwsyncd dfwctl
 UNITS := $(wildcard loader/*.service.in sync/*.service.in)
 SIM := $(wildcard selftests/sim/*.c)
@@ -108,7 +110,7 @@ $(call obj,$(LOADER)): | $(SKELETONS)
 $(B)/dfwd: $(call obj,$(LOADER) $(COMMON))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWD_LIBS)
-$(B)/dfwsyncd: $(call obj,$(SYNCD) $(SECURE) $(SYNC) $(COMMON))
+$(B)/dfwsyncd: $(call obj,$(SYNCD) $(SECURE) $(ETCD) $(SYNC) $(COMMON))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWSYNCD_LIBS)
 $(B)/dfwctl: $(call obj,$(CTL) $(COMMON))
@@ -161,6 +163,10 @@ $(filter $(B)/selftests/unit/sync_%,$(UNIT_TESTS)): $(B)/selftests/unit/sync_%: 
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS)
+$(filter $(B)/selftests/unit/etcd_%,$(UNIT_TESTS)): $(B)/selftests/unit/etcd_%: $(B)/san/selftests/unit/etcd_%.o $(call san,$(ETCD) $(SYNC) $(COMMON))
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lcurl -lsodium
 HOST_TESTS := $(patsubst selftests/unit/%.c,%,$(wildcard selftests/unit/datapath_*.c)) tcp_twin
 $(addprefix $(B)/selftests/unit/,$(HOST_TESTS)): $(B)/san/selftests/host/host_maps.o
 $(HOST_TESTS:%=$(B)/san/selftests/unit/%.o) $(B)/san/selftests/host/host_maps.o: CPPFLAGS += $(HOST_FLAGS)
@@ -188,8 +194,9 @@ FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst selftests/fuzz/%_fuzz.c,%,$(wildcard selftests/fuzz/*_fuzz.c))
 FUZZ_CFLAGS := -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option
 FUZZ_datapath := $(HOST_FLAGS) selftests/host/host_maps.c
-FUZZ_COMMON = $(if $(findstring sync,$*),$(SYNC),$(COMMON))
-$(B)/fuzz/%: selftests/fuzz/%_fuzz.c $(COMMON) $(SYNC) $(wildcard bpf/*) | $(GENERATED_HEADERS)
+FUZZ_etcd_answer := sync/etcd/message.c sync/etcd/record.c -lsodium
+FUZZ_COMMON = $(if $(filter sync% etcd%,$*),$(SYNC),$(COMMON))
+$(B)/fuzz/%: selftests/fuzz/%_fuzz.c $(COMMON) $(SYNC) $(ETCD) $(wildcard bpf/*) | $(GENERATED_HEADERS)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D) $(B)/fuzz/found-$*
 	$(Q)$(CLANG) $(CPPFLAGS) -Ipolicy $(FUZZ_CFLAGS) -o $@ $< $(FUZZ_$*) $(FUZZ_COMMON) -lbpf -lelf -lz -ljansson -lm

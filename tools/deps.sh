@@ -5,8 +5,8 @@ set -euo pipefail
 
 PACKAGES=(
     # to build
-    bison bpftool clang-19 flex gcc libbpf-dev libc6-dev libelf-dev libjansson-dev libmnl-dev libnanomsg-dev
-    libsodium-dev libxdp-dev linux-libc-dev llvm-19 make pkg-config zlib1g-dev
+    bison bpftool clang-19 flex gcc libbpf-dev libc6-dev libcurl4-openssl-dev libelf-dev libjansson-dev libmnl-dev
+    libnanomsg-dev libsodium-dev libxdp-dev linux-libc-dev llvm-19 make pkg-config zlib1g-dev
     # to test
     conntrack curl ethtool iperf3 iproute2 iputils-ping jq kmod libclang-rt-19-dev netcat-openbsd nftables procps
     python3 python3-scapy tcpdump util-linux
