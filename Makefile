@@ -156,7 +156,7 @@ $(B)/selftests/bench/classify.bpf.o: selftests/bench/classify.bpf.c
 check: deps all unit-tests ## all tests (root)
 	@selftests/run
 
-unit-tests: $(UNIT_TESTS) ## build the unit tests (with ASan and UBSan)
+unit-tests: $(UNIT_TESTS) $(B)/selftests/etcd_host ## build the unit tests (with ASan and UBSan)
 
 # A unit test links what it tests; those that include a .c file of ctl/ bring it themselves.
 $(filter $(B)/selftests/unit/sync_%,$(UNIT_TESTS)): $(B)/selftests/unit/sync_%: $(B)/san/selftests/unit/sync_%.o $(call san,$(SYNC))
@@ -164,6 +164,11 @@ $(filter $(B)/selftests/unit/sync_%,$(UNIT_TESTS)): $(B)/selftests/unit/sync_%: 
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS)
 $(filter $(B)/selftests/unit/etcd_%,$(UNIT_TESTS)): $(B)/selftests/unit/etcd_%: $(B)/san/selftests/unit/etcd_%.o $(call san,$(ETCD) $(SYNC) $(COMMON))
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lcurl -lsodium
+# A host's core and etcd client without the rest: selftests/netns/etcd.sh drives it.
+$(B)/selftests/etcd_host: $(B)/san/selftests/etcd/host.o $(call san,$(ETCD) $(SYNC) $(COMMON))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lcurl -lsodium

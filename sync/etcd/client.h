@@ -15,6 +15,7 @@
 enum job { JOB_NONE, JOB_LOGIN, JOB_COMMIT, JOB_READ, JOB_WANT, JOB_HISTORY, JOB_PRUNE, JOBS };
 
 #define JOB_BIT(job) (1U << (job))
+#define UNNAMED_MAX  (2 * GENERATION_OBJECTS)
 #define HISTORY_MAX  (4 * ETCD_GENERATIONS)
 #define KEY_LEN	     ETCD_KEY_MAX
 
@@ -40,7 +41,9 @@ struct commit {
 	uint8_t record[RECORD_MAX];
 	uint16_t nr;
 	uint32_t rounds; /* of looking for the objects */
+	size_t tries;	 /* without having sent the swap */
 	size_t object;	 /* the one at hand */
+	uint32_t put;	 /* bits of those that were not there before */
 	uint32_t offset; /* in it */
 	int64_t deadline_ms;
 };
@@ -100,6 +103,8 @@ struct etcd {
 	struct history history[HISTORY_MAX];
 	size_t nr_history;
 	bool prune;
+	struct digest unnamed[UNNAMED_MAX]; /* objects put for writes that came second */
+	size_t nr_unnamed;
 	struct etcd_counters counters;
 };
 
@@ -136,6 +141,8 @@ void object_keys(const struct etcd *etcd, const struct digest *name, char key[KE
 void upload_begin(struct etcd *etcd);
 void swap_begin(struct etcd *etcd);
 void download_begin(struct etcd *etcd);
+/* A write came to nothing: the objects that it alone would have named go when the others are known. */
+void upload_void(struct etcd *etcd);
 void history_begin(struct etcd *etcd);
 void prune_begin(struct etcd *etcd);
 

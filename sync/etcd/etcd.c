@@ -189,6 +189,7 @@ static void on_swap(struct etcd *etcd, const struct etcd_answer *answer)
 		want_job(etcd, JOB_COMMIT);
 	} else {
 		etcd->counters.conflicts++;
+		upload_void(etcd);
 		learn(etcd, pair);
 		commit_end(etcd, -EAGAIN);
 	}

@@ -8,7 +8,9 @@
 #define CALL_TIMEOUT_MS 3000
 #define BACKOFF_MS	250
 #define BACKOFF_MAX_MS	10000
-#define WANT_TRIES	2 /* rounds of the endpoints; the core asks again, or elsewhere */
+/* Rounds of the endpoints. */
+#define COMMIT_TRIES 3 /* for what was certainly not done: who asked for it may look for himself */
+#define WANT_TRIES   2 /* the core asks again, or elsewhere */
 
 /* ---- Jobs -------------------------------------------------------------------------------------------------------- */
 
@@ -94,15 +96,23 @@ static void endpoint_fails(struct etcd *etcd, const char *text)
 
 /* ---- Failures ---------------------------------------------------------------------------------------------------- */
 
+static bool commit_gives_up(struct etcd *etcd)
+{
+	struct commit *commit = &etcd->commit;
+
+	if (etcd->now_ms < commit->deadline_ms &&
+	    (commit->sent || ++commit->tries < COMMIT_TRIES * http_endpoints(etcd->http)))
+		return false;
+	commit_end(etcd, commit->sent ? -ETIMEDOUT : -EHOSTUNREACH);
+	return true;
+}
+
 /* A write ends when its time is over, a wish for an object when everybody was asked; all else stays to be done. */
 static bool gives_up(struct etcd *etcd)
 {
 	switch (etcd->job) {
 	case JOB_COMMIT:
-		if (etcd->now_ms < etcd->commit.deadline_ms)
-			return false;
-		commit_end(etcd, etcd->commit.sent ? -ETIMEDOUT : -EHOSTUNREACH);
-		return true;
+		return commit_gives_up(etcd);
 	case JOB_WANT:
 		return !etcd->want.wanted &&
 		       ++etcd->want.tries >= WANT_TRIES * http_endpoints(etcd->http);

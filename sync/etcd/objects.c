@@ -51,15 +51,19 @@ static uint32_t size_of(const struct etcd_pair *pair)
 
 /* ---- Up ---------------------------------------------------------------------------------------------------------- */
 
-static const struct digest *commit_object(const struct commit *commit)
+static const struct digest *object_at(const struct commit *commit, size_t at)
 {
 	const struct manifest *next = &commit->next;
-	size_t at = commit->object;
 
 	if (at < next->active.nr_objects)
 		return &next->active.objects[at];
 	at -= next->active.nr_objects;
 	return at < next->staged.nr_objects ? &next->staged.objects[at] : NULL;
+}
+
+static const struct digest *commit_object(const struct commit *commit)
+{
+	return object_at(commit, commit->object);
 }
 
 static void put(struct etcd *etcd, const char *key, const void *bytes, size_t nr,
@@ -78,7 +82,7 @@ static void next_object(struct etcd *etcd, const struct etcd_answer *answer)
 {
 	(void)answer;
 	etcd->counters.objects_put++;
-	etcd->commit.object++;
+	etcd->commit.put |= 1U << etcd->commit.object++;
 	look_for_object(etcd);
 }
 
@@ -138,6 +142,16 @@ static void look_for_object(struct etcd *etcd)
 	}
 	object_keys(etcd, name, key, end);
 	lane_post(etcd, "/v3/kv/range", etcd_range(key, NULL), on_looked);
+}
+
+void upload_void(struct etcd *etcd)
+{
+	const struct commit *commit = &etcd->commit;
+	const struct digest *name;
+
+	for (size_t i = 0; (name = object_at(commit, i)); i++)
+		if (commit->put & 1U << i && etcd->nr_unnamed < UNNAMED_MAX)
+			etcd->unnamed[etcd->nr_unnamed++] = *name;
 }
 
 void upload_begin(struct etcd *etcd)
@@ -267,10 +281,9 @@ static void on_history(struct etcd *etcd, const struct etcd_answer *answer)
 		else
 			etcd->counters.bad_records++;
 	}
-	if (etcd->prune && etcd->nr_history > ETCD_GENERATIONS)
+	etcd->prune = etcd->prune && etcd->nr_history > ETCD_GENERATIONS;
+	if (etcd->prune || etcd->nr_unnamed)
 		want_job(etcd, JOB_PRUNE);
-	else
-		etcd->prune = false;
 	lane_end(etcd);
 }
 
@@ -291,47 +304,61 @@ static bool names(const struct generation *generation, const struct digest *obje
 	return false;
 }
 
-static bool is_kept(const struct etcd *etcd, const struct digest *object)
+/* By the manifest, or one of the `nr` newest generations. */
+static bool is_named(const struct etcd *etcd, size_t nr, const struct digest *object)
 {
-	for (size_t i = 0; i + 1 < etcd->nr_history; i++)
+	for (size_t i = 0; i < nr; i++)
 		if (names(&etcd->history[i].generation, object))
 			return true;
 	return names(&etcd->manifest.active, object) || names(&etcd->manifest.staged, object);
 }
 
+static void delete_unless_named(struct etcd *etcd, struct etcd_txn *txn, size_t nr,
+				const struct digest *object)
+{
+	char key[KEY_LEN], end[KEY_LEN];
+
+	if (is_named(etcd, nr, object))
+		return;
+	object_keys(etcd, object, key, end);
+	txn_delete(txn, key, end);
+}
+
 static void on_pruned(struct etcd *etcd, const struct etcd_answer *answer)
 {
-	etcd->counters.pruned += answer->succeeded;
-	etcd->prune = answer->succeeded;
-	if (answer->succeeded)
+	etcd->counters.pruned += answer->succeeded && etcd->prune;
+	if (answer->succeeded) {
+		etcd->nr_unnamed = 0;
 		want_job(etcd, JOB_HISTORY);
+	}
 	lane_end(etcd);
 }
 
-/* Law E5: the oldest one that is known, and what only it names. */
+/* Law E5: the oldest generation that is known, and what only it names; and what none names. */
 void prune_begin(struct etcd *etcd)
 {
-	const struct generation *oldest;
-	char key[KEY_LEN], end[KEY_LEN];
+	size_t nr = etcd->nr_history;
 	struct etcd_txn txn;
+	char key[KEY_LEN];
 
-	if (etcd->nr_history <= ETCD_GENERATIONS) {
+	if (!etcd->prune && !etcd->nr_unnamed) {
 		lane_end(etcd);
 		return;
 	}
-	oldest = &etcd->history[etcd->nr_history - 1].generation;
 	txn_begin(&txn);
 	key_of(etcd, key, "manifest");
 	txn_if_revision(&txn, key, etcd->revision);
-	key_of(etcd, key, "generation/%010" PRIu32, oldest->number);
-	txn_if_there(&txn, key);
-	txn_delete(&txn, key, NULL);
-	for (size_t i = 0; i < oldest->nr_objects; i++) {
-		if (is_kept(etcd, &oldest->objects[i]))
-			continue;
-		object_keys(etcd, &oldest->objects[i], key, end);
-		txn_delete(&txn, key, end);
+	if (etcd->prune) {
+		const struct generation *oldest = &etcd->history[--nr].generation;
+
+		key_of(etcd, key, "generation/%010" PRIu32, oldest->number);
+		txn_if_there(&txn, key);
+		txn_delete(&txn, key, NULL);
+		for (size_t i = 0; i < oldest->nr_objects; i++)
+			delete_unless_named(etcd, &txn, nr, &oldest->objects[i]);
 	}
+	for (size_t i = 0; i < etcd->nr_unnamed; i++)
+		delete_unless_named(etcd, &txn, etcd->nr_history, &etcd->unnamed[i]);
 	lane_post(etcd, "/v3/kv/txn", txn.object, on_pruned);
 }
 
