@@ -152,10 +152,11 @@ static int policy_stage(void *data, const struct generation *generation)
 	return 0;
 }
 
-static void policy_flip(void *data, uint32_t generation)
+static int policy_flip(void *data, uint32_t generation)
 {
 	(void)data;
 	printf("active %u\n", generation);
+	return 0;
 }
 
 static int policy_keep(void *data, const struct manifest *manifest, uint32_t writer)
