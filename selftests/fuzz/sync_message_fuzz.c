@@ -113,10 +113,11 @@ static int policy_stage(void *data, const struct generation *generation)
 	return generation->number % 2 ? 0 : -EINVAL;
 }
 
-static void policy_flip(void *data, uint32_t generation)
+static int policy_flip(void *data, uint32_t generation)
 {
 	(void)data;
 	(void)generation;
+	return 0;
 }
 
 static int policy_keep(void *data, const struct manifest *manifest, uint32_t writer)
