@@ -71,6 +71,12 @@ static void port_activate(void *data, struct uuid port, uint64_t epoch, bool res
 		abort();
 }
 
+static int port_pause(void *data, struct uuid port)
+{
+	(void)data;
+	return port.bytes[2] & 1 ? -EINPROGRESS : 0;
+}
+
 static bool port_gone(void *data, struct uuid port)
 {
 	(void)data;
@@ -143,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr)
 		.ledger_write = ledger_write,
 		.ledger_drop = on_port,
 		.port_prepare = port_prepare,
-		.port_pause = on_port,
+		.port_pause = port_pause,
 		.port_activate = port_activate,
 		.port_release = on_port,
 		.port_gone = port_gone,
