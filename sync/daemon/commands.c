@@ -6,16 +6,72 @@
 #include "log.h"
 #include "sync/daemon/commands.h"
 #include "sync/daemon/daemon.h"
+#include "sync/daemon/status.h"
 
 /* ---- status ----------------------------------------------------------------------------------------------------- */
 
 static int run_status(struct syncd *d, struct control_call *call, const json_t *arguments)
 {
+	const char *state = d->cluster.sync	      ? "member"
+			    : d->cluster.waits_for[0] ? "waiting"
+						      : "none";
+
 	(void)arguments;
-	control_done(call, json_pack("{s:s, s:s, s:i, s:I, s:b}", "instance", d->instance,
-				     "version", DFW_VERSION, "pid", (int)getpid(), "uptime_ms",
-				     (json_int_t)(d->loop.now_ms - d->started_ms), "dfwd",
-				     dfwd_connected(d)));
+	control_done(call, json_pack("{s:s, s:s, s:i, s:I, s:b, s:s, s:s?}", "instance",
+				     d->instance, "version", DFW_VERSION, "pid", (int)getpid(),
+				     "uptime_ms", (json_int_t)(d->loop.now_ms - d->started_ms),
+				     "dfwd", dfwd_connected(d), "cluster", state, "waits_for",
+				     d->cluster.waits_for[0] ? d->cluster.waits_for : NULL));
+	return 0;
+}
+
+/* ---- cluster-* -------------------------------------------------------------------------------------------------- */
+
+static int run_takeover(struct syncd *d, struct control_call *call, const json_t *arguments)
+{
+	struct manifest manifest;
+	uint32_t writer;
+	int r = cluster_ready(d);
+
+	(void)arguments;
+	if (r < 0)
+		return r;
+	r = sync_policy_take_over(d->cluster.sync);
+	if (r == -EOPNOTSUPP) {
+		log_error("the policy store is shared: every host may write it");
+		return -EINVAL;
+	}
+	if (r < 0)
+		return log_errno(r, "cannot become the writer");
+	sync_policy_manifest(d->cluster.sync, &manifest, &writer);
+	log_notice("this host is the writer of the policy, term %u", manifest.term);
+	control_done(call, json_pack("{s:s, s:I, s:I}", "writer", d->cluster.config.name, "term",
+				     (json_int_t)manifest.term, "generation",
+				     (json_int_t)manifest.active.number));
+	return 0;
+}
+
+/* Answered when it is done: cluster_leave keeps the call. */
+static int run_leave(struct syncd *d, struct control_call *call, const json_t *arguments)
+{
+	(void)arguments;
+	return cluster_leave(d, call);
+}
+
+/* ---- vport-list ------------------------------------------------------------------------------------------------- */
+
+static int run_vport_list(struct syncd *d, struct control_call *call, const json_t *arguments)
+{
+	json_t *all;
+	int r = cluster_ready(d);
+
+	(void)arguments;
+	if (r < 0)
+		return r;
+	all = remote_all(d);
+	if (!all)
+		return log_errno(-ENOMEM, "vport-list");
+	control_done(call, json_pack("{s:s, s:o}", "host", d->cluster.config.name, "vports", all));
 	return 0;
 }
 
@@ -26,6 +82,12 @@ static const struct command {
 	int (*run)(struct syncd *d, struct control_call *call, const json_t *arguments);
 } commands[] = {
 	{"status", run_status},
+	{"cluster-status", status_cluster},
+	{"cluster-takeover", run_takeover},
+	{"cluster-leave", run_leave},
+	{"vport-list", run_vport_list},
+	{"policy-apply", generations_apply},
+	{"policy-wait", generations_wait},
 };
 
 int command_run(struct syncd *d, struct control_call *call, const json_t *request)

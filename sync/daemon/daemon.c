@@ -46,11 +46,16 @@ int daemon_start(struct syncd *d)
 	if (r < 0)
 		return log_errno(r, "cannot watch for events");
 	d->started_ms = d->loop.now_ms;
-	r = dfwd_link_open(d);
+	cluster_init(d);
+	r = disk_make(d);
+	if (r == 0)
+		r = dfwd_link_open(d);
 	if (r == 0)
 		r = control_open(d);
 	if (r == 0)
 		r = privileges_drop(d);
+	if (r == 0)
+		r = disk_open(d);
 	if (r == 0)
 		notify("READY=1");
 	return r;
@@ -62,6 +67,10 @@ static void turn(void *data)
 {
 	struct syncd *d = data;
 
+	cluster_turn(d);
+	queries_turn(d);
+	generations_turn(d);
+	remote_turn(d);
 	dfwd_link_turn(d);
 }
 
@@ -75,7 +84,12 @@ int daemon_run(struct syncd *d)
 
 void daemon_stop(struct syncd *d)
 {
-	control_close(d);
+	cluster_close(d);
 	dfwd_link_close(d);
+	generations_free(d);
+	remote_free(&d->remote);
+	vports_free(&d->vports);
+	disk_close(d);
+	control_close(d);
 	loop_close(&d->loop);
 }

@@ -7,8 +7,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "sync/daemon/cluster.h"
+#include "sync/daemon/disk.h"
+#include "sync/daemon/generations.h"
 #include "sync/daemon/link.h"
 #include "sync/daemon/loop.h"
+#include "sync/daemon/queries.h"
+#include "sync/daemon/remote.h"
+#include "sync/daemon/vports.h"
 
 struct control;
 
@@ -22,6 +28,12 @@ struct syncd {
 	struct loop loop;
 	struct dfwd_link dfwd;
 	struct control *control;
+	struct disk disk;
+	struct cluster cluster;
+	struct vports vports;
+	struct remote remote;
+	struct generations generations;
+	struct queries queries;
 	int signals;
 	int64_t started_ms;
 };

@@ -156,7 +156,8 @@ static void on_hello(struct syncd *d, const struct link_packet *packet)
 {
 	const char *version = json_text(packet->json, "version");
 
-	(void)d;
+	generations_on_hello(d, packet);
+	remote_changed(d);
 	log_info("dfwd %s is here, policy generation %" JSON_INTEGER_FORMAT,
 		 version ? version : "?", json_number(packet->json, "generation"));
 }
@@ -166,6 +167,7 @@ static const struct notice {
 	void (*run)(struct syncd *d, const struct link_packet *packet);
 } notices[] = {
 	{"hello", on_hello},
+	{"vports", vports_on_notice},
 };
 
 static void on_notice(struct syncd *d, const char *name, const struct link_packet *packet)

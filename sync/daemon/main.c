@@ -96,8 +96,11 @@ static int serve(struct syncd *d)
 
 int main(int argc, char **argv)
 {
-	static struct syncd d = {
-		.signals = -1, .loop.epoll = -1, .dfwd.listener = -1, .dfwd.link.fd = -1};
+	static struct syncd d = {.signals = -1,
+				 .loop.epoll = -1,
+				 .disk.ledger.fd = -1,
+				 .dfwd.listener = -1,
+				 .dfwd.link.fd = -1};
 	struct arguments arguments = {.instance = DFW_DEFAULT_INSTANCE};
 	_cleanup_close_ int lock = -1;
 	int r;
