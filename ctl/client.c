@@ -60,14 +60,29 @@ static bool owner_gone(int lock_fd)
 	return pid <= 0 || (kill((pid_t)pid, 0) < 0 && errno == ESRCH);
 }
 
-int dfwd_running(const char *instance)
+enum daemon_id {
+	DFWD,
+	DFWSYNCD,
+};
+
+static const struct daemon {
+	const char *name;
+	const char *lock;
+	const char *socket;
+} daemons[] = {
+	[DFWD] = {"dfwd", "dfwd.lock", "control.sock"},
+	[DFWSYNCD] = {"dfwsyncd", "dfwsyncd.lock", "sync-control.sock"},
+};
+
+static int daemon_running(const char *instance, enum daemon_id daemon)
 {
 	char path[PATH_MAX];
-	_cleanup_close_ int fd = open(run_path(instance, "dfwd.lock", path), O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		open(run_path(instance, daemons[daemon].lock, path), O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : errno == EACCES ? -EPERM : -errno;
-	/* The pid is asked first: to try the lock of a dfwd that is just starting could make it give up. */
+	/* The pid is asked first: to try the lock of a daemon that is just starting could make it give up. */
 	if (owner_gone(fd))
 		return 0;
 	if (flock(fd, LOCK_SH | LOCK_NB) < 0)
@@ -75,27 +90,32 @@ int dfwd_running(const char *instance)
 	return 0;
 }
 
+int dfwd_running(const char *instance)
+{
+	return daemon_running(instance, DFWD);
+}
+
 static int set_option(int nn, int level, int option, int value)
 {
 	return nn_setsockopt(nn, level, option, &value, sizeof(value)) < 0 ? -nn_errno() : 0;
 }
 
-static int wait_connected(int nn, const char *instance)
+static int wait_connected(int nn, const char *instance, enum daemon_id daemon)
 {
 	for (long waited = 0; waited < CLIENT_CONNECT_MS; waited += POLL_MS) {
 		if (nn_get_statistic(nn, NN_STAT_CURRENT_CONNECTIONS) > 0)
 			return 0;
 		sleep_ms(POLL_MS);
 	}
-	return dfwd_running(instance) == 0 ? -ECONNREFUSED : -ENOTCONN;
+	return daemon_running(instance, daemon) == 0 ? -ECONNREFUSED : -ENOTCONN;
 }
 
 /* A connected socket, or a negative errno. */
-static int open_socket(const char *instance, int protocol, const char *file)
+static int open_socket(const char *instance, enum daemon_id daemon, int protocol, const char *file)
 {
 	_cleanup_socket_ int nn = -1;
 	char path[PATH_MAX], url[PATH_MAX + 8];
-	int r = dfwd_running(instance);
+	int r = daemon_running(instance, daemon);
 
 	if (r <= 0)
 		return r < 0 ? r : -ECONNREFUSED;
@@ -112,11 +132,11 @@ static int open_socket(const char *instance, int protocol, const char *file)
 	snprintf(url, sizeof(url), "ipc://%s", run_path(instance, file, path));
 	if (nn_connect(nn, url) < 0)
 		return -nn_errno();
-	r = wait_connected(nn, instance);
+	r = wait_connected(nn, instance, daemon);
 	return r < 0 ? r : TAKE_FD(nn);
 }
 
-static int receive_reply(int nn, const char *instance, json_t **reply)
+static int receive_reply(int nn, const char *instance, enum daemon_id daemon, json_t **reply)
 {
 	_cleanup_(cleanup_message) void *message = NULL;
 	int bytes = -1;
@@ -129,7 +149,7 @@ static int receive_reply(int nn, const char *instance, json_t **reply)
 			continue;
 		if (nn_errno() != ETIMEDOUT && nn_errno() != EAGAIN)
 			return -nn_errno();
-		if (dfwd_running(instance) == 0)
+		if (daemon_running(instance, daemon) == 0)
 			return -ECONNRESET;
 	}
 	if (bytes < 0)
@@ -155,7 +175,8 @@ static int send_request(int nn, json_t *request)
 	return nn_send(nn, text, bytes, 0) < 0 ? -nn_errno() : 0;
 }
 
-int client_request(const char *instance, const char *command, json_t *arguments, json_t **reply)
+static int daemon_request(const char *instance, enum daemon_id daemon, const char *command,
+			  json_t *arguments, json_t **reply)
 {
 	_cleanup_json_ json_t *request = json_pack("{s:s, s:o}", "command", command, "arguments",
 						   arguments ? arguments : json_object());
@@ -164,7 +185,7 @@ int client_request(const char *instance, const char *command, json_t *arguments,
 
 	if (!request)
 		return -ENOMEM;
-	nn = open_socket(instance, NN_REQ, "control.sock");
+	nn = open_socket(instance, daemon, NN_REQ, daemons[daemon].socket);
 	if (nn < 0)
 		return nn;
 	/* nanomsg would send again what was not answered: a request must not be done twice. */
@@ -175,48 +196,63 @@ int client_request(const char *instance, const char *command, json_t *arguments,
 		r = set_option(nn, NN_SOL_SOCKET, NN_RCVTIMEO, REPLY_SLICE_MS);
 	if (r == 0)
 		r = send_request(nn, request);
-	return r < 0 ? r : receive_reply(nn, instance, reply);
+	return r < 0 ? r : receive_reply(nn, instance, daemon, reply);
 }
 
-enum exit_status client_failed(const char *instance, const char *command, int error)
+static enum exit_status daemon_failed(const char *instance, enum daemon_id daemon,
+				      const char *command, int error)
 {
+	const char *name = daemons[daemon].name;
+
 	switch (-error) {
 	case ECONNREFUSED:
-		complain("dfwd of instance '%s' does not run", instance);
+		complain("%s of instance '%s' does not run", name, instance);
 		return EXIT_UNREACHABLE;
 	case ECONNRESET:
-		complain("%s: dfwd of instance '%s' ended before it answered", command, instance);
+		complain("%s: %s of instance '%s' ended before it answered", command, name,
+			 instance);
 		return EXIT_UNREACHABLE;
 	case ENOTCONN:
-		complain("%s: dfwd of instance '%s' runs but takes no connection: is it starting?",
-			 command, instance);
+		complain("%s: %s of instance '%s' runs but takes no connection: is it starting?",
+			 command, name, instance);
 		return EXIT_UNREACHABLE;
 	case ETIMEDOUT:
-		complain("%s: dfwd of instance '%s' runs but does not answer; it may or may not "
-			 "have "
+		complain("%s: %s of instance '%s' runs but does not answer; it may or may not have "
 			 "done it",
-			 command, instance);
+			 command, name, instance);
 		return EXIT_UNREACHABLE;
 	case EPERM:
 	case EACCES:
-		complain("not allowed to talk to dfwd of instance '%s': run this as root",
+		complain("not allowed to talk to %s of instance '%s': run this as root", name,
 			 instance);
 		return EXIT_FAILED;
 	case EBADMSG:
-		complain("%s: dfwd's answer is not understood: is it of another version?", command);
+		complain("%s: the answer of %s is not understood: is it of another version?",
+			 command, name);
 		return EXIT_FAILED;
 	case EMSGSIZE:
 		complain("%s: the request is longer than %d MiB", command, CONTROL_MAX_BYTES >> 20);
 		return EXIT_INPUT;
 	default:
-		complain("%s: cannot talk to dfwd of instance '%s': %s", command, instance,
+		complain("%s: cannot talk to %s of instance '%s': %s", command, name, instance,
 			 nn_strerror(-error));
 		return EXIT_FAILED;
 	}
 }
 
+int client_request(const char *instance, const char *command, json_t *arguments, json_t **reply)
+{
+	return daemon_request(instance, DFWD, command, arguments, reply);
+}
+
+enum exit_status client_failed(const char *instance, const char *command, int error)
+{
+	return daemon_failed(instance, DFWD, command, error);
+}
+
 /* "errors" are whole lines, with their place in a file; "error" sums up. */
-static enum exit_status reply_failed(const char *command, const json_t *reply)
+static enum exit_status reply_failed(enum daemon_id daemon, const char *command,
+				     const json_t *reply)
 {
 	const json_t *errors = json_object_get(reply, "errors"), *line;
 	const char *error = json_text(reply, "error");
@@ -224,28 +260,42 @@ static enum exit_status reply_failed(const char *command, const json_t *reply)
 
 	json_array_foreach (errors, i, line)
 		fprintf(stderr, "%s\n", json_is_string(line) ? json_string_value(line) : "?");
-	if (error || json_array_size(errors) == 0)
-		complain("%s: %s", command, error ? error : "failed, dfwd does not say why");
+	if (error)
+		complain("%s: %s", command, error);
+	else if (json_array_size(errors) == 0)
+		complain("%s: failed, %s does not say why", command, daemons[daemon].name);
 	return json_number(reply, "status") == EXIT_INPUT ? EXIT_INPUT : EXIT_FAILED;
+}
+
+static enum exit_status call_daemon(const struct invocation *call, enum daemon_id daemon,
+				    const char *command, json_t *arguments, json_t **result)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	int r = daemon_request(call->instance, daemon, command, arguments, &reply);
+
+	if (r < 0)
+		return daemon_failed(call->instance, daemon, call->command->name, r);
+	if (json_number(reply, "status") != EXIT_DONE)
+		return reply_failed(daemon, call->command->name, reply);
+	*result = json_incref(json_object_get(reply, "result"));
+	return EXIT_DONE;
 }
 
 enum exit_status client_call(const struct invocation *call, const char *command, json_t *arguments,
 			     json_t **result)
 {
-	_cleanup_json_ json_t *reply = NULL;
-	int r = client_request(call->instance, command, arguments, &reply);
+	return call_daemon(call, DFWD, command, arguments, result);
+}
 
-	if (r < 0)
-		return client_failed(call->instance, call->command->name, r);
-	if (json_number(reply, "status") != EXIT_DONE)
-		return reply_failed(call->command->name, reply);
-	*result = json_incref(json_object_get(reply, "result"));
-	return EXIT_DONE;
+enum exit_status sync_call(const struct invocation *call, const char *command, json_t *arguments,
+			   json_t **result)
+{
+	return call_daemon(call, DFWSYNCD, command, arguments, result);
 }
 
 int client_subscribe(const char *instance, const char *const *topics, size_t nr)
 {
-	_cleanup_socket_ int nn = open_socket(instance, NN_SUB, "events.sock");
+	_cleanup_socket_ int nn = open_socket(instance, DFWD, NN_SUB, "events.sock");
 	int r;
 
 	if (nn < 0)

@@ -25,6 +25,9 @@ enum exit_status client_failed(const char *instance, const char *command, int er
 /* Request and reply in one; on EXIT_DONE, *result is the reply's result. Complains when it fails. */
 enum exit_status client_call(const struct invocation *call, const char *command, json_t *arguments,
 			     json_t **result);
+/* The same with dfwsyncd, which answers on a control socket of its own. */
+enum exit_status sync_call(const struct invocation *call, const char *command, json_t *arguments,
+			   json_t **result);
 
 /* A socket that hears the events of the topics ("f ", "v ", ...), or a negative errno as above. */
 int client_subscribe(const char *instance, const char *const *topics, size_t nr);

@@ -13,7 +13,7 @@ enum exit_status {
 	EXIT_DONE = 0,
 	EXIT_FAILED = 1,
 	EXIT_INPUT = 2,	      /* wrong usage or input; nothing changed */
-	EXIT_UNREACHABLE = 3, /* dfwd is not there, or does not answer */
+	EXIT_UNREACHABLE = 3, /* the daemon is not there, or does not answer */
 };
 
 /* What the bash completion offers for a value. */
@@ -39,6 +39,7 @@ struct option_spec {
 	char letter; /* 'i' for -i */
 	bool repeats;
 	bool required;
+	bool open; /* its value may be left out: the next word is it if it passes the check */
 	bool rare; /* in the man page only */
 };
 
@@ -140,6 +141,9 @@ enum exit_status run_rules(const struct invocation *call);
 enum exit_status run_flow_list(const struct invocation *call);
 enum exit_status run_flow_kill(const struct invocation *call);
 enum exit_status run_stats(const struct invocation *call);
+enum exit_status run_cluster_status(const struct invocation *call);
+enum exit_status run_cluster_takeover(const struct invocation *call);
+enum exit_status run_cluster_leave(const struct invocation *call);
 enum exit_status run_watch(const struct invocation *call);
 
 #endif

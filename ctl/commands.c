@@ -80,6 +80,19 @@ static const struct option_spec status_options[] = {
 	 .check = check_seconds},
 };
 
+static const struct option_spec vport_list_options[] = {
+	{.name = "--local", .help = "of this host only, as its kernel has them"},
+};
+
+/* Of applying and of rolling back. */
+static const struct option_spec policy_apply_options[] = {
+	{.name = "--wait",
+	 .argument = "[SECONDS]",
+	 .help = "in a cluster: wait so long (30) until every living host has realised it",
+	 .check = check_seconds,
+	 .open = true},
+};
+
 static const struct option_spec policy_show_options[] = {
 	{.name = "--json-model", .help = "the JSON form of the policy, as -j"},
 };
@@ -150,6 +163,45 @@ static const struct field_spec vport_fields[] = {
 	{"max_flows", "the most it may have; null as above"},
 };
 
+static const struct field_spec cluster_status_fields[] = {
+	{"instance", "name of the instance"},
+	{"host", "name of this host"},
+	{"writer", "the host that writes the policy; null: none has yet"},
+	{"store", "where the policy lies: \"local\" or \"etcd\""},
+	{"term", "counts the writers"},
+	{"generation", "the policy generation in force in the cluster, 0: none"},
+	{"staged", "the one that is being brought to all hosts, 0: none"},
+	{"skew_ms",
+	 "between the first and the last host that brought the generation into force; null: fewer "
+	 "than two hosts know"},
+	{"skew_error_ms", "how wrong that may be"},
+	{"conflicts", "vports that claim a name or an address of another one"},
+	{"hosts", "array, this host first"},
+	{"hosts[].host", "its name; its id when it has not told"},
+	{"hosts[].id", "what it is called in certificates"},
+	{"hosts[].address", "where it listens"},
+	{"hosts[].state", "alive, suspect, dead, left, leaving"},
+	{"hosts[].self", "true: this host"},
+	{"hosts[].writer", "true: it writes the policy"},
+	{"hosts[].staged", "the generation that it could bring into force at once"},
+	{"hosts[].active", "the generation that it has in force"},
+	{"hosts[].behind", "how many generations that is behind the cluster's (LAG)"},
+	{"hosts[].heard_ms", "since something came from it; null: nothing did"},
+	{"hosts[].certificate",
+	 "name, serial, operator, issuer; null: there was no session with it"},
+	{"hosts[].version", "of its dfwsyncd; this and what follows only if it answers"},
+	{"hosts[].life", "counts the starts of its dfwsyncd"},
+	{"hosts[].uptime_ms", "how long that runs"},
+	{"hosts[].dfwd", "true: its dfwd is there"},
+	{"hosts[].error", "why it does not follow, or does not answer; null: nothing is wrong"},
+};
+
+static const struct field_spec takeover_fields[] = {
+	{"writer", "name of this host"},
+	{"term", "the new term"},
+	{"generation", "the generation in force"},
+};
+
 static const struct field_spec vport_del_fields[] = {
 	{"deleted", "name of the vport"},
 };
@@ -168,6 +220,14 @@ static const struct field_spec apply_fields[] = {
 	{"generation", "the new generation"},
 	{"vports", "vports it was realised for"},
 	{"rules", "rules realised, of all rule sets"},
+	{"realised", "in a cluster, instead of both: true: this host, or with --wait every living "
+		     "host, has it in "
+		     "force"},
+	{"hosts", "in a cluster: array of the hosts that were looked at"},
+	{"hosts[].host", "its name"},
+	{"hosts[].active", "the generation it has in force"},
+	{"hosts[].realised", "true: that one, or a later one"},
+	{"hosts[].error", "why not, if it is known"},
 };
 
 static const struct field_spec history_fields[] = {
@@ -287,11 +347,21 @@ const struct command commands[] = {
 	 FIELDS(vport_del_fields),
 	 .run = run_vport_del},
 	{.name = "vport list",
-	 .help = "all vports",
+	 OPTIONS(vport_list_options),
+	 .help = "all vports, of all hosts",
 	 .details =
-		 "STATE is \"enforcing\"; \"no policy\" (everything is dropped); \"no device\" (it "
-		 "waits for its device); \"not realised\" (known on disk, not in the kernel).",
-	 .json = "An array of objects as of `vport show`, sorted by name.",
+		 "In a cluster the vports of all hosts, as the cluster knows them, with the host "
+		 "that each is on. STATE is \"enforcing\"; \"no policy\" (everything is dropped); "
+		 "\"no device\" (it "
+		 "waits for its device); \"not realised\" (known on disk, not in the kernel); "
+		 "\"moving\" (everything is dropped until it has moved); \"conflict\" (another "
+		 "vport has "
+		 "the name or an address by the better right: groups of other hosts do not mean "
+		 "this one).",
+	 .json = "An array of objects as of `vport show`, sorted by name; in a cluster with host, "
+		 "held (true: it is "
+		 "moving), conflict (the host of the vport that it is in conflict with, or null) "
+		 "and learned, but without what only the host itself knows.",
 	 .run = run_vport_list},
 	{.name = "vport show",
 	 .argument = VPORT_ARGUMENT("name of the vport"),
@@ -309,10 +379,14 @@ const struct command commands[] = {
 	 .run = run_policy_check},
 	{.name = "policy apply",
 	 .argument = POLICY_FILE,
+	 OPTIONS(policy_apply_options),
 	 .help = "bring a policy into force",
 	 .details = "The file and all that it includes are checked here, then sent to dfwd, which "
 		    "realises them as a new generation. Every packet sees either the old policy or "
-		    "the new one. After an error nothing has changed.",
+		    "the new one. After an error nothing has changed.\n"
+		    "In a cluster this is done on the writer, and on it alone: the policy becomes "
+		    "a generation of "
+		    "all hosts, which stage it first and bring it into force together.",
 	 .json = "An object; for an invalid policy that of `policy check`:",
 	 FIELDS(apply_fields),
 	 .run = run_policy_apply},
@@ -335,6 +409,7 @@ const struct command commands[] = {
 		      .help = "whose policy shall hold again (the one before)",
 		      .check = check_generation,
 		      .optional = true},
+	 OPTIONS(policy_apply_options),
 	 .help = "bring the policy of a former generation into force",
 	 .details = "It becomes a new generation: numbers never go backwards.",
 	 .json = "An object:",
@@ -380,6 +455,28 @@ const struct command commands[] = {
 	 .json = "An array of objects, with one vport too:",
 	 FIELDS(stats_fields),
 	 .run = run_stats},
+	{.name = "cluster status",
+	 .help = "the hosts of the cluster and its policy",
+	 .details =
+		 "STATE is as this host sees it. LAG counts the generations that a host is behind.",
+	 .json = "An object:",
+	 FIELDS(cluster_status_fields),
+	 .run = run_cluster_status},
+	{.name = "cluster takeover",
+	 .help = "make this host the writer of the policy",
+	 .details = "For when the writer is lost, or shall be another one. What the former writer "
+		    "has not told "
+		    "anybody is void.",
+	 .json = "An object:",
+	 FIELDS(takeover_fields),
+	 .run = run_cluster_takeover},
+	{.name = "cluster leave",
+	 .help = "make this host a host of its own again",
+	 .details = "The others hear of it. Key and certificate go; the policy in force stays, "
+		    "groups mean the "
+		    "vports of this host only.",
+	 .json = "An empty object.",
+	 .run = run_cluster_leave},
 	{.name = "watch",
 	 OPTIONS(watch_options),
 	 .help = "events as they come, until interrupted",

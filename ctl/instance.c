@@ -43,6 +43,13 @@ bool instance_exists(const char *instance)
 	return has_pins(instance) || path_exists(state_path(instance, NULL, path));
 }
 
+bool in_cluster(const char *instance)
+{
+	char path[PATH_MAX];
+
+	return path_exists(state_path(instance, CONTROL_CLUSTER_FILE, path));
+}
+
 static bool bpffs_mounted(void)
 {
 	struct statfs fs;

@@ -17,6 +17,9 @@ const char *state_path(const char *instance, const char *file, char *path);
 /* Whether there is a state folder or a folder of pins. */
 bool instance_exists(const char *instance);
 
+/* Whether the host of this instance is in a cluster: its policy comes from there, and there are other hosts to ask. */
+bool in_cluster(const char *instance);
+
 /* Reads a JSON file of the state folder. 0; -ENOENT; -EPERM; -EBADMSG: it is damaged; another negative errno. */
 int state_json(const char *instance, const char *file, json_t **json);
 

@@ -204,7 +204,12 @@ static enum exit_status take_option(struct parser *parser, const struct option_s
 {
 	struct invocation *call = parser->call;
 
-	if (spec->argument && !value) {
+	if (spec->open && !value) {
+		const char *next = parser->argv[parser->next];
+
+		if (parser->next < parser->argc && !spec->check(next))
+			value = parser->argv[parser->next++];
+	} else if (spec->argument && !value) {
 		if (parser->next >= parser->argc) {
 			complain("%s needs a value: %s %s", spec->name, spec->name, spec->argument);
 			return EXIT_INPUT;

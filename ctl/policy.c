@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy_cluster.h"
 #include "policy_file.h"
 #include "client.h"
 #include "instance.h"
@@ -65,6 +66,8 @@ enum exit_status run_policy_apply(const struct invocation *call)
 	enum exit_status status = read_policy(call, &bundle);
 	json_int_t rules, vports;
 
+	if (status == EXIT_DONE && in_cluster(call->instance))
+		return cluster_apply(call, bundle, "apply", 0);
 	if (status == EXIT_DONE)
 		status = client_call(call, "policy-apply", json_incref(bundle), &result);
 	if (status != EXIT_DONE)
@@ -297,13 +300,63 @@ enum exit_status run_policy_history(const struct invocation *call)
 	return print_history(call, &generations, active);
 }
 
+/* The youngest before the active one; 0: none. */
+static unsigned int generation_before(const struct generations *generations, unsigned int active)
+{
+	for (size_t i = 0; i < generations->nr; i++)
+		if (generations->list[i] < active)
+			return generations->list[i];
+	return 0;
+}
+
+static enum exit_status find_former(const struct invocation *call, unsigned int *generation)
+{
+	_cleanup_(free_generations) struct generations generations = {};
+	unsigned int active = 0;
+	enum exit_status status = active_generation(call, &active);
+	int r;
+
+	if (status != EXIT_DONE)
+		return status;
+	r = list_generations(call->instance, &generations);
+	*generation = r < 0 ? 0 : generation_before(&generations, active);
+	if (*generation)
+		return EXIT_DONE;
+	complain("%s: there is no generation before the active one", call->command->name);
+	return EXIT_INPUT;
+}
+
+/* All hosts have the same generations, and so the texts of former ones: it is applied like a new one. */
+static enum exit_status rollback_in_cluster(const struct invocation *call, const char *wanted)
+{
+	unsigned int generation = wanted ? (unsigned int)number_value(wanted) : 0;
+	enum exit_status status = wanted ? EXIT_DONE : find_former(call, &generation);
+	_cleanup_json_ json_t *bundle = NULL;
+	char cause[32];
+	int r;
+
+	if (status != EXIT_DONE)
+		return status;
+	r = bundle_saved(call->instance, generation, &bundle);
+	if (r < 0) {
+		complain("%s: generation %u cannot be read: %s", call->command->name, generation,
+			 r == -ENOENT ? "this host does not have it (any more)" : strerror(-r));
+		return r == -ENOENT ? EXIT_INPUT : EXIT_FAILED;
+	}
+	snprintf(cause, sizeof(cause), "rollback to %u", generation);
+	return cluster_apply(call, bundle, cause, generation);
+}
+
 enum exit_status run_policy_rollback(const struct invocation *call)
 {
 	const char *generation = given_argument(call);
 	_cleanup_json_ json_t *result = NULL;
-	json_t *arguments = json_object();
+	json_t *arguments;
 	enum exit_status status;
 
+	if (in_cluster(call->instance))
+		return rollback_in_cluster(call, generation);
+	arguments = json_object();
 	if (generation)
 		json_object_set_new(arguments, "generation",
 				    json_integer((json_int_t)number_value(generation)));

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client.h"
 #include "instance.h"
 #include "json.h"
 #include "output.h"
@@ -174,7 +175,68 @@ static enum exit_status list_table(const struct invocation *call, const char **n
 	return finish_table(table);
 }
 
-enum exit_status run_vport_list(const struct invocation *call)
+/* ---- Of the cluster ------------------------------------------------------------------------------------------- */
+
+static const char *remote_state(const json_t *vport, enum color *color)
+{
+	*color = COLOR_RED;
+	if (json_is_string(json_object_get(vport, "conflict")))
+		return "conflict";
+	if (!json_is_true(json_object_get(vport, "ready")))
+		return "no policy";
+	*color = COLOR_YELLOW;
+	if (json_is_true(json_object_get(vport, "held")))
+		return "moving";
+	if (!json_is_true(json_object_get(vport, "attached")))
+		return "no device";
+	*color = COLOR_GREEN;
+	return "enforcing";
+}
+
+static void remote_row(struct table *table, const json_t *json)
+{
+	_cleanup_free_ char *macs = joined(json_object_get(json, "macs"));
+	_cleanup_free_ char *ips = joined(json_object_get(json, "ips"));
+	_cleanup_free_ char *tags = joined_tags(json_object_get(json, "tags"));
+	enum color color;
+	const char *state = remote_state(json, &color);
+
+	table_cell(table, COLOR_BOLD, "%s", text_or_dash(json, "name"));
+	table_cell(table, COLOR_NONE, "%s", text_or_dash(json, "host"));
+	table_cell(table, COLOR_NONE, "%s", text_or_dash(json, "dev"));
+	table_cell(table, color, "%s", state);
+	table_cell(table, COLOR_NONE, "%s", macs ? macs : "?");
+	table_cell(table, COLOR_NONE, "%s", ips ? ips : "?");
+	table_cell(table, COLOR_NONE, "%s", tags ? tags : "?");
+	table_cell(table, COLOR_NONE, "%s", text_or_dash(json, "profile"));
+}
+
+static enum exit_status list_cluster(const struct invocation *call)
+{
+	static const struct column columns[] = {
+		COLUMN("NAME"), COLUMN("HOST"), COLUMN("DEVICE"), COLUMN("STATE"),
+		COLUMN("MAC"),	COLUMN("IP"),	COLUMN("TAGS"),	  COLUMN("PROFILE"),
+	};
+	_cleanup_table_ struct table *table = table_new(columns, ARRAY_SIZE(columns), call->color);
+	_cleanup_json_ json_t *result = NULL;
+	enum exit_status status = sync_call(call, "vport-list", NULL, &result);
+	const json_t *vport;
+	size_t i;
+
+	if (status != EXIT_DONE)
+		return status;
+	if (call->json)
+		return print_json(json_incref(json_object_get(result, "vports")));
+	if (!table)
+		return no_memory();
+	json_array_foreach (json_object_get(result, "vports"), i, vport)
+		remote_row(table, vport);
+	return finish_table(table);
+}
+
+/* ---- Commands ------------------------------------------------------------------------------------------------- */
+
+static enum exit_status list_host(const struct invocation *call)
 {
 	_cleanup_json_ json_t *stored = NULL;
 	_cleanup_free_ const char **names = NULL;
@@ -198,6 +260,14 @@ enum exit_status run_vport_list(const struct invocation *call)
 	}
 	names_free(kernel, nr_kernel);
 	return status;
+}
+
+/* Without dfwsyncd the vports of this host are what can be known. */
+enum exit_status run_vport_list(const struct invocation *call)
+{
+	if (given(call, "--local") || !in_cluster(call->instance))
+		return list_host(call);
+	return list_cluster(call);
 }
 
 enum exit_status run_vport_show(const struct invocation *call)
