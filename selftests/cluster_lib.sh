@@ -124,7 +124,8 @@ dfwd_on() {
     local host=$1 log
     shift
     log=$(host_log "$host")
-    on "$host" "$DFWD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
+    # Not by `on`: the number must be the daemon's own.
+    nsenter --net="/run/netns/$(host_space "$host")" "$DFWD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
     DFWD_PIDS[$host]=$!
     PIDS+=("$!")
     until_true 30 ctl_on "$host" status --wait 1 || because "dfwd of host $host does not come up: $(tail -n 3 "$log")"
@@ -134,7 +135,7 @@ syncd_on() {
     local host=$1 log
     shift
     log=$(syncd_log "$host")
-    on "$host" "$DFWSYNCD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
+    nsenter --net="/run/netns/$(host_space "$host")" "$DFWSYNCD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
     SYNCD_PIDS[$host]=$!
     PIDS+=("$!")
     until_true 10 test -S "/run/dfw/$(host_instance "$host")/sync-control.sock" || because "dfwsyncd of host $host does not come up: $(tail -n 3 "$log")"

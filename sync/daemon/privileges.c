@@ -10,6 +10,7 @@
 #include "log.h"
 #include "sync/daemon/daemon.h"
 #include "sync/daemon/privileges.h"
+#include "sync/daemon/seccomp.h"
 
 int privileges_find_user(struct syncd *d, const char *user)
 {
@@ -55,5 +56,7 @@ int privileges_drop(const struct syncd *d)
 		r = -errno;
 	if (r == 0)
 		r = drop_capabilities();
+	if (r == 0)
+		r = seccomp_install();
 	return r < 0 ? log_errno(r, "cannot drop privileges") : 0;
 }
