@@ -139,6 +139,7 @@ enum exit_status run_policy_history(const struct invocation *call);
 enum exit_status run_policy_rollback(const struct invocation *call);
 enum exit_status run_rules(const struct invocation *call);
 enum exit_status run_flow_list(const struct invocation *call);
+enum exit_status run_flow_find(const struct invocation *call);
 enum exit_status run_flow_kill(const struct invocation *call);
 enum exit_status run_stats(const struct invocation *call);
 enum exit_status run_cluster_status(const struct invocation *call);

@@ -52,25 +52,49 @@ const size_t nr_global_options = ARRAY_SIZE(global_options);
 static const struct option_spec vport_add_options[] = {VPORT_OPTIONS(true)};
 static const struct option_spec vport_set_options[] = {VPORT_OPTIONS(false)};
 
+#define FLOW_FILTER_OPTIONS                                                                \
+	{.name = "--proto",                                                                \
+	 .argument = "P",                                                                  \
+	 .help = "of this IP protocol: a name or a number",                                \
+	 .check = check_protocol,                                                          \
+	 .completion = COMPLETE_PROTOCOL},                                                 \
+		{.name = "--addr",                                                         \
+		 .argument = "A",                                                          \
+		 .help = "with this address, or an address of this prefix, at either end", \
+		 .check = check_prefix},                                                   \
+	{                                                                                  \
+		.name = "--port", .argument = "N", .help = "with this port at either end", \
+		.check = check_port                                                        \
+	}
+
 static const struct option_spec flow_options[] = {
 	{.name = "--vport",
 	 .argument = "V",
 	 .help = "of this vport only",
 	 .check = check_vport,
 	 .completion = COMPLETE_VPORT},
-	{.name = "--proto",
-	 .argument = "P",
-	 .help = "of this IP protocol: a name or a number",
-	 .check = check_protocol,
-	 .completion = COMPLETE_PROTOCOL},
-	{.name = "--addr",
-	 .argument = "A",
-	 .help = "with this address, or an address of this prefix, at either end",
-	 .check = check_prefix},
-	{.name = "--port",
-	 .argument = "N",
-	 .help = "with this port at either end",
-	 .check = check_port},
+	FLOW_FILTER_OPTIONS,
+};
+
+static const struct option_spec flow_kill_options[] = {
+	{.name = "--vport",
+	 .argument = "V",
+	 .help = "of this vport only",
+	 .check = check_vport,
+	 .completion = COMPLETE_VPORT},
+	FLOW_FILTER_OPTIONS,
+	{.name = "--host",
+	 .argument = "HOST",
+	 .help = "in a cluster: on that host",
+	 .check = check_vport},
+	{.name = "--everywhere", .help = "in a cluster: on all living hosts"},
+};
+
+static const struct option_spec flow_find_options[] = {FLOW_FILTER_OPTIONS};
+
+static const struct option_spec rules_options[] = {
+	{.name = "--hits",
+	 .help = "in a cluster: sums over all vports of all hosts, or over all hosts of VPORT"},
 };
 
 static const struct option_spec status_options[] = {
@@ -78,6 +102,8 @@ static const struct option_spec status_options[] = {
 	 .argument = "SECONDS",
 	 .help = "wait so long for dfwd to be ready",
 	 .check = check_seconds},
+	{.name = "--drift",
+	 .help = "in a cluster: does the kernel of each host enforce what the policy says"},
 };
 
 static const struct option_spec vport_list_options[] = {
@@ -260,6 +286,7 @@ static const struct field_spec rules_fields[] = {
 	{"default", "true: what holds when no rule matched"},
 	{"max_flows", "limit on its live flows, 0: none"},
 	{"new_per_second", "limit on its new flows, 0: none"},
+	{"vports", "with --hits: how many vports have it"},
 };
 
 static const struct field_spec flow_fields[] = {
@@ -285,6 +312,17 @@ static const struct field_spec flow_fields[] = {
 	{"icmp_id", "identifier of an ICMP query; with ICMP and ICMPv6 only"},
 	{"icmp_type", "type of the request; with ICMP and ICMPv6 only"},
 	{"vlan", "VLAN id; with tagged frames only"},
+};
+
+static const struct field_spec find_fields[] = {
+	{"proto", "protocol, as of `flow list`"},
+	{"src", "address of who began it"},
+	{"sport", "its port"},
+	{"dst", "address of the other end"},
+	{"dport", "its port"},
+	{"source",
+	 "the flow at the vport that began it: an object of `flow list` with host; or null"},
+	{"destination", "the flow at the vport of the other end, likewise; or null"},
 };
 
 static const struct field_spec kill_fields[] = {
@@ -319,7 +357,10 @@ const struct command commands[] = {
 	 .details =
 		 "Exits with 3 at once when dfwd is not there. With --wait it asks until dfwd is "
 		 "ready, and exits with 3 (not there) or 1 (not ready) when the time is over.",
-	 .json = "An object:",
+	 .json = "An object; with --drift an array of objects, one a host, with host, generation, "
+		 "object (the policy's "
+		 "hash), vports, hash (of the rules read back from the kernel), wanted (of those "
+		 "of the policy) and drifted (an array of vport, what):",
 	 FIELDS(status_fields),
 	 .run = run_status},
 	{.name = "vport add",
@@ -419,13 +460,18 @@ const struct command commands[] = {
 	 .argument = {.name = "VPORT",
 		      .help = "name of the vport",
 		      .check = check_vport,
-		      .completion = COMPLETE_VPORT},
+		      .completion = COMPLETE_VPORT,
+		      .optional = true},
+	 OPTIONS(rules_options),
 	 .help = "a vport's rules, read back from the kernel, with hits",
 	 .details =
 		 "Rules come in the order in which they are asked, the default last. Hits of "
 		 "former generations of the same rule are included. A vport without a policy has "
-		 "none.",
-	 .json = "An array of objects:",
+		 "none. A vport of another host is asked for there.\n"
+		 "With --hits each rule is shown once, with its hits on all vports (or on VPORT) "
+		 "of all hosts.",
+	 .json = "An array of objects; with --hits without slot, on_change, log, stateless and "
+		 "limits, but with vports:",
 	 FIELDS(rules_fields),
 	 .run = run_rules},
 	{.name = "flow list",
@@ -435,13 +481,25 @@ const struct command commands[] = {
 	 .json = "An array of objects:",
 	 FIELDS(flow_fields),
 	 .run = run_flow_list},
+	{.name = "flow find",
+	 OPTIONS(flow_find_options),
+	 .help = "flows of the whole cluster, both ends in one line",
+	 .details =
+		 "A flow between two vports is known to both: FROM is the vport and host that "
+		 "began it, TO the other "
+		 "end. An end that is no vport of the cluster, or that has no such flow, is \"-\".",
+	 .json = "An array of objects:",
+	 FIELDS(find_fields),
+	 .run = run_flow_find},
 	{.name = "flow kill",
-	 OPTIONS(flow_options),
+	 OPTIONS(flow_kill_options),
 	 .help = "end flows",
 	 .details = "The next packet of such a flow is decided anew; a TCP connection ends, since "
 		    "that packet is "
 		    "no SYN (unless its profile says `strict off`). Without an option all flows of "
-		    "all vports end.",
+		    "all vports end. With --host and --everywhere other hosts do it too, if this "
+		    "host's certificate "
+		    "has the operator's role.",
 	 .json = "An object:",
 	 FIELDS(kill_fields),
 	 .run = run_flow_kill},

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
-#include <inttypes.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "addr.h"
+#include "ask.h"
 #include "client.h"
 #include "filter.h"
 #include "instance.h"
@@ -13,21 +12,7 @@
 #include "output.h"
 #include "rule_names.h"
 #include "view.h"
-
-/* The rest of the key's remote_port says who asks; see struct dfw_flow_key. */
-static unsigned int icmp_type(const struct dfw_flow_key *key)
-{
-	return key->remote_port & 0xff;
-}
-
-/* A flow as people think of it: from who began it to the other end. */
-struct ends {
-	const struct dfw_addr *source;
-	const struct dfw_addr *destination;
-	uint16_t source_port;
-	uint16_t destination_port;
-	bool icmp; /* the ports are an identifier and a type */
-};
+#include "view_json.h"
 
 struct flow_listing {
 	struct flow_filter filter;
@@ -36,54 +21,6 @@ struct flow_listing {
 	struct json_stream stream;
 	struct table *table; /* NULL: JSON is wanted */
 };
-
-static struct ends flow_ends(const struct view_flow *flow)
-{
-	const struct dfw_flow_key *key = &flow->key;
-	bool icmp = key->protocol == IPPROTO_ICMP || key->protocol == IPPROTO_ICMPV6;
-	bool out = flow->flow.initiator == DFW_OUT;
-
-	return (struct ends){
-		.source = out ? &key->local : &key->remote,
-		.destination = out ? &key->remote : &key->local,
-		.source_port = icmp  ? 0
-			       : out ? key->local_port
-				     : key->remote_port,
-		.destination_port = icmp  ? 0
-				    : out ? key->remote_port
-					  : key->local_port,
-		.icmp = icmp,
-	};
-}
-
-static json_t *flow_json(const struct view_flow *flow, const char *vport, const char *rule)
-{
-	const struct dfw_leg *orig = &flow->flow.legs[DFW_ORIG];
-	const struct dfw_leg *reply = &flow->flow.legs[DFW_REPLY];
-	struct ends ends = flow_ends(flow);
-	char source[ADDR_TEXT_LEN], destination[ADDR_TEXT_LEN], protocol[16];
-	json_t *json = json_pack(
-		"{s:s, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:s, s:I, s:{s:I, s:I}, s:{s:I, s:I}, "
-		"s:I, "
-		"s:I, s:I}",
-		"vport", vport, "proto", protocol_name(flow->key.protocol, protocol), "initiator",
-		direction_name(flow->flow.initiator), "src", addr_format(ends.source, source),
-		"sport", ends.source_port, "dst", addr_format(ends.destination, destination),
-		"dport", ends.destination_port, "state", flow_state_name(flow->flow.state), "rule",
-		rule, "generation", (json_int_t)flow->flow.generation, "packets", "orig",
-		(json_int_t)orig->packets, "reply", (json_int_t)reply->packets, "bytes", "orig",
-		(json_int_t)orig->bytes, "reply", (json_int_t)reply->bytes, "age_ms",
-		(json_int_t)flow->age_ms, "idle_ms", (json_int_t)flow->idle_ms, "expires_ms",
-		(json_int_t)flow->expires_ms);
-
-	if (ends.icmp) {
-		json_object_set_new(json, "icmp_id", json_integer(flow->key.local_port));
-		json_object_set_new(json, "icmp_type", json_integer(icmp_type(&flow->key)));
-	}
-	if (flow->key.vlan)
-		json_object_set_new(json, "vlan", json_integer(flow->key.vlan));
-	return json;
-}
 
 static void legs_cell(struct table *table, uint64_t orig, uint64_t reply)
 {
@@ -97,7 +34,7 @@ static void flow_row(struct table *table, const struct view_flow *flow, const ch
 		     const char *rule)
 {
 	const struct dfw_leg *legs = flow->flow.legs;
-	struct ends ends = flow_ends(flow);
+	struct flow_ends ends = flow_ends(flow);
 	char source[ENDPOINT_TEXT_LEN], destination[ENDPOINT_TEXT_LEN], protocol[16];
 	char age[DURATION_TEXT_LEN], idle[DURATION_TEXT_LEN], expires[DURATION_TEXT_LEN];
 
@@ -107,8 +44,8 @@ static void flow_row(struct table *table, const struct view_flow *flow, const ch
 	table_cell(table, COLOR_NONE, "%s", endpoint_text(ends.source, ends.source_port, source));
 	if (ends.icmp)
 		table_cell(table, COLOR_NONE, "%s type %u id %u",
-			   endpoint_text(ends.destination, 0, destination), icmp_type(&flow->key),
-			   flow->key.local_port);
+			   endpoint_text(ends.destination, 0, destination),
+			   flow_icmp_type(&flow->key), flow->key.local_port);
 	else
 		table_cell(table, COLOR_NONE, "%s",
 			   endpoint_text(ends.destination, ends.destination_port, destination));
@@ -131,7 +68,7 @@ static int list_flow(const struct view_flow *flow, void *data)
 	if (listing->table)
 		flow_row(listing->table, flow, listing->vport, rule);
 	else
-		json_stream_add(&listing->stream, flow_json(flow, listing->vport, rule));
+		json_stream_add(&listing->stream, flow_to_json(flow, listing->vport, rule));
 	return 0;
 }
 
@@ -187,17 +124,41 @@ enum exit_status run_flow_list(const struct invocation *call)
 	return list_vports(call, &listing);
 }
 
-enum exit_status run_flow_kill(const struct invocation *call)
+/* On other hosts: they do it if our certificate allows us to ask. */
+static enum exit_status kill_on_hosts(const struct invocation *call, json_int_t *killed)
+{
+	_cleanup_json_ json_t *answers = NULL;
+	enum exit_status status = ask_hosts(call, given_value(call, "--host"), "flow-kill",
+					    filter_json(call), &answers);
+	const json_t *answer;
+	size_t i;
+
+	*killed = 0;
+	json_array_foreach (answers, i, answer)
+		*killed += json_number(json_object_get(answer, "answer"), "killed");
+	return status;
+}
+
+static enum exit_status kill_here(const struct invocation *call, json_int_t *killed)
 {
 	_cleanup_json_ json_t *result = NULL;
 	enum exit_status status = client_call(call, "flow-kill", filter_json(call), &result);
-	json_int_t killed;
 
-	if (status != EXIT_DONE)
+	*killed = json_number(result, "killed");
+	return status;
+}
+
+enum exit_status run_flow_kill(const struct invocation *call)
+{
+	bool elsewhere = given(call, "--everywhere") || given(call, "--host");
+	json_int_t killed;
+	enum exit_status status = (elsewhere ? kill_on_hosts : kill_here)(call, &killed);
+
+	if (status != EXIT_DONE && (!elsewhere || killed == 0))
 		return status;
 	if (call->json)
-		return print_json(json_incref(result));
-	killed = json_number(result, "killed");
-	printf("%" JSON_INTEGER_FORMAT " flow%s killed\n", killed, plural(killed));
-	return EXIT_DONE;
+		print_json(json_pack("{s:I}", "killed", killed));
+	else
+		printf("%" JSON_INTEGER_FORMAT " flow%s killed\n", killed, plural(killed));
+	return status;
 }

@@ -64,11 +64,6 @@ const char *plural(int64_t number)
 	return number == 1 ? "" : "s";
 }
 
-const char *direction_name(unsigned int direction)
-{
-	return direction == DFW_IN ? "in" : "out";
-}
-
 enum color action_color(const char *action)
 {
 	if (strcmp(action, "allow") == 0)

@@ -13,6 +13,7 @@
 
 #include "command.h"
 #include "table.h"
+#include "view.h"
 
 #define QUANTITY_TEXT_LEN 16
 #define DURATION_TEXT_LEN 24
@@ -28,7 +29,6 @@ const char *endpoint_text(const struct dfw_addr *addr, uint16_t port, char *text
 /* "" for one, "s" for others. */
 const char *plural(int64_t number);
 
-const char *direction_name(unsigned int direction);
 enum color action_color(const char *action);
 
 /* Indented, with a newline, on stdout. Takes the reference; NULL complains that there is no memory. */

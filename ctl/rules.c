@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,7 +7,9 @@
 #include "instance.h"
 #include "json.h"
 #include "output.h"
+#include "rules_cluster.h"
 #include "view.h"
+#include "view_json.h"
 #include "view_pins.h"
 
 struct rule_listing {
@@ -15,17 +18,6 @@ struct rule_listing {
 	struct table *table; /* NULL: JSON is wanted */
 	uint64_t now_ns;
 };
-
-static const char *on_change_name(uint8_t on_change)
-{
-	static const char *const names[] = {
-		[DFW_ON_CHANGE_REVALIDATE] = "revalidate",
-		[DFW_ON_CHANGE_KEEP] = "keep",
-		[DFW_ON_CHANGE_KILL] = "kill",
-	};
-
-	return on_change < ARRAY_SIZE(names) ? names[on_change] : "unknown";
-}
 
 /* The policy that the kernel enforces, if dfwd has its text: not what may have been stored since. */
 static struct policy *read_policy(const struct invocation *call)
@@ -59,37 +51,6 @@ static char *rule_text(const struct rule_listing *listing, const struct view_rul
 	return NULL;
 }
 
-/* Milliseconds since the last packet that the rule decided, -1: never. */
-static int64_t last_hit_ms(const struct rule_listing *listing, const struct view_rule *rule)
-{
-	uint64_t then = rule->hits.last_hit_ns;
-
-	if (!then)
-		return -1;
-	return then < listing->now_ns ? (int64_t)((listing->now_ns - then) / 1000000) : 0;
-}
-
-static json_t *rule_json(const struct rule_listing *listing, int direction, size_t slot,
-			 const struct view_rule *rule, const char *text)
-{
-	const struct dfw_rule_info *info = &rule->info;
-	int64_t last_hit = last_hit_ms(listing, rule);
-
-	return json_pack(
-		"{s:s, s:I, s:I, s:s#, s:s, s:s?, s:I, s:I, s:I, s:o, s:s, s:b, s:b, s:b, s:I, "
-		"s:I}",
-		"direction", direction_name(direction), "slot", (json_int_t)slot, "id",
-		(json_int_t)info->id, "name", info->name,
-		(int)strnlen(info->name, sizeof(info->name)), "action", action_name(info->action),
-		"text", text, "packets", (json_int_t)rule->hits.packets, "bytes",
-		(json_int_t)rule->hits.bytes, "flows", (json_int_t)rule->hits.flows, "last_hit_ms",
-		last_hit < 0 ? json_null() : json_integer(last_hit), "on_change",
-		on_change_name(info->on_change), "log", !!(info->flags & DFW_RULE_LOG), "stateless",
-		!!(info->flags & DFW_RULE_STATELESS), "default", !!(info->flags & DFW_RULE_DEFAULT),
-		"max_flows", (json_int_t)info->max_flows, "new_per_second",
-		(json_int_t)info->new_per_second);
-}
-
 static void rule_row(const struct rule_listing *listing, int direction, size_t slot,
 		     const struct view_rule *rule, const char *text)
 {
@@ -104,7 +65,8 @@ static void rule_row(const struct rule_listing *listing, int direction, size_t s
 	table_cell(table, COLOR_NONE, "%s", quantity_text(rule->hits.packets, quantity));
 	table_cell(table, COLOR_NONE, "%s", quantity_text(rule->hits.bytes, quantity));
 	table_cell(table, COLOR_NONE, "%s", quantity_text(rule->hits.flows, quantity));
-	table_cell(table, COLOR_NONE, "%s", duration_text(last_hit_ms(listing, rule), ago));
+	table_cell(table, COLOR_NONE, "%s",
+		   duration_text(rule_last_hit_ms(rule, listing->now_ns), ago));
 	table_cell(table, COLOR_NONE, "%s", text ? text : "-");
 }
 
@@ -125,10 +87,49 @@ static int list_direction(const struct invocation *call, const char *vport, int 
 		if (listing->table)
 			rule_row(listing, direction, i, &rules[i], text);
 		else
-			json_stream_add(&listing->stream,
-					rule_json(listing, direction, i, &rules[i], text));
+			json_stream_add(&listing->stream, rule_to_json(direction, i, &rules[i],
+								       text, listing->now_ns));
 	}
 	return 0;
+}
+
+static void json_row(struct table *table, const json_t *rule)
+{
+	const json_t *hit = json_object_get(rule, "last_hit_ms");
+	const char *action = json_text(rule, "action"), *text = json_text(rule, "text");
+	char quantity[QUANTITY_TEXT_LEN], ago[DURATION_TEXT_LEN];
+
+	table_cell(table, COLOR_NONE, "%s", json_text(rule, "direction"));
+	table_cell(table, COLOR_NONE, "%" JSON_INTEGER_FORMAT, json_number(rule, "slot"));
+	table_cell(table, COLOR_BOLD, "%s", json_text(rule, "name"));
+	table_cell(table, action_color(action), "%s", action);
+	table_cell(table, COLOR_NONE, "%s",
+		   quantity_text((uint64_t)json_number(rule, "packets"), quantity));
+	table_cell(table, COLOR_NONE, "%s",
+		   quantity_text((uint64_t)json_number(rule, "bytes"), quantity));
+	table_cell(table, COLOR_NONE, "%s",
+		   quantity_text((uint64_t)json_number(rule, "flows"), quantity));
+	table_cell(table, COLOR_NONE, "%s",
+		   duration_text(json_is_integer(hit) ? json_integer_value(hit) : -1, ago));
+	table_cell(table, COLOR_NONE, "%s", text ? text : "-");
+}
+
+/* Of a vport of another host. */
+static enum exit_status list_elsewhere(const struct invocation *call, const char *vport,
+				       struct table *table)
+{
+	_cleanup_json_ json_t *rules = NULL;
+	enum exit_status status = rules_elsewhere(call, vport, &rules);
+	const json_t *rule;
+	size_t i;
+
+	if (status != EXIT_DONE)
+		return status;
+	if (!table)
+		return print_json(json_incref(rules));
+	json_array_foreach (rules, i, rule)
+		json_row(table, rule);
+	return finish_table(table);
 }
 
 enum exit_status run_rules(const struct invocation *call)
@@ -146,9 +147,17 @@ enum exit_status run_rules(const struct invocation *call)
 
 	if (!call->json && !table)
 		return no_memory();
+	if (given(call, "--hits"))
+		return rules_summed(call, vport);
+	if (!vport) {
+		complain("rules: a vport is wanted, or --hits for the sums over all of them");
+		return EXIT_INPUT;
+	}
 	for (int direction = 0; direction < DFW_DIRECTIONS; direction++) {
 		int r = list_direction(call, vport, direction, &listing);
 
+		if (r == -ENOENT && direction == 0 && in_cluster(call->instance))
+			return list_elsewhere(call, vport, table);
 		if (r < 0)
 			return view_failed(call, vport, r);
 	}

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "drift.h"
 #include "json.h"
 #include "output.h"
 #include "value.h"
@@ -103,9 +104,12 @@ enum exit_status run_status(const struct invocation *call)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	const char *wait = given_value(call, "--wait");
-	int r = wait_ready(call->instance, wait ? seconds_value(wait) : 0, &reply);
 	enum exit_status status;
+	int r;
 
+	if (given(call, "--drift"))
+		return print_drift(call);
+	r = wait_ready(call->instance, wait ? seconds_value(wait) : 0, &reply);
 	if (r == -ECONNREFUSED) {
 		complain_not_running(call->instance);
 		return EXIT_UNREACHABLE;

@@ -30,6 +30,11 @@ static const char *name_at(const char *const *names, size_t nr, uint8_t value)
 	return value < nr && names[value] ? names[value] : "unknown";
 }
 
+const char *direction_name(unsigned int direction)
+{
+	return direction == DFW_IN ? "in" : "out";
+}
+
 const char *flow_state_name(uint8_t state)
 {
 	static const char *const names[] = {

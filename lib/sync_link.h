@@ -12,8 +12,9 @@
  *   both               {"notice": "...", ...}                                            nobody answers
  *
  * Notices of dfwd:
- *   hello          {"instance", "version", "generation"}, descriptors: the maps changes and change_losses, the program
- *                  exchange, the map exchange (see <dfw/change.h>, <dfw/exchange.h>)          first of all
+ *   hello          {"instance", "version", "generation", "last", "object"}: the generation in force, the highest number ever,
+ *                  and what the cluster calls the policy (its hash). Descriptors: the maps changes and change_losses, the
+ *                  program exchange, the map exchange (see <dfw/change.h>, <dfw/exchange.h>)          first of all
  *   vports         memfd: [{"name", "uuid", "epoch", "dev", "macs", "ips", "learned", "vlans", "tags", "profile",
  *                  "slot", "attached", "ready", "held"}], all of them, at hello and after each change
  *   seen           {"uuid"}: the VM of a held port sends; at most ten a second
@@ -23,7 +24,7 @@
  *                  unless it is whole.
  *   policy-check   memfd: the bundle. -EINVAL: "errors", lines
  *   policy-stage   {"generation"}, memfd: the bundle as in policy/GENERATION.json. "errors" as above
- *   policy-flip    {"generation"}                                   -> {"vports", "rules"}
+ *   policy-flip    {"generation"}                                   -> {"vports", "rules", "ago_us"}: since when
  *   member         {"member"}: in a cluster. A vport that is added is held then, for 3 s, until port-activate
  *   port-watch     {"uuid", "on"}: its changes go to the ring. Ends when the link does
  *   port-maps      {"uuid"}                        -> {"slot"}, descriptors to read: flows, half_open
@@ -33,6 +34,11 @@
  *   port-quiet     none is any more
  *   port-activate  {"uuid", "epoch"}: in force; not held any more
  *   port-release   {"uuid"}: removes the port
+ * Questions of other hosts, handed on; answers come in a memfd:
+ *   flow-find      {"proto", "addr", "port"}, each optional         -> {"flows": [..], "more": there were more}
+ *   flow-kill      the same and "vport"                             -> {"killed"}
+ *   rules          {"vport"} or {}: all                             -> [{"vport", "rules": [..]}]
+ *   drift                                                           -> see loader/drift.h
  */
 
 #include <jansson.h>

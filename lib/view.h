@@ -79,6 +79,7 @@ struct view_flow {
 int view_flows(const char *instance, const char *vport, const struct flow_filter *filter,
 	       int (*each)(const struct view_flow *flow, void *data), void *data);
 
+const char *direction_name(unsigned int direction);
 const char *flow_state_name(uint8_t state);
 const char *reason_name(uint8_t reason);
 const char *action_name(uint8_t action);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cluster_questions.h"
 #include "cluster_requests.h"
 #include "commands.h"
 #include "daemon.h"
@@ -66,18 +67,33 @@ static const struct request {
 	/* 0 or a negative errno; what was logged first is the error's text. */
 	int (*run)(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply);
 } requests[] = {
-	{"remote-vports", remote_ports_set}, {"policy-check", run_policy_check},
-	{"policy-stage", run_policy_stage},  {"policy-flip", run_policy_flip},
-	{"port-prepare", run_port_prepare},  {"port-hold", run_port_hold},
-	{"port-quiet", run_port_quiet},	     {"port-activate", run_port_activate},
-	{"port-release", run_port_release},  {"port-watch", run_port_watch},
-	{"port-maps", run_port_maps},	     {"member", run_member},
+	{"remote-vports", remote_ports_set},
+	{"policy-check", run_policy_check},
+	{"policy-stage", run_policy_stage},
+	{"policy-flip", run_policy_flip},
+	{"port-prepare", run_port_prepare},
+	{"port-hold", run_port_hold},
+	{"port-quiet", run_port_quiet},
+	{"port-activate", run_port_activate},
+	{"port-release", run_port_release},
+	{"port-watch", run_port_watch},
+	{"port-maps", run_port_maps},
+	{"member", run_member},
+	{"flow-find", cluster_flow_find},
+	{"flow-kill", cluster_flow_kill},
+	{"rules", cluster_rules},
+	{"drift", cluster_drift},
 };
 
-static json_t *answer(int r, const struct cluster_reply *reply)
+static json_t *answer(int r, struct cluster_reply *reply)
 {
 	json_t *json = reply->result ? json_incref(reply->result) : json_object();
 	const char *text = log_error_text();
+
+	if (r == 0 && reply->text) {
+		r = json_memfd(reply->text, &reply->fds[0]);
+		reply->nr_fds = r == 0;
+	}
 
 	json_object_set_new(json, "status", json_integer(r));
 	if (r < 0)
@@ -103,6 +119,7 @@ json_t *cluster_request_run(struct dfwd *d, const struct link_packet *packet,
 void cluster_reply_clear(struct cluster_reply *reply)
 {
 	json_decref(reply->result);
+	json_decref(reply->text);
 	policy_errors_free(&reply->errors);
 	while (reply->nr_fds)
 		close(reply->fds[--reply->nr_fds]);

@@ -11,6 +11,7 @@ struct dfwd;
 
 struct cluster_reply {
 	json_t *result;		     /* members of the answer; NULL: none */
+	json_t *text;		     /* beside it, of any length; NULL: none */
 	struct policy_errors errors; /* of the policy */
 	int fds[SYNC_LINK_FDS];	     /* owned: closed when they are sent */
 	size_t nr_fds;

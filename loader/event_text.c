@@ -68,11 +68,6 @@ const char *event_time(uint64_t time_ns, char text[EVENT_TIME_LEN])
 
 /* ---- What an event says ----------------------------------------------------------------------------------------- */
 
-static const char *direction_name(uint8_t direction)
-{
-	return direction == DFW_IN ? "in" : "out";
-}
-
 static bool is_flow(const struct dfw_event *event)
 {
 	return event->type == DFW_EVENT_FLOW_NEW || event->type == DFW_EVENT_FLOW_CONFIRMED ||

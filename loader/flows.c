@@ -3,9 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "addr.h"
+#include "daemon.h"
 #include "flows.h"
+#include "json.h"
 #include "log.h"
 #include "maps.h"
+#include "ports.h"
 #include "util.h"
 #include "view_pins.h"
 
@@ -58,4 +62,55 @@ int flows_kill(const struct object *object, const struct port *port,
 	}
 	free(list.keys);
 	return r < 0 ? log_errno(r, "vport %s: cannot kill its flows", name) : 0;
+}
+
+/* ---- By a request ----------------------------------------------------------------------------------------------- */
+
+static int wrong_filter(const char *key, const char *value)
+{
+	log_error("%s: \"%s\" cannot be understood", key, value);
+	return -EINVAL;
+}
+
+int flows_read_filter(const json_t *arguments, struct flow_filter *filter)
+{
+	const char *protocol = json_text(arguments, "proto");
+	const char *address = json_text(arguments, "addr");
+	const json_t *port = json_object_get(arguments, "port");
+
+	*filter = (struct flow_filter){};
+	if (protocol) {
+		int number = protocol_parse(protocol);
+
+		if (number < 0)
+			return wrong_filter("proto", protocol);
+		filter->protocol = (uint8_t)number;
+	}
+	if (address) {
+		if (prefix_parse(address, &filter->address, &filter->prefix_bits) < 0)
+			return wrong_filter("addr", address);
+		filter->has_address = true;
+	}
+	if (port && !json_is_null(port)) {
+		if (json_integer_value(port) < 1 || json_integer_value(port) > UINT16_MAX)
+			return wrong_filter("port", "not a number from 1 to 65535");
+		filter->port = (uint16_t)json_integer_value(port);
+	}
+	return 0;
+}
+
+int flows_kill_matching(struct dfwd *d, const json_t *arguments, size_t *killed)
+{
+	const char *vport = json_text(arguments, "vport");
+	struct flow_filter filter;
+	int r = flows_read_filter(arguments, &filter);
+
+	if (r == 0 && vport && !ports_find(d, vport)) {
+		log_error("there is no vport \"%s\"", vport);
+		r = -EINVAL;
+	}
+	for (size_t i = 0; i < d->nr_ports && r == 0; i++)
+		if (!vport || strcmp(d->ports[i]->spec->name, vport) == 0)
+			r = flows_kill(&d->object, d->ports[i], &filter, killed);
+	return r;
 }

@@ -4,9 +4,13 @@
 
 #include <stddef.h>
 
+#include <jansson.h>
+
 #include "object.h"
 #include "port.h"
 #include "view.h"
+
+struct dfwd;
 
 /* Adds the flows of one map to another that no packet changes meanwhile. -E2BIG: they do not fit. */
 int flows_copy(int from, int to);
@@ -15,5 +19,10 @@ int flows_copy(int from, int to);
  * before an error. */
 int flows_kill(const struct object *object, const struct port *port,
 	       const struct flow_filter *filter, size_t *killed);
+
+/* {"proto", "addr", "port"}, each optional. -EINVAL: logged. */
+int flows_read_filter(const json_t *arguments, struct flow_filter *filter);
+/* The same and "vport": whose flows, all without it. */
+int flows_kill_matching(struct dfwd *d, const json_t *arguments, size_t *killed);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "maps.h"
+#include "policy/hash.h"
 #include "tables.h"
 #include "util.h"
 #include "view_pins.h"
@@ -331,26 +332,55 @@ int rulesets_make(const struct object *object, const struct compiled_ruleset *li
 	return r < 0 ? log_errno(r, "cannot make the rule sets") : 0;
 }
 
-int ruleset_rule_ids(const struct object *object, uint32_t index, uint32_t **ids, uint32_t *nr)
+/* The rules of a rule set, the default last; *infos is malloc'd. */
+static int read_infos(const struct object *object, uint32_t index, struct dfw_rule_info **infos,
+		      uint32_t *nr)
 {
 	_cleanup_close_ int map = map_open_inner(object->rule_infos.fd, index);
-	_cleanup_free_ void *read = NULL;
 	struct dfw_ruleset header;
-	const struct dfw_rule_info *infos;
+	void *read = NULL;
 	int r = map < 0 ? map : map_get(object->rulesets, &index, &header);
 
 	if (r == 0)
-		r = map_read_array(map, header.nr_rules + 1, sizeof(*infos), &read);
+		r = map_read_array(map, header.nr_rules + 1, sizeof(**infos), &read);
 	if (r < 0)
 		return r;
+	*infos = read;
 	*nr = header.nr_rules + 1;
+	return 0;
+}
+
+int ruleset_rule_ids(const struct object *object, uint32_t index, uint32_t **ids, uint32_t *nr)
+{
+	_cleanup_free_ struct dfw_rule_info *infos = NULL;
+	int r = read_infos(object, index, &infos, nr);
+
+	if (r < 0)
+		return r;
 	*ids = calloc(*nr, sizeof(**ids));
 	if (!*ids)
 		return -ENOMEM;
-	infos = read;
 	for (uint32_t i = 0; i < *nr; i++)
 		(*ids)[i] = infos[i].id;
 	return 0;
+}
+
+int ruleset_hash(const struct object *object, uint32_t index, uint64_t *hash)
+{
+	_cleanup_free_ struct dfw_rule_info *infos = NULL;
+	uint32_t nr;
+	int r = read_infos(object, index, &infos, &nr);
+
+	if (r == 0)
+		*hash = hash_bytes(nr, infos, nr * sizeof(*infos));
+	return r;
+}
+
+uint64_t compiled_ruleset_hash(const struct compiled_ruleset *ruleset)
+{
+	uint32_t nr = ruleset->header.nr_rules + 1;
+
+	return hash_bytes(nr, ruleset->rules, nr * sizeof(*ruleset->rules));
 }
 
 /* ---- Taking away ------------------------------------------------------------------------------------------------ */

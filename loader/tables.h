@@ -28,6 +28,10 @@ int tables_make(const struct object *object, uint32_t index, const struct compil
 int ruleset_equal(const struct object *object, uint32_t index,
 		  const struct compiled_ruleset *ruleset);
 
+/* One number over the rules of a rule set: of the kernel's at `index`, and of one that was compiled. */
+int ruleset_hash(const struct object *object, uint32_t index, uint64_t *hash);
+uint64_t compiled_ruleset_hash(const struct compiled_ruleset *ruleset);
+
 /* Makes the rule sets of `list` for which indices[i] is not DFW_MAX_RULESETS, there, on `tables`. */
 int rulesets_make(const struct object *object, const struct compiled_ruleset *list,
 		  const uint32_t *indices, size_t nr, uint32_t tables);

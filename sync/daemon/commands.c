@@ -75,6 +75,35 @@ static int run_vport_list(struct syncd *d, struct control_call *call, const json
 	return 0;
 }
 
+/* ---- ask -------------------------------------------------------------------------------------------------------- */
+
+#define ASK_MS 5000
+
+static void on_answers(void *data, json_t *answers)
+{
+	control_done(data, json_pack("{s:o}", "answers", answers));
+}
+
+/* {"what": a question between hosts, "host": NAME or null: all living ones, ...}: what they answer, see queries.h. */
+static int run_ask(struct syncd *d, struct control_call *call, const json_t *arguments)
+{
+	const char *host = json_text(arguments, "host");
+	uint32_t id = 0;
+	int r = cluster_ready(d);
+
+	if (r < 0)
+		return r;
+	if (host) {
+		id = cluster_host_find(d, host);
+		if (!id) {
+			log_error("there is no host \"%s\" in the cluster", host);
+			return -EINVAL;
+		}
+	}
+	r = query_gather(d, id, json_deep_copy(arguments), ASK_MS, on_answers, call);
+	return r < 0 ? log_errno(r, "cannot ask the hosts") : 0;
+}
+
 /* ---- All of them ------------------------------------------------------------------------------------------------ */
 
 static const struct command {
@@ -88,6 +117,7 @@ static const struct command {
 	{"vport-list", run_vport_list},
 	{"policy-apply", generations_apply},
 	{"policy-wait", generations_wait},
+	{"ask", run_ask},
 };
 
 int command_run(struct syncd *d, struct control_call *call, const json_t *request)

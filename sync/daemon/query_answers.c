@@ -20,6 +20,38 @@ static void answer_host(struct syncd *d, struct question *question)
 			  generations_error(d), "flipped", (json_int_t)d->generations.flipped));
 }
 
+/* ---- What dfwd answers ------------------------------------------------------------------------------------------ */
+
+static void on_dfwd(void *data, int status, const struct link_packet *packet)
+{
+	struct question *question = data;
+	const char *error = packet ? json_text(packet->json, "error") : NULL;
+	json_t *text;
+
+	if (status == 0)
+		status = link_packet_text(packet, &text);
+	if (status == 0)
+		question_answer(question, text);
+	else
+		question_refuse(question, status, error ? error : "its dfwd has gone");
+}
+
+/* What a host asks goes to dfwd member by member: nothing else of its text does. */
+static void answer_by_dfwd(struct syncd *d, struct question *question)
+{
+	static const char *const members[] = {"vport", "proto", "addr", "port"};
+	const json_t *text = question_text(question);
+	json_t *request = json_pack("{s:O}", "request", json_object_get(text, "what"));
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		if (json_object_get(text, members[i]))
+			json_object_set(request, members[i], json_object_get(text, members[i]));
+	r = dfwd_request(d, request, NULL, 0, on_dfwd, question);
+	if (r < 0)
+		question_refuse(question, r, "its dfwd does not run");
+}
+
 /* ---- All of them ------------------------------------------------------------------------------------------------ */
 
 static const struct answer {
@@ -28,6 +60,10 @@ static const struct answer {
 	bool operators_only; /* only for hosts whose certificate has that role */
 } answers[] = {
 	{.what = "host", .run = answer_host},
+	{.what = "flow-find", .run = answer_by_dfwd},
+	{.what = "flow-kill", .run = answer_by_dfwd, .operators_only = true},
+	{.what = "rules", .run = answer_by_dfwd},
+	{.what = "drift", .run = answer_by_dfwd},
 };
 
 static bool is_operator(const struct syncd *d, uint32_t host)

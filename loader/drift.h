@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef DFW_LOADER_DRIFT_H
+#define DFW_LOADER_DRIFT_H
+
+#include <jansson.h>
+
+struct dfwd;
+
+/* Compares what the kernel enforces, read back, with what the policy in force says, compiled anew: {"generation", "object",
+ * "vports": how many, "hash" of all rules read back, "wanted" by the policy, "drifted": [{"vport", "what"}]}. Equal
+ * hashes of two hosts mean nothing: they have other vports. 0 or a negative errno: logged. */
+int drift_check(struct dfwd *d, json_t **result);
+
+#endif
