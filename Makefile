@@ -45,7 +45,8 @@ SYNCD := $(wildcard sync/daemon/*.c)
 SECURE := $(wildcard sync/secure/*.c)
 # The policy store on etcd: needs libcurl, libsodium and the core.
 ETCD := $(wildcard sync/etcd/*.c)
-PROGRAMS := dfwd dfwsyncd dfwctl
+# Without its transport dfwsyncd is compiled, not linked.
+PROGRAMS := dfwd $(if $(wildcard sync/daemon/xport.c),dfwsyncd) dfwctl
 UNITS := $(wildcard loader/*.service.in sync/*.service.in)
 SIM := $(wildcard selftests/sim/*.c)
 TESTLIB := $(wildcard selftests/lib/*.c)
@@ -65,7 +66,7 @@ san = $(patsubst %.c,$(B)/san/%.o,$(1))
 
 ##@ Build
 .PHONY: all deps install uninstall
-all: $(addprefix $(B)/,$(PROGRAMS)) ## build everything
+all: $(addprefix $(B)/,$(PROGRAMS)) $(call obj,$(SYNCD)) ## build everything
 
 deps: ## install the Debian packages that building and testing need (root)
 	@tools/deps.sh

@@ -15,10 +15,11 @@ int datapath_prepare(void *data, struct uuid port, struct slice description, uin
 	return vports_find(d, port) ? 0 : -EOPNOTSUPP;
 }
 
-void datapath_pause(void *data, struct uuid port)
+int datapath_pause(void *data, struct uuid port)
 {
 	(void)data;
 	(void)port;
+	return -EOPNOTSUPP;
 }
 
 void datapath_activate(void *data, struct uuid port, uint64_t epoch, bool resync)
@@ -47,6 +48,13 @@ void datapath_flow_apply(void *data, struct uuid port, const struct flow_record 
 	(void)data;
 	(void)port;
 	(void)record;
+}
+
+int datapath_flows_held(void *data, struct uuid port)
+{
+	(void)data;
+	(void)port;
+	return 0;
 }
 
 void datapath_move_event(void *data, struct uuid port, enum move_result result)

@@ -130,5 +130,6 @@ const struct sync_env cluster_env = {
 	.port_release = datapath_release,
 	.port_gone = datapath_gone,
 	.flow_apply = datapath_flow_apply,
+	.flows_held = datapath_flows_held,
 	.move_event = datapath_move_event,
 };
