@@ -33,9 +33,10 @@
  *   vports.json                   {"vports":[{"name","dev","macs","ips","learned","vlans","tags","profile","uuid",
  *                                 "epoch","pattern"}]}
  */
-#define CONTROL_RUN_DIR	       "/run/dfw"
-#define CONTROL_STATE_DIR      "/var/lib/dfw"
-#define CONTROL_CLUSTER_FILE   "cluster/cluster.json" /* in the state directory: there is one on a host of a cluster */
+#define CONTROL_RUN_DIR	  "/run/dfw"
+#define CONTROL_STATE_DIR "/var/lib/dfw"
+#define CONTROL_CLUSTER_FILE \
+	"cluster/cluster.json" /* in the state directory: there is one on a host of a cluster */
 #define CONTROL_MAX_BYTES      (64 << 20) /* of a request or reply */
 #define CONTROL_POLICY_HISTORY 100	  /* generations kept on disk */
 

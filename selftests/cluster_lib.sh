@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2015,SC2119
+# shellcheck shell=bash disable=SC2015,SC2031,SC2119
 #
 # Helpers of the tests with many hosts, on top of lib.sh: hosts named a, b, c ... are namespaces with a dfwd and a dfwsyncd
 # each, of an instance of their own. Two switches in a namespace of their own join them: one for what the daemons
@@ -18,7 +18,7 @@
 DFWSYNCD=$BUILD/dfwsyncd
 SWITCH=${ID}s
 HOSTS=()
-declare -A DFWD_PIDS=() SYNCD_PIDS=() VM_HOST=()
+declare -A DFWD_PIDS=() SYNCD_PIDS=()
 
 # ---- names -----------------------------------------------------------------------------------------------------------
 
@@ -225,7 +225,6 @@ vm_cable() {
     ip -n "$(vm "$2")" addr add "$(vm_ip "$2")/24" dev eth0
     ip -n "$(vm "$2")" addr add "$(vm_ip6 "$2")/64" dev eth0 nodad
     ip -n "$(vm "$2")" link set eth0 up
-    VM_HOST[$2]=$1
 }
 # vm_on HOST N [options of vport add]: VM n with its vport "vmN"
 vm_on() {
