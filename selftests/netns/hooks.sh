@@ -25,7 +25,7 @@ if [[ \$* == "-j vport list" ]]; then
            {"name": "web-1b", "dev": "tap-web2", "macs": ["02:00:00:00:00:ff"]},
            {"name": "db-1", "dev": "tap-db1", "macs": ["02:00:00:00:00:03"]}]'
 elif [[ \$* == "-j cluster status" ]]; then
-    echo '{"name": "h2"}'
+    echo '{"host": "h2"}'
 else
     echo "\$* \$($TMP/state)" >>"$CALLS"
     [[ \$2 != "\$(cat "$TMP/refuse" 2>/dev/null)" ]] || { echo "no room" >&2; exit 1; }
