@@ -256,8 +256,12 @@ pruned() {
     done
     until_true 10 few_left || because "$(etcdctl get --prefix "$PREFIX"generation/ --keys-only | grep -c .) are left" || return 1
     until_true 10 few_objects || because "$(objects_left) objects are left" || return 1
+    until_true 5 listed || because "says $(grep ^list "$TMP/h1" | tail -n 1)"
+}
+listed() {
     say 1 list
-    until_true 5 grep -q "^list.* $GENERATION/1 " "$TMP/h1" || because "says $(grep ^list "$TMP/h1" | tail -n 1)"
+    sleep 0.1
+    grep -q "^list.* $GENERATION/1 " "$TMP/h1"
 }
 few_left() { (($(etcdctl get --prefix "$PREFIX"generation/ --keys-only | grep -c .) <= 16)); }
 objects_left() { etcdctl get --prefix "$PREFIX"object/ --keys-only | grep -c '/0000$'; }

@@ -67,10 +67,8 @@ static void learn_record(struct etcd *etcd, struct slice bytes)
 
 static void remember(struct etcd *etcd, uint64_t revision, const void *record, size_t nr)
 {
-	if (etcd->revision != revision) {
-		want_job(etcd, JOB_HISTORY);
+	if (etcd->revision != revision)
 		etcd->prune = false;
-	}
 	etcd->revision = revision;
 	etcd->record_nr = nr <= sizeof(etcd->record) ? (uint16_t)nr : 0;
 	if (etcd->record_nr)
@@ -163,6 +161,8 @@ static void commit_done(struct etcd *etcd, uint64_t revision)
 	remember(etcd, revision, commit->record, commit->nr);
 	etcd->manifest = commit->next;
 	etcd->prune = !commit->next.staged.number;
+	if (etcd->prune)
+		want_job(etcd, JOB_HISTORY);
 	etcd->config.learned(etcd->config.data, revision, &commit->next, etcd->config.host);
 	commit_end(etcd, 0);
 }

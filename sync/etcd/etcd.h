@@ -101,8 +101,8 @@ int64_t etcd_next(const struct etcd *etcd);
 int etcd_commit(struct etcd *etcd, uint64_t revision, const struct manifest *next);
 /* Gets an object, puts it here and tells `object_came`; silence when that fails. One at a time: the last one named. */
 void etcd_want(struct etcd *etcd, const struct digest *name);
-/* The generations in the store, newest first, as far as they were read. */
-void etcd_list(const struct etcd *etcd,
+/* The generations in the store, newest first, as they were read last; and has them read again. */
+void etcd_list(struct etcd *etcd,
 	       void (*each)(void *data, const struct generation *generation, uint32_t writer),
 	       void *data);
 

@@ -152,6 +152,8 @@ void upload_void(struct etcd *etcd)
 	for (size_t i = 0; (name = object_at(commit, i)); i++)
 		if (commit->put & 1U << i && etcd->nr_unnamed < UNNAMED_MAX)
 			etcd->unnamed[etcd->nr_unnamed++] = *name;
+	if (etcd->nr_unnamed)
+		want_job(etcd, JOB_HISTORY);
 }
 
 void upload_begin(struct etcd *etcd)
@@ -362,10 +364,11 @@ void prune_begin(struct etcd *etcd)
 	lane_post(etcd, "/v3/kv/txn", txn.object, on_pruned);
 }
 
-void etcd_list(const struct etcd *etcd,
+void etcd_list(struct etcd *etcd,
 	       void (*each)(void *data, const struct generation *generation, uint32_t writer),
 	       void *data)
 {
 	for (size_t i = 0; i < etcd->nr_history; i++)
 		each(data, &etcd->history[i].generation, etcd->history[i].writer);
+	want_job(etcd, JOB_HISTORY);
 }
