@@ -29,7 +29,7 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -I/usr
 # What flex and bison write has warnings of its own.
 GENERATED_CFLAGS := -Wno-error -Wno-unused-function -Wno-shadow -Wno-unused-parameter -Wno-sign-compare
 
-DFWD_LIBS := -lbpf -lelf -lz -lnanomsg -lmnl -ljansson
+DFWD_LIBS := -lxdp -lbpf -lelf -lz -lnanomsg -lmnl -ljansson
 DFWSYNCD_LIBS := -lbpf -lelf -lz -lnanomsg -lsodium -lcurl -ljansson -lm
 DFWCTL_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm
 TEST_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm -lpthread

@@ -2,6 +2,7 @@
 /*
  * The datapath at a port's device: dfw_out sees what the VM sends (ingress of the device), dfw_in what goes to it
  * (egress). The path of a packet: frame -> parse.h -> (guard.h: ARP, ND) -> flow.h, track.h -> classify.h -> verdict.h.
+ * At an uplink, dfw_wire_in and dfw_wire_out decide nothing: they know the fast path (path.h), as the others do.
  */
 #include "context.h"
 #include "maps.h"
@@ -13,6 +14,7 @@
 #include "icmp.h"
 #include "parse.h"
 #include "lane.h"
+#include "path.h"
 #include "reject.h"
 #include "track.h"
 #include "verdict.h"
@@ -394,6 +396,8 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 	slot = port_slot(ctx->ifindex);
 	if (slot >= DFW_MAX_PORTS)
 		return TC_ACT_SHOT;
+	if (direction == DFW_IN && path_marked(ctx))
+		path_learn(ctx, slot);
 	p = packet_enter(PACKET_PLACE_TRAFFIC, direction, slot);
 	if (!p)
 		return TC_ACT_SHOT;
@@ -418,13 +422,29 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 SEC("tc")
 int dfw_out(struct __sk_buff *skb)
 {
-	return handle(skb, DFW_OUT);
+	int action = handle(skb, DFW_OUT);
+
+	return action == TC_ACT_UNSPEC ? path_take(skb) : action;
 }
 
 SEC("tc")
 int dfw_in(struct __sk_buff *skb)
 {
 	return handle(skb, DFW_IN);
+}
+
+SEC("tc")
+int dfw_wire_in(struct __sk_buff *skb)
+{
+	return path_take(skb);
+}
+
+SEC("tc")
+int dfw_wire_out(struct __sk_buff *skb)
+{
+	if (path_marked(skb))
+		path_learn(skb, DFW_MAX_PORTS);
+	return TC_ACT_UNSPEC;
 }
 
 /* Run by dfwd through BPF_PROG_RUN; the packet's bytes are a struct dfw_sweep_request. Returns the flows removed. */

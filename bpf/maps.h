@@ -7,6 +7,7 @@
 #include <dfw/exchange.h>
 #include <dfw/flow.h>
 #include <dfw/maps.h>
+#include <dfw/path.h>
 #include <dfw/port.h>
 #include <dfw/reason.h>
 #include <dfw/ruleset.h>
@@ -215,6 +216,49 @@ struct {
 	__type(key, __u32);
 	__type(value, struct dfw_exchange);
 } exchange SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct dfw_path_state);
+} path_state SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, DFW_MAX_PATHS);
+	__type(key, struct dfw_path_key);
+	__type(value, struct dfw_path);
+} paths SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, DFW_MAX_STATIONS);
+	__type(key, struct dfw_station_key);
+	__type(value, struct dfw_station);
+} stations SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, DFW_MAX_PORTS + DFW_MAX_UPLINKS);
+	__type(key, __u32);
+	__type(value, struct dfw_device);
+} devices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DFW_WAY_PLACES);
+	__type(key, __u32);
+	__type(value, struct dfw_way_counters);
+} path_ways SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DFW_MAX_UPLINKS);
+	__type(key, __u32);
+	__type(value, struct dfw_uplink);
+} uplink_list SEC(".maps");
 
 /* Events that a flood of packets could cause are rationed on each CPU. */
 struct event_ration {

@@ -67,6 +67,18 @@ static const struct option_spec vport_set_options[] = {VPORT_OPTIONS(false)};
 		.check = check_port                                                        \
 	}
 
+static const struct option_spec uplink_options[] = {
+	{.name = "--mode",
+	 .argument = "MODE",
+	 .help = "XDP at the driver (native), on skbs (generic), or at the driver where that costs "
+		 "nothing (auto, which is what holds otherwise)",
+	 .check = check_uplink_mode},
+	{.name = "--fast-path",
+	 .argument = "on|off",
+	 .help = "may packets go past the bridge, to and from this uplink (\"on\")",
+	 .check = check_switch},
+};
+
 static const struct option_spec flow_options[] = {
 	{.name = "--vport",
 	 .argument = "V",
@@ -144,6 +156,8 @@ static const struct option_spec shutdown_options[] = {
 
 #define VPORT_ARGUMENT(described) \
 	{.name = "NAME", .help = described, .check = check_vport, .completion = COMPLETE_VPORT}
+#define UPLINK_ARGUMENT(described) \
+	{.name = "IF", .help = described, .check = check_device, .completion = COMPLETE_DEVICE}
 #define POLICY_FILE                                   \
 	{.name = "FILE",                              \
 	 .help = "a policy; - is the standard input", \
@@ -230,6 +244,42 @@ static const struct field_spec takeover_fields[] = {
 
 static const struct field_spec vport_del_fields[] = {
 	{"deleted", "name of the vport"},
+};
+
+static const struct field_spec uplink_change_fields[] = {
+	{"name", "its network device"},
+	{"mode", "auto, native or generic: what was asked for"},
+	{"fast_path", "true: packets may go past the bridge"},
+	{"configured", "true: dfwd's configuration made it"},
+	{"ifindex", "index of the device; 0: it is not there"},
+};
+
+static const struct field_spec uplink_fields[] = {
+	{"name", "its network device"},
+	{"attached", "true: the device is there"},
+	{"hook",
+	 "native (XDP at the driver, and tc), generic (XDP on skbs, and tc), tc (alone), or "
+	 "none: no device"},
+	{"cause", "why auto did without XDP, see UPLINKS; with hook tc only"},
+	{"shared", "true: XDP programs of others run there, too, or can"},
+	{"fast_path", "true: packets may go past the bridge"},
+	{"direct", "frames that came in here and went straight to a vport's device"},
+	{"dropped", "frames that XDP dropped for their vport"},
+	{"normal", "frames that came in here and took the bridge"},
+};
+
+static const struct field_spec uplink_stats_fields[] = {
+	{"uplink", "name of the uplink where the frames came in; none: they came from vports"},
+	{"hook", "xdp or tc: who counted. What XDP lets go the normal way comes to tc"},
+	{"ways", "array of the ways that there were"},
+	{"ways[].way", "name of the way, see UPLINKS"},
+	{"ways[].kind", "taken: the frame did not need the bridge; normal: it took the bridge, and "
+			"this is why; learnt: what was learnt where it came out"},
+	{"ways[].frames", "their number; merged ones count once"},
+};
+
+static const struct field_spec uplink_del_fields[] = {
+	{"deleted", "name of the uplink"},
 };
 
 static const struct field_spec check_fields[] = {
@@ -410,6 +460,44 @@ const struct command commands[] = {
 	 .json = "An object:",
 	 FIELDS(vport_fields),
 	 .run = run_vport_show},
+	{.name = "uplink add",
+	 .argument = UPLINK_ARGUMENT("the device behind which the wire is"),
+	 OPTIONS(uplink_options),
+	 .help = "meet frames at the wire, and let packets go past the bridge",
+	 .details = "The device may come later. Nothing is enforced here that the vports would not "
+		    "enforce, and no verdict becomes another: see UPLINKS.",
+	 .json = "An object:",
+	 FIELDS(uplink_change_fields),
+	 .run = run_uplink_add},
+	{.name = "uplink set",
+	 .argument = UPLINK_ARGUMENT("the uplink"),
+	 OPTIONS(uplink_options),
+	 .help = "change an uplink",
+	 .details = "What is not named stays. One that dfwd's configuration made is to be changed "
+		    "there.",
+	 .json = "The object of `uplink add`.",
+	 .run = run_uplink_set},
+	{.name = "uplink del",
+	 .argument = UPLINK_ARGUMENT("the uplink"),
+	 .help = "let all packets take the bridge again",
+	 .json = "An object:",
+	 FIELDS(uplink_del_fields),
+	 .run = run_uplink_del},
+	{.name = "uplink list",
+	 .help = "uplinks, and how much goes past the bridge",
+	 .json = "An array of objects:",
+	 FIELDS(uplink_fields),
+	 .run = run_uplink_list},
+	{.name = "uplink stats",
+	 .argument = {.name = "IF",
+		      .help = "the uplink (all, and what vports send)",
+		      .check = check_device,
+		      .completion = COMPLETE_DEVICE,
+		      .optional = true},
+	 .help = "frames by the way they took, and why",
+	 .json = "An array of objects:",
+	 FIELDS(uplink_stats_fields),
+	 .run = run_uplink_stats},
 	{.name = "policy check",
 	 .argument = POLICY_FILE,
 	 .help = "is it a valid policy",

@@ -7,6 +7,7 @@
 #include "man_text.h"
 #include "util.h"
 
+#include <dfw/path.h>
 #include <dfw/reason.h>
 
 #define LINE_WIDTH 70
@@ -154,6 +155,38 @@ static void print_reasons(void)
 	}
 }
 
+static void print_uplinks(void)
+{
+	static const struct {
+		const char *name;
+		const char *help;
+	} ways[] =
+		{
+#define WAY(symbol, field, name, kind, help) {name, help},
+			DFW_WAYS(WAY)
+#undef WAY
+		},
+	  causes[] = {
+#define CAUSE(symbol, name, help) {name, help},
+		  DFW_UPLINK_CAUSES(CAUSE)
+#undef CAUSE
+	  };
+
+	fputs(man_uplinks, stdout);
+	puts(".SS Ways");
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		print_tagged(".B", ways[i].name);
+		print_line(ways[i].help);
+	}
+	puts(".SS \"Why auto does without XDP\"");
+	for (size_t i = 0; i < ARRAY_SIZE(causes); i++) {
+		if (i == DFW_UPLINK_CAUSE_NONE)
+			continue;
+		print_tagged(".B", causes[i].name);
+		print_line(causes[i].help);
+	}
+}
+
 enum exit_status print_man_page(void)
 {
 	puts(".\\\" SPDX-License-Identifier: GPL-2.0\n"
@@ -169,6 +202,7 @@ enum exit_status print_man_page(void)
 		print_command(&commands[i]);
 	fputs(man_events, stdout);
 	print_reasons();
+	print_uplinks();
 	fputs(man_conclusion, stdout);
 	return EXIT_DONE;
 }

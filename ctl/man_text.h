@@ -5,6 +5,7 @@
 /* Sections of dfwctl(8) that no table knows, in roff. */
 extern const char man_introduction[];
 extern const char man_events[];
+extern const char man_uplinks[];
 extern const char man_conclusion[];
 
 #endif

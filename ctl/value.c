@@ -41,6 +41,20 @@ const char *check_device(const char *value)
 		     : "is no name of a network device: 1 to 15 characters, no '/', ':' or space";
 }
 
+const char *check_uplink_mode(const char *value)
+{
+	if (strcmp(value, "auto") == 0 || strcmp(value, "native") == 0 ||
+	    strcmp(value, "generic") == 0)
+		return NULL;
+	return "is no mode: native, generic or auto";
+}
+
+const char *check_switch(const char *value)
+{
+	return strcmp(value, "on") == 0 || strcmp(value, "off") == 0 ? NULL
+								     : "is neither on nor off";
+}
+
 const char *check_mac(const char *value)
 {
 	static const uint8_t zero[6];

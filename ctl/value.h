@@ -7,6 +7,8 @@
 const char *check_instance(const char *value);
 const char *check_vport(const char *value);
 const char *check_device(const char *value);
+const char *check_uplink_mode(const char *value);
+const char *check_switch(const char *value);
 const char *check_mac(const char *value);
 const char *check_address(const char *value);
 const char *check_prefix(const char *value);

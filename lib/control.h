@@ -15,6 +15,9 @@
  * vport-add         {"name","dev","macs":[..],"ips":[..],"tags":{k:v},"profile"}     -> the vport
  * vport-set         the same, "name" and what is to change (lists are replaced whole)  -> the vport
  * vport-del         {"name"}
+ * uplink-add        {"name","mode": "auto","native","generic","fast_path": true}, all but "name" optional -> the uplink
+ * uplink-set        the same: what is to change                   -> the uplink
+ * uplink-del        {"name"}
  * policy-apply      {"main": "file name", "files": [{"name": "as shown in errors", "text": ".."}]}
  *                                                                  -> {"generation","vports","rules"}
  * policy-rollback   {"generation": 5} or {}: the one before       -> {"generation","from"}
@@ -26,10 +29,11 @@
  *
  * Files of an instance:
  *   /run/dfw/INSTANCE/            0700   control.sock, events.sock, dfwd.lock (flock'd while it runs; holds the pid)
- *   /var/lib/dfw/INSTANCE/        0711   vports.json, remote-vports.json (0600), policy/ (0700), cluster/ and sync/
- *                                        (0700, dfwsyncd's)
+ *   /var/lib/dfw/INSTANCE/        0711   vports.json, remote-vports.json, uplinks.json (0600), policy/ (0700), cluster/ and
+ *                                        sync/ (0700, dfwsyncd's)
  *   policy/GENERATION.json        {"generation","applied_at","cause","main","files":[{"name","text"}],"object"}
  *   policy/active                 the number of the generation in force
+ *   uplinks.json                  {"uplinks":[{"name","mode","fast_path","configured","strips_tags","number"}]}
  *   vports.json                   {"vports":[{"name","dev","macs","ips","learned","vlans","tags","profile","uuid",
  *                                 "epoch","pattern"}]}
  */

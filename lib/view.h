@@ -14,6 +14,7 @@
 
 #include <dfw/flow.h>
 #include <dfw/maps.h>
+#include <dfw/path.h>
 #include <dfw/port.h>
 #include <dfw/reason.h>
 #include <dfw/ruleset.h>
@@ -47,6 +48,11 @@ int view_vport(const char *instance, const char *name, struct view_vport *vport)
 /* Sums over CPUs. */
 int view_counters(const char *instance, const char *vport,
 		  struct dfw_direction_counters counters[DFW_DIRECTIONS]);
+
+/* Uplinks that dfwd knows, by their numbers; those that are none have no name. */
+int view_uplinks(const char *instance, struct dfw_uplink uplinks[DFW_MAX_UPLINKS]);
+/* A place of `path_ways`, summed over CPUs. */
+int view_ways(const char *instance, uint32_t place, struct dfw_way_counters *counters);
 
 struct view_rule {
 	struct dfw_rule_info info;

@@ -5,38 +5,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "object.h"
+#include "hooks.h"
 #include "port.h"
 
-/* The hooks: tcx, pinned links, where the kernel has it (Linux 6.6); else a filter on the clsact qdisc. */
-
-enum hook {
-	HOOK_TCX,
-	HOOK_CLSACT,
-};
-
-struct attach {
-	const struct object *object;
-	const char *run_dir; /* remembers which clsact qdiscs are ours */
-	enum hook hook;
-};
-
-/* Asks the kernel once, on the loopback device, without attaching anything. `clsact`: do not even ask. */
-int attach_init(struct attach *attach, const struct object *object, const char *run_dir,
-		bool clsact);
+/* A port and the device that it is enforced on. */
 
 /* Enforces the port on a device. What the port has in the kernel must be complete: the first packet may come at once.
  * Nothing stays behind on an error. */
-int attach_device(const struct attach *attach, struct port *port, uint32_t ifindex);
+int attach_device(const struct hooks *hooks, struct port *port, uint32_t ifindex);
 
 /* Ends it; `slot_too`: nobody else has taken the device over, so forget its index. */
-int detach_device(const struct attach *attach, struct port *port, bool slot_too);
+int detach_device(const struct hooks *hooks, struct port *port, bool slot_too);
 
 /* Sets port->ifindex to the device that a daemon before us left it attached to, 0: to none. */
-int attach_find(const struct attach *attach, struct port *port);
+int attach_find(const struct hooks *hooks, struct port *port);
 
 /* Puts our programs in the place of the former ones on every device, in place; back again on any error. */
-int attach_upgrade(const struct attach *attach, struct port *const *ports, size_t nr);
+int attach_upgrade(const struct hooks *hooks, struct port *const *ports, size_t nr);
+void attach_go_back(const struct hooks *hooks, struct port *const *ports, size_t nr);
 
 /* Ends what a daemon before us left attached, whatever its version: all links pinned under vports/, and our filters on
  * the devices that port_slots names. */

@@ -12,6 +12,7 @@
 #include "maps.h"
 #include "policies.h"
 #include "ports.h"
+#include "uplinks.h"
 #include "view_pins.h"
 #include "vports.h"
 
@@ -145,6 +146,92 @@ static int run_vport_del(struct dfwd *d, const json_t *arguments, struct reply *
 	return r < 0 ? r : vport_del(d, port, &reply->errors);
 }
 
+/* ---- uplink-* --------------------------------------------------------------------------------------------------- */
+
+static json_t *uplink_json(const struct uplink *uplink)
+{
+	return json_pack("{s:s, s:s, s:b, s:b, s:I}", "name", uplink->name, "mode",
+			 uplink_mode_name(uplink->mode), "fast_path", uplink->fast, "configured",
+			 uplink->configured, "ifindex", (json_int_t)uplink->ifindex);
+}
+
+static int find_uplink(struct dfwd *d, const json_t *arguments, struct uplink **uplink)
+{
+	const char *name = json_text(arguments, "name");
+
+	*uplink = name ? uplinks_find(d, name) : NULL;
+	if (*uplink)
+		return uplink_must_be_ours(d, *uplink);
+	log_error("there is no uplink \"%s\"", name ? name : "");
+	return -EINVAL;
+}
+
+/* Changes what the arguments name. */
+static int read_wish(const json_t *arguments, struct uplink_wish *wish)
+{
+	const json_t *fast = json_object_get(arguments, "fast_path");
+	const char *mode = json_text(arguments, "mode");
+
+	if (mode && uplink_mode_parse(mode, &wish->mode) < 0) {
+		log_error("mode: \"%s\" is none; native, generic and auto are", mode);
+		return -EINVAL;
+	}
+	if (fast && !json_is_boolean(fast)) {
+		log_error("fast_path: true or false is wanted");
+		return -EINVAL;
+	}
+	if (fast)
+		wish->fast = json_is_true(fast);
+	return 0;
+}
+
+static int run_uplink_add(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	struct uplink_wish wish = {.mode = UPLINK_AUTO, .fast = true};
+	const char *name = json_text(arguments, "name");
+	int r;
+
+	if (!device_name_valid(name)) {
+		log_error("name: \"%s\" is not the name of a network device", name ? name : "");
+		return -EINVAL;
+	}
+	strcpy(wish.name, name);
+	r = read_wish(arguments, &wish);
+	if (r == 0)
+		r = uplink_add(d, &wish, false);
+	if (r == 0)
+		reply->result = uplink_json(uplinks_find(d, wish.name));
+	return r;
+}
+
+static int run_uplink_set(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	struct uplink_wish wish = {};
+	struct uplink *uplink;
+	int r = find_uplink(d, arguments, &uplink);
+
+	if (r < 0)
+		return r;
+	strcpy(wish.name, uplink->name);
+	wish.mode = uplink->mode;
+	wish.fast = uplink->fast;
+	r = read_wish(arguments, &wish);
+	if (r == 0)
+		r = uplink_set(d, uplink, &wish);
+	if (r == 0)
+		reply->result = uplink_json(uplink);
+	return r;
+}
+
+static int run_uplink_del(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	struct uplink *uplink;
+	int r = find_uplink(d, arguments, &uplink);
+
+	(void)reply;
+	return r < 0 ? r : uplink_del(d, uplink);
+}
+
 /* ---- policy-* --------------------------------------------------------------------------------------------------- */
 
 /* The policy of a cluster's host is the cluster's. */
@@ -231,6 +318,9 @@ static const struct command {
 	{"vport-add", run_vport_add},
 	{"vport-set", run_vport_set},
 	{"vport-del", run_vport_del},
+	{"uplink-add", run_uplink_add},
+	{"uplink-set", run_uplink_set},
+	{"uplink-del", run_uplink_del},
 	{"policy-apply", run_policy_apply},
 	{"policy-rollback", run_policy_rollback},
 	{"flow-kill", run_flow_kill},

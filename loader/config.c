@@ -11,14 +11,22 @@
 
 #define CONFIG_MAX_BYTES (1 << 20)
 
+enum section {
+	SECTION_NONE, /* before the first, or in one that is not known */
+	SECTION_DAEMON,
+	SECTION_VPORTS,
+	SECTION_UPLINKS,
+};
+
 struct reader {
 	const char *path;
 	unsigned int line;
 	const char *line_start; /* to count columns from */
 	struct config *config;
-	struct vport_pattern *pattern; /* of the section we are in; NULL: [daemon] */
-	bool in_section;
-	bool failed; /* the rest is still read, for its errors */
+	enum section section;	       /* that we are in */
+	struct vport_pattern *pattern; /* of SECTION_VPORTS */
+	struct uplink_wish *uplink;    /* of SECTION_UPLINKS */
+	bool failed;		       /* the rest is still read, for its errors */
 };
 
 #define complain(reader, at, ...)                            \
@@ -82,6 +90,32 @@ static int set_hook(struct reader *reader, char *value)
 	return 0;
 }
 
+static int read_switch(struct reader *reader, const char *value, bool *on)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return complain(reader, value, "\"%s\": `on` or `off` is wanted", value);
+	*on = strcmp(value, "on") == 0;
+	return 0;
+}
+
+static int set_fast_path(struct reader *reader, char *value)
+{
+	return read_switch(reader, value, &reader->config->fast_path);
+}
+
+static int set_uplink_fast_path(struct reader *reader, char *value)
+{
+	return read_switch(reader, value, &reader->uplink->fast);
+}
+
+static int set_mode(struct reader *reader, char *value)
+{
+	if (uplink_mode_parse(value, &reader->uplink->mode) < 0)
+		return complain(reader, value, "\"%s\": `auto`, `native` or `generic` is wanted",
+				value);
+	return 0;
+}
+
 static int set_profile(struct reader *reader, char *value)
 {
 	if (spec_set_profile(reader->pattern->template, value) < 0)
@@ -105,15 +139,26 @@ static int add_tag(struct reader *reader, char *value)
 
 static const struct setting {
 	const char *key;
-	bool of_pattern; /* stands in [vports "PATTERN"], else in [daemon] */
+	enum section section;
 	int (*set)(struct reader *reader, char *value);
 } settings[] = {
-	{"sweep-interval", false, set_sweep_interval},
-	{"log-limit", false, set_log_limit},
-	{"hook", false, set_hook},
-	{"profile", true, set_profile},
-	{"tag", true, add_tag},
+	{"sweep-interval", SECTION_DAEMON, set_sweep_interval},
+	{"log-limit", SECTION_DAEMON, set_log_limit},
+	{"hook", SECTION_DAEMON, set_hook},
+	{"fast-path", SECTION_DAEMON, set_fast_path},
+	{"profile", SECTION_VPORTS, set_profile},
+	{"tag", SECTION_VPORTS, add_tag},
+	{"mode", SECTION_UPLINKS, set_mode},
+	{"fast-path", SECTION_UPLINKS, set_uplink_fast_path},
 };
+
+static const char *const section_settings[] = {
+	[SECTION_DAEMON] = "[daemon]: it has sweep-interval, log-limit, hook and fast-path",
+	[SECTION_VPORTS] = "[vports]: it has profile and tag",
+	[SECTION_UPLINKS] = "[uplinks]: it has mode and fast-path",
+};
+
+#define SECTIONS "[daemon], [vports \"PATTERN\"] or [uplinks \"IF\"]"
 
 /* ---- Lines ------------------------------------------------------------------------------------------------------ */
 
@@ -123,20 +168,16 @@ static int read_setting(struct reader *reader, char *line)
 
 	if (!equals)
 		return complain(reader, line, "neither [section] nor KEY = VALUE");
-	if (!reader->in_section)
-		return complain(
-			reader, line,
-			"stands before the first section: [daemon] or [vports \"PATTERN\"]");
+	if (!reader->section)
+		return complain(reader, line, "stands before the first section: " SECTIONS);
 	*equals = '\0';
 	value = skip_blanks(equals + 1);
 	cut_blanks(line);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		if (strcmp(line, settings[i].key) == 0 &&
-		    settings[i].of_pattern == (reader->pattern != NULL))
+		if (strcmp(line, settings[i].key) == 0 && settings[i].section == reader->section)
 			return settings[i].set(reader, value);
 	return complain(reader, line, "there is no setting \"%s\" in %s", line,
-			reader->pattern ? "[vports]: it has profile and tag"
-					: "[daemon]: it has sweep-interval, log-limit and hook");
+			section_settings[reader->section]);
 }
 
 static int add_pattern(struct reader *reader, const char *pattern, const char *at)
@@ -162,20 +203,59 @@ static int add_pattern(struct reader *reader, const char *pattern, const char *a
 	return 0;
 }
 
+static int add_uplink(struct reader *reader, const char *name, const char *at)
+{
+	struct config *config = reader->config;
+	struct uplink_wish *new = &config->uplinks[config->nr_uplinks];
+
+	if (!device_name_valid(name))
+		return complain(reader, at, "\"%s\" is not the name of a network device", name);
+	for (size_t i = 0; i < config->nr_uplinks; i++)
+		if (strcmp(config->uplinks[i].name, name) == 0)
+			return complain(reader, at, "there is a section [uplinks \"%s\"] already",
+					name);
+	if (config->nr_uplinks == DFW_MAX_UPLINKS)
+		return complain(reader, at, "more than %d [uplinks] sections", DFW_MAX_UPLINKS);
+	*new = (struct uplink_wish){.mode = UPLINK_AUTO, .fast = true};
+	strcpy(new->name, name);
+	config->nr_uplinks++;
+	reader->uplink = new;
+	return 0;
+}
+
+/* [KIND "NAME"], of which `begin` is all until the name; `name` has room for 64. */
+static bool section_is(const char *line, const char *begin, char *name)
+{
+	size_t length = strlen(line), skip = strlen(begin);
+
+	if (strncmp(line, begin, skip) != 0 || length < skip + 2 || length - skip - 2 > 63 ||
+	    strchr(line + skip, '"') != line + length - 2 || line[length - 1] != ']')
+		return false;
+	snprintf(name, 64, "%.*s", (int)(length - skip - 2), line + skip);
+	return true;
+}
+
 static int read_section(struct reader *reader, char *line)
 {
-	char pattern[64];
-	int end = 0;
+	char name[64];
+	int r = 0;
 
-	reader->in_section = true;
-	reader->pattern = NULL;
-	if (strcmp(line, "[daemon]") == 0)
-		return 0;
-	if (sscanf(line, "[vports \"%63[^\"]\"]%n", pattern, &end) == 1 && end && !line[end])
-		return add_pattern(reader, pattern, line);
-	/* What follows belongs to no section we know: one error is enough. */
-	reader->in_section = false;
-	return complain(reader, line, "%s: [daemon] or [vports \"PATTERN\"] is wanted", line);
+	/* What follows a section with an error belongs to none: one error is enough. */
+	reader->section = SECTION_NONE;
+	if (strcmp(line, "[daemon]") == 0) {
+		reader->section = SECTION_DAEMON;
+	} else if (section_is(line, "[vports \"", name)) {
+		r = add_pattern(reader, name, line);
+		reader->section = SECTION_VPORTS;
+	} else if (section_is(line, "[uplinks \"", name)) {
+		r = add_uplink(reader, name, line);
+		reader->section = SECTION_UPLINKS;
+	} else {
+		r = complain(reader, line, "%s: " SECTIONS " is wanted", line);
+	}
+	if (r < 0)
+		reader->section = SECTION_NONE;
+	return r;
 }
 
 static void read_line(struct reader *reader, char *line)
@@ -211,7 +291,7 @@ static int read_lines(struct reader *reader, char *text, size_t bytes)
 
 int config_read(const char *path, bool wanted, struct config *config)
 {
-	struct config read = {.sweep_interval = 5, .log_limit = 100};
+	struct config read = {.sweep_interval = 5, .log_limit = 100, .fast_path = true};
 	struct reader reader = {.path = path, .config = &read};
 	_cleanup_free_ char *text = NULL;
 	size_t bytes;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "spec.h"
+#include "uplink.h"
 
 /* dfwd's configuration file; dfwd(8) describes it. */
 
@@ -21,6 +22,9 @@ struct config {
 	unsigned int sweep_interval; /* seconds in which each port is swept once */
 	unsigned int log_limit;	     /* logged verdicts a second; 0: none are logged */
 	bool clsact;		     /* do not use tcx */
+	bool fast_path;		     /* packets may leave the normal way, where uplinks say so */
+	struct uplink_wish uplinks[DFW_MAX_UPLINKS];
+	size_t nr_uplinks;
 	struct vport_pattern patterns[CONFIG_PATTERNS];
 	size_t nr_patterns;
 };

@@ -18,6 +18,7 @@
 #include "ports.h"
 #include "realise.h"
 #include "sweep.h"
+#include "uplinks.h"
 #include "view_pins.h"
 #include "vports.h"
 
@@ -33,7 +34,12 @@ static int upgrade(struct dfwd *d)
 
 	if (!d->object.adopted)
 		return 0;
-	r = attach_upgrade(&d->attach, d->ports, d->nr_ports);
+	r = attach_upgrade(&d->hooks, d->ports, d->nr_ports);
+	if (r < 0)
+		return r;
+	r = uplinks_upgrade(d);
+	if (r < 0)
+		attach_go_back(&d->hooks, d->ports, d->nr_ports);
 	return r < 0 ? r : object_pin_programs(&d->object);
 }
 
@@ -42,7 +48,7 @@ static int start_kernel(struct dfwd *d)
 	int r = object_open(&d->object, d->instance);
 
 	if (r == 0)
-		r = attach_init(&d->attach, &d->object, d->run_dir, d->config.clsact);
+		r = hooks_init(&d->hooks, &d->object, d->run_dir, d->config.clsact);
 	if (r == 0)
 		r = realised_read(d);
 	if (r == 0)
@@ -62,14 +68,20 @@ static int start_ports(struct dfwd *d)
 	int r = ports_restore(d);
 
 	if (r == 0)
+		r = uplinks_restore(d);
+	if (r == 0)
 		r = upgrade(d);
 	if (r < 0)
 		return r;
 	ports_remove_strangers(d);
 	r = links_open(&d->links);
 	if (r == 0)
+		uplinks_configure(d);
+	if (r == 0)
 		r = devices_scan(d);
-	return r < 0 ? r : vports_realise(d);
+	if (r == 0)
+		r = vports_realise(d);
+	return r < 0 ? r : bridges_open(d);
 }
 
 static int watch(struct dfwd *d, int fd)
@@ -115,6 +127,8 @@ static int open_loop(struct dfwd *d)
 		r = watch(d, d->timer);
 	if (r == 0)
 		r = watch(d, d->links.fd);
+	if (r == 0)
+		r = watch(d, d->bridges.fd);
 	if (r == 0)
 		r = watch(d, events_fd(d));
 	if (r == 0)
@@ -167,6 +181,8 @@ static void reload(struct dfwd *d)
 	} else {
 		config_free(&d->config);
 		d->config = config;
+		uplinks_configure(d);
+		bridges_changed(d);
 		/* Patterns may name devices that are there; a port whose pattern is gone stays until its device goes. */
 		devices_scan(d);
 		log_notice("configuration read again");
@@ -199,6 +215,7 @@ static void handle_tick(struct dfwd *d)
 	if (read(d->timer, &expirations, sizeof(expirations)) < 0 || d->detached)
 		return;
 	consume(d);
+	bridges_tick(d);
 	sweep_some(d);
 	if (now < d->slow_ns)
 		return;
@@ -206,6 +223,7 @@ static void handle_tick(struct dfwd *d)
 	events_tick(d);
 	moves_tick(d);
 	devices_retry(d);
+	uplinks_retry(d);
 	become_ready(d);
 }
 
@@ -219,6 +237,8 @@ static void handle_ready(struct dfwd *d, int fd)
 		return;
 	else if (fd == d->links.fd)
 		devices_read(d);
+	else if (fd == d->bridges.fd)
+		bridges_read(d);
 	else if (fd == events_fd(d))
 		consume(d);
 	else if (fd == d->cluster.link.fd)
@@ -255,6 +275,9 @@ void daemon_stop(struct dfwd *d)
 	cluster_link_close(d);
 	events_close(d);
 	links_close(&d->links);
+	bridges_close(d);
+	for (size_t i = 0; i < DFW_MAX_UPLINKS; i++)
+		free(d->uplinks[i]);
 	for (size_t i = 0; i < d->nr_ports; i++)
 		port_free(d->ports[i]);
 	free(d->ports);
@@ -270,13 +293,14 @@ void daemon_stop(struct dfwd *d)
 
 int daemon_detach(struct dfwd *d)
 {
-	int r = 0;
+	int r = 0, one;
 
 	for (size_t i = 0; i < d->nr_ports; i++) {
-		int one = d->ports[i]->ifindex ? detach_device(&d->attach, d->ports[i], true) : 0;
-
+		one = d->ports[i]->ifindex ? detach_device(&d->hooks, d->ports[i], true) : 0;
 		r = r < 0 ? r : one;
 	}
+	one = uplinks_detach(d);
+	r = r < 0 ? r : one;
 	if (r == 0)
 		r = object_unpin(d->instance);
 	if (r == 0)

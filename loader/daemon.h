@@ -9,6 +9,7 @@
 #include <dfw/maps.h>
 
 #include "attach.h"
+#include "bridges.h"
 #include "cluster_link.h"
 #include "config.h"
 #include "events.h"
@@ -19,6 +20,7 @@
 #include "policy_store.h"
 #include "port.h"
 #include "remote_ports.h"
+#include "uplink.h"
 
 struct control;
 
@@ -31,7 +33,7 @@ struct dfwd {
 	char state_dir[256];
 	struct config config;
 	struct object object;
-	struct attach attach;
+	struct hooks hooks;
 	struct links links;
 	struct events events;
 	struct learn learn;
@@ -42,6 +44,8 @@ struct dfwd {
 	struct port **ports; /* sorted by name: what compiles equally lies equally */
 	size_t nr_ports;
 	struct port *slots[DFW_MAX_PORTS];
+	struct uplink *uplinks[DFW_MAX_UPLINKS]; /* by their numbers */
+	struct bridges bridges;
 
 	/* What is in force in the kernel. */
 	uint32_t bank;

@@ -8,11 +8,13 @@
 #include "json.h"
 #include "log.h"
 #include "ports.h"
+#include "uplinks.h"
 #include "vports.h"
 
 static void tell(struct dfwd *d, const struct port *port, const char *change)
 {
 	log_info("vport %s: device %s %s", port->spec->name, port->spec->dev, change);
+	bridges_changed(d);
 	cluster_link_vports_changed(d);
 	events_publish(d, EVENT_TOPIC_DAEMON, "device",
 		       json_pack("{s:s, s:s, s:s}", "change", change, "vport", port->spec->name,
@@ -26,7 +28,7 @@ int device_enforce(struct dfwd *d, struct port *port)
 
 	if (!ifindex)
 		return 0;
-	r = attach_device(&d->attach, port, ifindex);
+	r = attach_device(&d->hooks, port, ifindex);
 	if (r == 0)
 		tell(d, port, "is enforced");
 	return r;
@@ -37,7 +39,7 @@ static void let_go(struct dfwd *d, struct port *port, bool slot_too, const char 
 {
 	struct policy_errors errors = {};
 
-	detach_device(&d->attach, port, slot_too);
+	detach_device(&d->hooks, port, slot_too);
 	port->ifindex = 0;
 	port->attach_failed = false;
 	tell(d, port, why);
@@ -51,13 +53,19 @@ static void seen(struct dfwd *d, uint32_t ifindex, const char *name)
 	struct port *holder = ports_find_ifindex(d, ifindex);
 	struct port *owner = ports_find_device(d, name);
 
+	if (holder && uplinks_find(d, name)) {
+		let_go(d, holder, true, "has another name now");
+		holder = NULL;
+	}
+	if (uplinks_seen(d, ifindex, name))
+		return;
 	if (holder && holder == owner)
 		return;
 	if (owner && owner->ifindex)
 		let_go(d, owner, true, "went, and came again");
 	owner = ports_find_device(d, name);
 	if (owner) {
-		owner->attach_failed = attach_device(&d->attach, owner, ifindex) < 0;
+		owner->attach_failed = attach_device(&d->hooks, owner, ifindex) < 0;
 		if (!owner->attach_failed)
 			tell(d, owner, "is enforced");
 	}
@@ -74,6 +82,7 @@ static void gone(struct dfwd *d, uint32_t ifindex)
 
 	if (port)
 		let_go(d, port, true, "has gone");
+	uplinks_gone(d, ifindex);
 }
 
 static void handle(const struct link_event *event, void *data)
@@ -146,6 +155,10 @@ int devices_scan(struct dfwd *d)
 			if (i <= d->nr_ports && d->ports[i - 1]->ifindex &&
 			    !is_there(&scan, d->ports[i - 1]->ifindex))
 				gone(d, d->ports[i - 1]->ifindex);
+		for (size_t i = 0; i < DFW_MAX_UPLINKS; i++)
+			if (d->uplinks[i] && d->uplinks[i]->ifindex &&
+			    !is_there(&scan, d->uplinks[i]->ifindex))
+				gone(d, d->uplinks[i]->ifindex);
 		for (size_t i = 0; i < scan.nr; i++)
 			handle(&scan.found[i], d);
 	}

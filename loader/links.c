@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
@@ -11,46 +8,21 @@
 
 #include "links.h"
 #include "log.h"
-#include "util.h"
-
-#define RECEIVE_BYTES (1 << 20) /* room for bursts: a thousand VMs that start at once */
-#define MESSAGE_BYTES 32768	/* rtnetlink's largest dump message */
-
-#define _cleanup_mnl_ _cleanup_(cleanup_mnl)
-
-static void cleanup_mnl(struct mnl_socket **socket)
-{
-	if (*socket)
-		mnl_socket_close(*socket);
-}
-
-static int open_socket(unsigned int groups, struct mnl_socket **socket)
-{
-	_cleanup_mnl_ struct mnl_socket *new = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-
-	if (!new || mnl_socket_bind(new, groups, MNL_SOCKET_AUTOPID) < 0)
-		return -errno;
-	*socket = TAKE_PTR(new);
-	return 0;
-}
+#include "netlink.h"
 
 int links_open(struct links *links)
 {
-	const int bytes = RECEIVE_BYTES;
-	int r = open_socket(RTMGRP_LINK, &links->socket);
+	int r = netlink_watch(RTMGRP_LINK, &links->socket);
 
 	if (r < 0)
 		return log_errno(r, "cannot watch devices by rtnetlink");
 	links->fd = mnl_socket_get_fd(links->socket);
-	/* Without the privilege it stays at its default, and -ENOBUFS comes earlier. */
-	setsockopt(links->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
 	return 0;
 }
 
 void links_close(struct links *links)
 {
-	cleanup_mnl(&links->socket);
-	links->socket = NULL;
+	netlink_close(&links->socket);
 }
 
 struct link_walk {
@@ -82,41 +54,8 @@ static int handle_message(const struct nlmsghdr *header, void *data)
 int links_read(struct links *links, link_handler handler, void *data)
 {
 	struct link_walk walk = {handler, data};
-	char message[MESSAGE_BYTES];
 
-	for (;;) {
-		ssize_t bytes = recv(links->fd, message, sizeof(message), MSG_DONTWAIT);
-
-		if (bytes < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		if (mnl_cb_run(message, (size_t)bytes, 0, 0, handle_message, &walk) < 0)
-			return -errno;
-	}
-}
-
-static int dump(struct nlmsghdr *request, mnl_cb_t callback, void *data)
-{
-	_cleanup_mnl_ struct mnl_socket *socket = NULL;
-	char message[MESSAGE_BYTES];
-	ssize_t bytes;
-	int r = open_socket(0, &socket);
-
-	if (r < 0)
-		return r;
-	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	request->nlmsg_seq = (uint32_t)time(NULL);
-	if (mnl_socket_sendto(socket, request, request->nlmsg_len) < 0)
-		return -errno;
-	do {
-		bytes = mnl_socket_recvfrom(socket, message, sizeof(message));
-		if (bytes < 0)
-			return -errno;
-		r = mnl_cb_run(message, (size_t)bytes, request->nlmsg_seq,
-			       mnl_socket_get_portid(socket), callback, data);
-		if (r < 0)
-			return -errno;
-	} while (r > MNL_CB_STOP);
-	return 0;
+	return netlink_read(links->socket, handle_message, &walk);
 }
 
 int links_list(link_handler handler, void *data)
@@ -127,7 +66,7 @@ int links_list(link_handler handler, void *data)
 
 	request->nlmsg_type = RTM_GETLINK;
 	mnl_nlmsg_put_extra_header(request, sizeof(struct ifinfomsg));
-	return dump(request, handle_message, &walk);
+	return netlink_dump(NETLINK_ROUTE, request, handle_message, &walk);
 }
 
 static int count_filter(const struct nlmsghdr *header, void *data)
@@ -147,7 +86,7 @@ static int list_filters(uint32_t ifindex, uint32_t parent, int *used)
 	filter = mnl_nlmsg_put_extra_header(request, sizeof(*filter));
 	filter->tcm_ifindex = (int)ifindex;
 	filter->tcm_parent = parent;
-	return dump(request, count_filter, used);
+	return netlink_dump(NETLINK_ROUTE, request, count_filter, used);
 }
 
 int links_clsact_used(uint32_t ifindex)

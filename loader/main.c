@@ -188,6 +188,8 @@ static int detach(const struct dfwd *d)
 	int r = attach_end_all(d->instance, d->run_dir);
 
 	if (r == 0)
+		r = uplinks_end_all(d->instance, d->run_dir);
+	if (r == 0)
 		r = object_unpin(d->instance);
 	if (r == 0)
 		r = directory_remove(d->run_dir);

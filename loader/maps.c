@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 
 #include "maps.h"
 #include "util.h"
@@ -56,6 +57,17 @@ int map_remove(int map, const void *key)
 		r = bpf_map_delete_elem(map, key);
 	while (again(r, &try));
 	return r == -ENOENT ? 0 : r;
+}
+
+int map_clear_percpu(int map, const void *key, size_t value_bytes)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ void *values =
+		cpus < 0 ? NULL : calloc((size_t)cpus, (value_bytes + 7) & ~(size_t)7);
+
+	if (cpus < 0)
+		return cpus;
+	return values ? map_put(map, key, values) : -ENOMEM;
 }
 
 static int put_singly(int map, const uint32_t *keys, const char *values, size_t value_bytes,

@@ -15,6 +15,9 @@ int map_put(int map, const void *key, const void *value);
 /* A key that is not there is removed already. */
 int map_remove(int map, const void *key);
 
+/* Sets the value of a per-CPU map to zero, on each CPU. */
+int map_clear_percpu(int map, const void *key, size_t value_bytes);
+
 /* Many at once. For a map of maps that is one grace period instead of one for each element. Kernels that cannot do it
  * get one after the other. What was written when an error comes stays written. */
 int map_put_batch(int map, const uint32_t *keys, const void *values, size_t value_bytes, size_t nr);

@@ -33,6 +33,8 @@ static const struct {
 	{"dfw_out", "programs/out", offsetof(struct programs, out)},
 	{"dfw_sweep", "programs/sweep", offsetof(struct programs, sweep)},
 	{"dfw_exchange", "programs/exchange", offsetof(struct programs, exchange)},
+	{"dfw_wire_in", "programs/wire_in", offsetof(struct programs, wire_in)},
+	{"dfw_wire_out", "programs/wire_out", offsetof(struct programs, wire_out)},
 };
 
 static int *program_fd(struct programs *programs, size_t index)
@@ -243,6 +245,8 @@ static int pin_first(struct object *object)
 	if (r == 0)
 		r = directory_make(unfinished_path(object->instance, "vports", path), 0700);
 	if (r == 0)
+		r = directory_make(unfinished_path(object->instance, "uplinks", path), 0700);
+	if (r == 0)
 		r = directory_make(unfinished_path(object->instance, NULL, path), 0700);
 	if (r < 0)
 		return log_errno(r, "%s", path);
@@ -389,7 +393,7 @@ int object_open(struct object *object, const char *instance)
 	int r;
 
 	*object = (struct object){
-		.instance = instance, .former = {-1, -1, -1, -1}, .grace = -1, .grace_inner = -1};
+		.instance = instance, .former = NO_PROGRAMS, .grace = -1, .grace_inner = -1};
 	r = check_bpffs();
 	if (r < 0)
 		return r;

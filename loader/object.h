@@ -24,7 +24,13 @@
 	X(event_losses)  \
 	X(changes)       \
 	X(change_losses) \
-	X(exchange)
+	X(exchange)      \
+	X(paths)         \
+	X(stations)      \
+	X(path_state)    \
+	X(devices)       \
+	X(uplink_list)   \
+	X(path_ways)
 
 /* Maps of maps. */
 #define OBJECT_OUTER_MAPS(X) \
@@ -63,7 +69,10 @@ struct programs {
 	int out;
 	int sweep;
 	int exchange;
+	int wire_in; /* an uplink's ingress */
+	int wire_out;
 };
+#define NO_PROGRAMS {-1, -1, -1, -1, -1, -1}
 
 struct object {
 	struct dfw_tc *skeleton;

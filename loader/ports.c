@@ -12,6 +12,7 @@
 #include "maps.h"
 #include "ports.h"
 #include "realise.h"
+#include "uplinks.h"
 #include "view.h"
 
 /* ---- The list --------------------------------------------------------------------------------------------------- */
@@ -50,6 +51,10 @@ struct port *ports_find_ifindex(const struct dfwd *d, uint32_t ifindex)
 
 int ports_conflict(const struct dfwd *d, const struct vport_spec *spec, const struct port *except)
 {
+	if (uplinks_find(d, spec->dev)) {
+		log_error("dev: %s is an uplink", spec->dev);
+		return -EEXIST;
+	}
 	for (size_t i = 0; i < d->nr_ports; i++) {
 		int r = d->ports[i] == except ? 0 : spec_conflict(spec, d->ports[i]->spec);
 
@@ -101,7 +106,7 @@ void ports_take(struct dfwd *d, struct port *port)
 void port_remove(struct dfwd *d, struct port *port)
 {
 	if (port->ifindex)
-		detach_device(&d->attach, port, true);
+		detach_device(&d->hooks, port, true);
 	port_destroy(&d->object, port->spec->name, port->slot);
 	port_free(port);
 }
@@ -248,7 +253,7 @@ static int restore_adopted(struct dfwd *d, struct vport_spec **spec,
 	if (r == 0)
 		r = realised_adopt_port(d, *port);
 	if (r == 0)
-		r = attach_find(&d->attach, *port);
+		r = attach_find(&d->hooks, *port);
 	return r;
 }
 
@@ -351,7 +356,7 @@ static void remove_stranger(struct dfwd *d, const struct dfw_port_config *config
 	}
 	log_notice("vport %s: its vport-add was interrupted; it is removed", config->name);
 	*port = (struct port){.slot = config->slot, .spec = TAKE_PTR(spec), .state = -1};
-	attach_find(&d->attach, port);
+	attach_find(&d->hooks, port);
 	port_remove(d, port);
 }
 

@@ -71,6 +71,7 @@ static int commit_file(struct staged_file *file)
 static void tell(struct dfwd *d, const char *what, const struct port *port)
 {
 	log_info("vport %s: %s, device %s", port->spec->name, what, port->spec->dev);
+	bridges_changed(d);
 	events_publish(d, EVENT_TOPIC_DAEMON, "vport",
 		       json_pack("{s:s, s:s}", "change", what, "vport", port->spec->name));
 }
@@ -155,7 +156,7 @@ int vport_set(struct dfwd *d, struct port *port, struct vport_spec **spec,
 	r = commit_file(&file);
 	/* The new device was nobody's until now, and the old one is from here on: which is first makes no difference. */
 	if (moves && port->ifindex)
-		detach_device(&d->attach, port, true);
+		detach_device(&d->hooks, port, true);
 	if (moves && device_enforce(d, port) < 0)
 		port->attach_failed = true;
 	tell(d, "changed", port);

@@ -31,7 +31,13 @@
  *   changes           RINGBUF struct dfw_change
  *   change_losses     ARRAY[1] u64
  *   exchange          ARRAY struct dfw_exchange
- *   programs/         out, in, sweep, exchange
+ *   paths, stations   LRU_HASH, see <dfw/path.h>
+ *   path_state        ARRAY[1] struct dfw_path_state
+ *   devices           HASH ifindex -> struct dfw_device
+ *   uplink_list       ARRAY struct dfw_uplink
+ *   path_ways         PERCPU_ARRAY struct dfw_way_counters
+ *   programs/         out, in, sweep, exchange, wire_in, wire_out
+ *   uplinks/NAME/     xdp (the program), link_in, link_out
  *   vports/NAME/      config, flows, half_open, fragments, counters, state, rules, rule_totals, link_in, link_out
  *
  * A revision (rules, groups, profiles, ports' identities) is staged in the bank that is not active and comes into force

@@ -35,6 +35,7 @@
 #define __uint(name, value)   int(*name)[value]
 #define __type(name, value)   __typeof__(value) *name
 #define __array(name, value)  __typeof__(value) *name[]
+#define barrier()	      __asm__ volatile("" ::: "memory")
 #define barrier_var(variable) __asm__ volatile("" : "+r"(variable))
 
 #define bpf_htons(x) __builtin_bswap16(x)
@@ -58,6 +59,11 @@ struct __sk_buff {
 	__u32 ifindex;
 	__u32 vlan_present; /* the tag was taken out of the frame */
 	__u32 vlan_tci;
+	__u32 vlan_proto; /* of that tag, in network byte order */
+	__u32 protocol;	  /* the EtherType behind it, in network byte order */
+	__u32 tc_index;
+	__u32 ingress_ifindex;
+	__u32 mtu; /* of the device that it leaves by */
 	__u32 gso_segs;
 	__u32 gso_size;
 	enum ip_summed ip_summed;
@@ -200,6 +206,31 @@ static inline long bpf_redirect(__u32 ifindex, __u64 flags)
 	host_current->redirect_ifindex = ifindex;
 	host_current->redirect_flags = flags;
 	return TC_ACT_REDIRECT;
+}
+
+static inline long bpf_skb_vlan_push(context_t *ctx, __be16 proto, __u16 tci)
+{
+	ctx->vlan_present = 1;
+	ctx->vlan_proto = proto;
+	ctx->vlan_tci = tci;
+	return 0;
+}
+
+static inline long bpf_skb_vlan_pop(context_t *ctx)
+{
+	ctx->vlan_present = 0;
+	return 0;
+}
+
+/* As far as the datapath asks: what the MTU is. */
+static inline long bpf_check_mtu(context_t *ctx, __u32 ifindex, __u32 *mtu, __s32 change,
+				 __u64 flags)
+{
+	(void)ifindex;
+	(void)change;
+	(void)flags;
+	*mtu = ctx->mtu;
+	return 0;
 }
 
 /* As in the kernel: multiples of 4 bytes, a seed of 32 bits, the sum of 32 bits comes back. */

@@ -61,6 +61,11 @@ static inline void host_begin(void)
 	HOST_MAP(change_losses);
 	HOST_MAP(exchange);
 	HOST_MAP(exchange_copies);
+	HOST_MAP(path_state);
+	HOST_MAP(paths);
+	HOST_MAP(stations);
+	HOST_MAP(devices);
+	HOST_MAP(path_ways);
 	HOST_MAP(event_rations);
 	HOST_MAP(scratches);
 	HOST_MAP(packets);

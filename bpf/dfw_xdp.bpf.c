@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The datapath at an uplink's driver: for frames from the wire, what their port would decide, where that is simple.
+ *
+ *	established, and nothing special	tracked and counted as the port would; straight to its device
+ *	no flow, and a rule says drop		counted as the port would; dropped
+ *	all else				as if this program were not there: the port's own hook decides
+ *
+ * Which port it is, a path says (path.h), so one packet a second shows that the bridge still sends such frames there.
+ */
+#define DFW_XDP
+#include "context.h"
+#include "maps.h"
+
+#include "lane.h"
+#include "path.h"
+
+/* Each uplink has a program of its own. The device is not always that of the frame: below a bond it is one of its slaves. */
+const volatile __u32 uplink_ifindex;
+const volatile __u32 uplink_place;
+
+/* A leg whose packets are this large on average is a stream, whose segments GRO merges: one large packet through tc costs
+ * less than the many it is made of would here, and those would overtake it. */
+#define BULK_BYTES   512
+#define BULK_PACKETS 16
+
+static __always_inline bool is_bulk(const struct packet *p, const struct dfw_flow *flow)
+{
+	const struct dfw_leg *leg = &flow->legs[flow->initiator == DFW_IN ? DFW_ORIG : DFW_REPLY];
+
+	return p->key.protocol == PROTOCOL_TCP && leg->packets > BULK_PACKETS &&
+	       leg->bytes > leg->packets * BULK_BYTES;
+}
+
+/* Is the transport checksum right, which lane_parse has not looked at? */
+static __always_inline bool sum_is_right(struct xdp_md *ctx, struct packet *p,
+					 const struct dfw_port_config *config)
+{
+	__be16 sum = 0;
+
+	if (!(config->profile.flags & DFW_PROFILE_CHECKSUM))
+		return true;
+	/* RFC 768: none was wanted. Where there must be one, lane_parse has seen it. */
+	if (p->key.protocol == PROTOCOL_UDP &&
+	    context_load(ctx, p->l4_offset + offsetof(struct udp, checksum), &sum, sizeof(sum)) &&
+	    !sum)
+		return true;
+	return checksum_ok(ctx, p);
+}
+
+/* Decides a frame for the path's port. DIRECT and DROPPED are verdicts; else nothing has changed. */
+static __always_inline enum dfw_way decide(struct xdp_md *ctx, const struct dfw_path *path)
+{
+	struct packet *p = packet_enter(PACKET_PLACE_TRAFFIC, DFW_IN, path->slot);
+	const struct dfw_port_config *config;
+	struct dfw_flow *flow;
+
+	config = p ? port_config(p->slot, p->bank) : NULL;
+	if (!config || (config->flags & (DFW_PORT_READY | DFW_PORT_HELD)) != DFW_PORT_READY)
+		return DFW_WAY_NOT_READY;
+	if (!lane_parse(ctx, p, config, DFW_IN, true))
+		return DFW_WAY_NOT_PLAIN;
+	flow = lane_find(p);
+	if (!flow) {
+		if (!sum_is_right(ctx, p, config))
+			return DFW_WAY_NOT_PLAIN;
+		lane_leave(ctx, p);
+		return lane_denied(ctx, p, config) ? DFW_WAY_DROPPED : DFW_WAY_UNDECIDED;
+	}
+	if (!(path->flags & DFW_PATH_FAST))
+		return DFW_WAY_OFF;
+	if (!(path->flags & DFW_PATH_XMIT))
+		return DFW_WAY_NO_XMIT;
+	if (is_bulk(p, flow))
+		return DFW_WAY_BULK;
+	if (!sum_is_right(ctx, p, config))
+		return DFW_WAY_NOT_PLAIN;
+	return lane_pass(p, flow, config, DFW_IN) ? DFW_WAY_DIRECT : DFW_WAY_UNDECIDED;
+}
+
+/* The same for a tagged frame that the bridge takes the tag from: it is judged, and sent on, without. */
+static __always_inline enum dfw_way decide_untagged(struct xdp_md *ctx,
+						    const struct ethernet *ethernet,
+						    struct vlan_tag tag,
+						    const struct dfw_path *path)
+{
+	struct ethernet plain = *ethernet;
+	void *data, *end;
+	enum dfw_way way;
+
+	plain.type = tag.type;
+	if (bpf_xdp_adjust_head(ctx, VLAN_BYTES))
+		return DFW_WAY_TAGS;
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if (data + sizeof(plain) <= end)
+		__builtin_memcpy(data, &plain, sizeof(plain));
+	way = decide(ctx, path);
+	if (way == DFW_WAY_DIRECT || way == DFW_WAY_DROPPED)
+		return way;
+	/* As it was. There is room: it lay there. */
+	bpf_xdp_adjust_head(ctx, -VLAN_BYTES);
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if (data + sizeof(plain) + sizeof(tag) <= end) {
+		__builtin_memcpy(data, ethernet, sizeof(*ethernet));
+		__builtin_memcpy(data + sizeof(*ethernet), &tag, sizeof(tag));
+	}
+	return way;
+}
+
+/* The way of a frame; DIRECT and DROPPED are verdicts. */
+static __always_inline enum dfw_way choose_way(struct xdp_md *ctx,
+					       const struct dfw_path_state *state,
+					       struct dfw_path *path)
+{
+	const void *data = context_data(ctx), *end = context_data_end(ctx);
+	__u32 bytes = context_bytes(ctx);
+	struct vlan_tag tag = {};
+	struct ethernet ethernet;
+	struct dfw_path_key key;
+	enum dfw_way way;
+	__u16 vlan = 0;
+
+	if (data + sizeof(ethernet) + sizeof(tag) > end || data + bytes != end)
+		return DFW_WAY_PIECES;
+	context_copy(&ethernet, data, sizeof(ethernet));
+	if (ethernet.destination[0] & 1)
+		return DFW_WAY_GROUP;
+	if (ethernet.type == bpf_htons(ETH_P_8021Q)) {
+		context_copy(&tag, data + sizeof(ethernet), sizeof(tag));
+		vlan = bpf_ntohs(tag.tci) & VLAN_VID_MASK;
+		if (!vlan || (tag.type != bpf_htons(ETH_P_IP) && tag.type != bpf_htons(ETH_P_IPV6)))
+			return DFW_WAY_TAGS;
+	} else if (ethernet.type != bpf_htons(ETH_P_IP) && ethernet.type != bpf_htons(ETH_P_IPV6)) {
+		return DFW_WAY_ETHERTYPE;
+	}
+	key = path_key(uplink_ifindex, vlan, &ethernet);
+	if (!path_find(&key, path) || path->slot >= DFW_MAX_PORTS)
+		return DFW_WAY_UNLEARNT;
+	way = path_judge(path, state, bpf_ktime_get_coarse_ns());
+	if (way != DFW_WAY_DIRECT)
+		return way;
+	if (!path_fits(path, bytes))
+		return DFW_WAY_MTU;
+	if (vlan == path->vlan)
+		return decide(ctx, path);
+	return path->vlan ? DFW_WAY_TAGS : decide_untagged(ctx, &ethernet, tag, path);
+}
+
+SEC("xdp")
+int dfw_xdp(struct xdp_md *ctx)
+{
+	struct dfw_path_state *state = path_state_on();
+	struct dfw_path path;
+	enum dfw_way way;
+
+	if (!state)
+		return XDP_PASS;
+	way = choose_way(ctx, state, &path);
+	count_way(uplink_place, way);
+	switch (way) {
+	case DFW_WAY_DIRECT:
+		return bpf_redirect(path.ifindex, 0);
+	case DFW_WAY_DROPPED:
+		return XDP_DROP;
+	default:
+		return XDP_PASS;
+	}
+}
+
+char LICENSE[] SEC("license") = "GPL";
