@@ -9,6 +9,7 @@
 #include "log.h"
 #include "sync/daemon/control.h"
 #include "sync/daemon/daemon.h"
+#include "sync/daemon/shared_store.h"
 #include "util.h"
 
 #define LOOK_MS	     1000
@@ -55,6 +56,7 @@ static void on_charter(void *data, const struct charter *charter)
 
 	if (r < 0)
 		log_errno(r, "cannot keep the cluster's new charter");
+	d->cluster.identity->charter = *charter;
 	d->cluster.identity_stamp = identity_stamp(d->cluster.dir);
 }
 
@@ -65,6 +67,7 @@ static void on_renewed(void *data, const struct certificate *certificate)
 
 	if (r < 0)
 		log_errno(r, "cannot keep the new certificate of this host");
+	d->cluster.identity->certificate = *certificate;
 	d->cluster.identity_stamp = identity_stamp(d->cluster.dir);
 }
 
@@ -147,6 +150,8 @@ static int start_core(struct syncd *d)
 	vports_start(d);
 	r = restore_manifest(d);
 	if (r == 0)
+		r = shared_store_open(d);
+	if (r == 0)
 		r = sync_start(cluster->sync);
 	if (r == 0)
 		generations_start(d);
@@ -177,6 +182,7 @@ static void stop(struct syncd *d)
 
 	if (cluster->sync)
 		queries_stop(d);
+	shared_store_close(d);
 	sync_free(cluster->sync);
 	cluster->sync = NULL;
 	if (cluster->xport) {
@@ -360,6 +366,7 @@ void cluster_turn(struct syncd *d)
 		return;
 	if (d->loop.now_ms >= xport_next(cluster->xport))
 		xport_serve(cluster->xport, d->loop.now_ms);
+	shared_store_turn(d);
 	if (d->loop.now_ms >= sync_next(cluster->sync))
 		sync_tick(cluster->sync, d->loop.now_ms);
 	loop_wake(&d->loop, xport_next(cluster->xport));

@@ -16,6 +16,7 @@ struct syncd;
 struct cluster {
 	struct sync *sync;   /* NULL: in no cluster, or not ready yet */
 	struct xport *xport; /* with sync */
+	struct etcd *etcd;   /* the policy store, if it is not the local one */
 	struct cluster_config config;
 	struct sync_env env;
 	struct identity *identity; /* a copy, to sign by */

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "sync/daemon/daemon.h"
 #include "sync/daemon/datapath.h"
+#include "sync/daemon/shared_store.h"
 
 static uint64_t env_random(void *data)
 {
@@ -124,6 +125,8 @@ const struct sync_env cluster_env = {
 	.policy_keep = env_policy_keep,
 	.policy_stage = env_policy_stage,
 	.policy_flip = env_policy_flip,
+	.policy_commit = shared_store_commit,
+	.object_want = shared_store_want,
 	.port_prepare = datapath_prepare,
 	.port_pause = datapath_pause,
 	.port_activate = datapath_activate,

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "sync/daemon/control.h"
 #include "sync/daemon/daemon.h"
+#include "sync/daemon/shared_store.h"
 #include "view_pins.h"
 
 #define OBJECT_MAX  (16 << 20) /* what the core carries */
@@ -382,9 +383,15 @@ static void on_committed(void *data, int result)
 	struct apply *apply = data;
 	struct syncd *d = apply->d;
 
-	if (result < 0) {
+	if (result == -EAGAIN) {
 		apply->state = APPLY_READY;
 		apply->again_ms = d->loop.now_ms + AGAIN_MS;
+		return;
+	}
+	if (result < 0) {
+		log_error_forget();
+		shared_store_explain(d, result);
+		apply_fail(apply, result);
 		return;
 	}
 	log_notice("policy generation %u is in the store", apply->next.number);
@@ -418,10 +425,10 @@ static void commit(struct apply *apply)
 		apply->state = APPLY_READY;
 		apply->again_ms = d->loop.now_ms + AGAIN_MS;
 	} else {
-		log_error(r == -EAGAIN	   ? "another generation is on its way"
-			  : r == -ENOTCONN ? "the policy store does not answer"
-					   : "the policy store refuses: %s",
-			  strerror(-r));
+		if (r == -EAGAIN || r == -EBUSY)
+			log_error("another generation is on its way; nothing was changed");
+		else
+			shared_store_explain(d, r);
 		apply_fail(apply, r);
 	}
 }

@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -53,6 +54,7 @@ static const struct sock_filter filter[] = {
 	ALLOW(sendmsg),
 	ALLOW(recvfrom),
 	ALLOW(sendto),
+	ALLOW(sendmmsg),
 	ALLOW(close),
 	ALLOW(epoll_ctl),
 	ALLOW(epoll_pwait),
@@ -148,6 +150,16 @@ static const struct sock_filter filter[] = {
 	LOAD_LOW(0),
 	BPF_STMT(BPF_ALU | BPF_AND | BPF_K, CLONE_THREAD | CLONE_VM),
 	ALLOW_VALUE(CLONE_THREAD | CLONE_VM),
+	REFUSE,
+
+	/* Between our own threads, and how much has come. */
+	UNLESS(__NR_socketpair, CHECK_OF(1)),
+	LOAD_LOW(0),
+	ALLOW_VALUE(AF_UNIX),
+	REFUSE,
+	UNLESS(__NR_ioctl, CHECK_OF(1)),
+	LOAD_LOW(1),
+	ALLOW_VALUE(FIONREAD),
 	REFUSE,
 
 	UNLESS(__NR_socket, CHECK_OF(3)),

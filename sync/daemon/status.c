@@ -6,6 +6,7 @@
 #include "log.h"
 #include "sync/daemon/control.h"
 #include "sync/daemon/daemon.h"
+#include "sync/daemon/shared_store.h"
 #include "sync/daemon/status.h"
 
 #define ASK_MS 1500 /* what a living host has to answer; the status does not wait for longer */
@@ -174,12 +175,12 @@ static void on_answers(void *data, json_t *answers)
 	}
 	merge_answers(status, owned, &flips);
 	control_done(status->call,
-		     json_pack("{s:s, s:s, s:s?, s:s, s:I, s:I, s:I, s:o, s:o, s:I, s:o}",
+		     json_pack("{s:s, s:s, s:s?, s:s, s:o, s:I, s:I, s:I, s:o, s:o, s:I, s:o}",
 			       "instance", d->instance, "host", d->cluster.config.name, "writer",
 			       status->writer ? cluster_host_name(d, status->writer, writer) : NULL,
-			       "store", d->cluster.config.etcd ? "etcd" : "local", "term",
-			       (json_int_t)status->manifest.term, "generation",
-			       (json_int_t)status->manifest.active.number, "staged",
+			       "store", d->cluster.config.etcd ? "etcd" : "local", "etcd",
+			       shared_store_json(d), "term", (json_int_t)status->manifest.term,
+			       "generation", (json_int_t)status->manifest.active.number, "staged",
 			       (json_int_t)status->manifest.staged.number, "skew_ms",
 			       milliseconds(&flips, flips.last - flips.first), "skew_error_ms",
 			       milliseconds(&flips, flips.error), "conflicts",
