@@ -6,6 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SBINDIR := $(PREFIX)/sbin
 MANDIR := $(PREFIX)/share/man
+DATADIR := $(PREFIX)/share/dfw
 COMPLETIONDIR := $(PREFIX)/share/bash-completion/completions
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
@@ -121,7 +122,10 @@ $(B)/dfwctl: $(call obj,$(CTL) $(COMMON))
 install: all ## install binaries, man pages, completion and units (DESTDIR, PREFIX)
 	install -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(addprefix $(B)/,$(PROGRAMS))
 	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man5 docs/man/*.5
+	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man7 docs/man/*.7
 	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man8 docs/man/*.8
+	install -D -m 0755 contrib/libvirt/qemu $(DESTDIR)$(DATADIR)/libvirt-hook
+	install -D -m 0755 -t $(DESTDIR)$(DATADIR) contrib/qemu/dfw-migrate
 	install -d $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(UNITDIR)
 	$(B)/dfwctl --bash-completion > $(DESTDIR)$(COMPLETIONDIR)/dfwctl
 	for unit in $(UNITS); do \
@@ -131,6 +135,8 @@ install: all ## install binaries, man pages, completion and units (DESTDIR, PREF
 uninstall: ## remove what install has put there
 	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,$(PROGRAMS)) $(DESTDIR)$(COMPLETIONDIR)/dfwctl
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(wildcard docs/man/*.5)))
+	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(wildcard docs/man/*.7)))
+	rm -f $(addprefix $(DESTDIR)$(DATADIR)/,libvirt-hook dfw-migrate)
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(wildcard docs/man/*.8)))
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(patsubst %.in,%,$(UNITS))))
 

@@ -64,6 +64,19 @@ static enum exit_status print_hosts(const struct invocation *call, const json_t 
 	return finish_table(table);
 }
 
+static void print_etcd(const json_t *etcd)
+{
+	double seconds = (double)json_number(etcd, "since_ms") / 1000;
+
+	if (!json_is_object(etcd))
+		return;
+	if (json_is_true(json_object_get(etcd, "reachable")))
+		printf("etcd at %s\n", text_or(etcd, "endpoint", "?"));
+	else
+		printf("etcd has not answered for %.0f s, the policy stays as it is: %s\n", seconds,
+		       text_or(etcd, "error", "?"));
+}
+
 static void print_summary(const json_t *status)
 {
 	const json_t *skew = json_object_get(status, "skew_ms");
@@ -79,6 +92,7 @@ static void print_summary(const json_t *status)
 		       json_number_value(json_object_get(status, "skew_error_ms")));
 	else
 		puts("skew of the last flip unknown");
+	print_etcd(json_object_get(status, "etcd"));
 	conflicts = json_number(status, "conflicts");
 	if (conflicts)
 		printf("%" JSON_INTEGER_FORMAT

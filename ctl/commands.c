@@ -206,8 +206,14 @@ static const struct field_spec vport_fields[] = {
 static const struct field_spec cluster_status_fields[] = {
 	{"instance", "name of the instance"},
 	{"host", "name of this host"},
-	{"writer", "the host that writes the policy; null: none has yet"},
+	{"writer", "the host that writes the policy, with etcd the one that wrote it last; null: "
+		   "none has yet"},
 	{"store", "where the policy lies: \"local\" or \"etcd\""},
+	{"etcd", "null with the local store; else an object: endpoint, reachable, watching, "
+		 "since_ms (since "
+		 "when it is reachable, or not), revision (of the manifest), error (the last one), "
+		 "and what "
+		 "was counted since dfwsyncd started; see dfw-etcd(7)"},
 	{"term", "counts the writers"},
 	{"generation", "the policy generation in force in the cluster, 0: none"},
 	{"staged", "the one that is being brought to all hosts, 0: none"},
@@ -513,9 +519,9 @@ const struct command commands[] = {
 	 .details = "The file and all that it includes are checked here, then sent to dfwd, which "
 		    "realises them as a new generation. Every packet sees either the old policy or "
 		    "the new one. After an error nothing has changed.\n"
-		    "In a cluster this is done on the writer, and on it alone: the policy becomes "
-		    "a generation of "
-		    "all hosts, which stage it first and bring it into force together.",
+		    "In a cluster this is done on the writer, and on it alone, or on any host if "
+		    "the policy lies in etcd: it becomes a generation of all hosts, which stage it "
+		    "first and bring it into force together.",
 	 .json = "An object; for an invalid policy that of `policy check`:",
 	 FIELDS(apply_fields),
 	 .run = run_policy_apply},

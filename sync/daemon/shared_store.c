@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
+#include <sodium.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,7 +9,6 @@
 #include "sync/daemon/shared_store.h"
 #include "sync/daemon/vport_text.h"
 #include "sync/etcd/record.h"
-#include "sync/secure/signature.h"
 
 /* ---- Signatures -------------------------------------------------------------------------------------------------- */
 
@@ -21,7 +21,7 @@ static int sign(void *data, const void *bytes, size_t nr, uint8_t *signature,
 	uint8_t made[SIGNATURE_BYTES];
 	struct writer writer;
 
-	signature_make(SIGNED_MANIFEST, bytes, nr, &identity->secret, made);
+	crypto_sign_detached(made, NULL, bytes, nr, identity->secret.bytes);
 	writer_init(&writer, signature, RECORD_SIGNATURE_MAX);
 	put_slice(&writer, (struct slice){identity->certificate.bytes, identity->certificate.nr});
 	put_bytes(&writer, made, sizeof(made));
@@ -50,8 +50,8 @@ static int verify(void *data, uint32_t author, const void *bytes, size_t nr, str
 		return -ENOKEY;
 	if (r < 0)
 		return r;
-	return signature_right(SIGNED_MANIFEST, bytes, nr, &certificate.key, made) ? 0
-										   : -EKEYREJECTED;
+	r = crypto_sign_verify_detached(made, bytes, nr, certificate.key.bytes);
+	return r ? -EKEYREJECTED : 0;
 }
 
 /* ---- What etcd says ---------------------------------------------------------------------------------------------- */
