@@ -150,6 +150,7 @@ enum exit_status run_stats(const struct invocation *call);
 enum exit_status run_cluster_status(const struct invocation *call);
 enum exit_status run_cluster_takeover(const struct invocation *call);
 enum exit_status run_cluster_leave(const struct invocation *call);
+enum exit_status run_cluster_store(const struct invocation *call);
 enum exit_status run_watch(const struct invocation *call);
 
 #endif

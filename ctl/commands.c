@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What dfwctl can do, once: see command.h. */
 #include "command.h"
+#include "store.h"
 #include "util.h"
 #include "value.h"
 
@@ -117,6 +118,8 @@ static const struct option_spec status_options[] = {
 	{.name = "--drift",
 	 .help = "in a cluster: does the kernel of each host enforce what the policy says"},
 };
+
+static const struct option_spec cluster_store_options[] = {STORE_OPTIONS};
 
 static const struct option_spec vport_list_options[] = {
 	{.name = "--local", .help = "of this host only, as its kernel has them"},
@@ -240,6 +243,10 @@ static const struct field_spec cluster_status_fields[] = {
 	{"hosts[].uptime_ms", "how long that runs"},
 	{"hosts[].dfwd", "true: its dfwd is there"},
 	{"hosts[].error", "why it does not follow, or does not answer; null: nothing is wrong"},
+};
+
+static const struct field_spec store_fields[] = {
+	{"store", "\"local\", or an object with the array etcd of URLs"},
 };
 
 static const struct field_spec takeover_fields[] = {
@@ -622,6 +629,21 @@ const struct command commands[] = {
 	 .json = "An object:",
 	 FIELDS(takeover_fields),
 	 .run = run_cluster_takeover},
+	{.name = "cluster store",
+	 .argument = {.name = "STORE",
+		      .help = "local, or etcd=URL[,URL].. (shows it)",
+		      .check = check_store,
+		      .optional = true},
+	 OPTIONS(cluster_store_options),
+	 .help = "where the policy lies, as this host sees it",
+	 .details = "dfwsyncd goes there within a second, and takes the policy along. Every host "
+		    "of the cluster has "
+		    "to be told the same. The files are copied into the cluster folder, and go "
+		    "with the local "
+		    "store; those that are not named stay. See dfw-etcd(7).",
+	 .json = "An object:",
+	 FIELDS(store_fields),
+	 .run = run_cluster_store},
 	{.name = "cluster leave",
 	 .help = "make this host a host of its own again",
 	 .details = "The others hear of it. Key and certificate go; the policy in force stays, "
