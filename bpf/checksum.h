@@ -129,6 +129,7 @@ DFW_STAGE bool checksum_sctp_ok(context_t *ctx, struct packet *p)
 }
 
 #define CHECKSUM_DIRECT_BYTES 96
+#define CHECKSUM_LINEAR_BYTES 1536
 
 /* May `bytes` be read at `at`? The barriers keep the compiler from comparing with end - bytes, which the verifier does
  * not follow. */
@@ -186,18 +187,48 @@ static __always_inline bool checksum_direct_ok(const void *at, const void *end, 
 	return checksum_fold(sum) == 0xffff;
 }
 
+/* The same of at most CHECKSUM_LINEAR_BYTES at `offset`: a stage, so that its steps are the verifier's once. */
+DFW_STAGE bool checksum_linear_ok(context_t *ctx, __u32 offset, __u32 bytes, __u64 sum)
+{
+	const void *at = context_data(ctx), *end = context_data_end(ctx);
+
+	barrier_var(offset);
+	if (offset > MAX_FRAME_OFFSET)
+		return false;
+	at += offset;
+	for (__u32 i = 0; i < CHECKSUM_LINEAR_BYTES / 64; i++) {
+		const __u32 *word = at;
+
+		if (bytes < 64 || !readable(at, 64, end))
+			break;
+		for (int w = 0; w < 16; w++)
+			sum += word[w];
+		at += 64;
+		bytes -= 64;
+	}
+	return checksum_direct_ok(at, end, bytes, sum);
+}
+
+/* Does it lie in one piece, and is it short enough for checksum_linear_ok? */
+static __always_inline bool checksum_linear(context_t *ctx, __u32 offset, __u32 bytes)
+{
+	return bytes <= CHECKSUM_LINEAR_BYTES &&
+	       offset + bytes <= (__u32)(context_data_end(ctx) - context_data(ctx));
+}
+
 /* The same for any packet, where neither hardware nor the sender's stack vouch for it. */
 DFW_STAGE bool checksum_ok_anywhere(context_t *ctx, struct packet *p, __u64 seed)
 {
-	enum ip_summed summed = context_ip_summed(ctx);
 	__s64 sum;
 
 	if (!p)
 		return false;
-	if (summed == CHECKSUM_UNNECESSARY || summed == CHECKSUM_PARTIAL)
+	if (context_vouched(ctx))
 		return true;
 	if (p->key.protocol == PROTOCOL_SCTP)
 		return checksum_sctp_ok(ctx, p);
+	if (checksum_linear(ctx, p->l4_offset, p->l4_bytes))
+		return checksum_linear_ok(ctx, p->l4_offset, p->l4_bytes, seed);
 	sum = checksum_frame(ctx, p->l4_offset, p->l4_bytes, checksum_fold(seed));
 	return sum >= 0 && checksum_fold((__u64)sum) == 0xffff;
 }

@@ -40,6 +40,26 @@ typedef struct __sk_buff context_t;
 /* No header begins beyond: the verifier wants a bound that leaves room for the header itself. */
 #define MAX_FRAME_OFFSET	      0x7fff
 
+/* CLOCK_MONOTONIC as of the last tick, which is what bpf_ktime_get_coarse_ns tells; asked once a tick, as a call costs more
+ * than two words that all CPUs share. Written in the order in which they are not read, so that a tick never comes with the
+ * time of one before it. */
+static volatile struct {
+	__u64 now_ns;
+	__u64 tick;
+} coarse_clock __attribute__((aligned(64)));
+
+static __always_inline __u64 context_now_ns(void)
+{
+	__u64 tick = bpf_jiffies64(), now_ns;
+
+	if (coarse_clock.tick == tick)
+		return coarse_clock.now_ns;
+	now_ns = bpf_ktime_get_coarse_ns();
+	coarse_clock.now_ns = now_ns;
+	coarse_clock.tick = tick;
+	return now_ns;
+}
+
 /* Copies a constant number of bytes out of a frame, which may lie at any address. */
 #define context_copy(to, from, bytes) __builtin_memcpy(to, __builtin_assume_aligned(from, 8), bytes)
 
@@ -70,6 +90,16 @@ static __always_inline __u32 context_bytes(context_t *ctx)
 static __always_inline enum ip_summed context_ip_summed(context_t *ctx __attribute__((unused)))
 {
 	return CHECKSUM_NONE;
+}
+
+static __always_inline bool context_shows(void)
+{
+	return true;
+}
+
+static __always_inline bool context_vouched(context_t *ctx __attribute__((unused)))
+{
+	return false;
 }
 
 /* One frame is one segment: no driver hands merged ones to XDP. */
@@ -107,11 +137,31 @@ static __always_inline __u32 context_bytes(context_t *ctx)
 	return ctx->len;
 }
 
+void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
+
+/* Can the skb be read without a call? From Linux 6.2 on. */
+static __always_inline bool context_shows(void)
+{
+	return bpf_cast_to_kern_ctx != NULL;
+}
+
 static __always_inline enum ip_summed context_ip_summed(context_t *ctx)
 {
 	struct sk_buff *skb = (void *)ctx;
 
+	if (context_shows()) {
+		skb = bpf_cast_to_kern_ctx(ctx);
+		return BPF_CORE_READ_BITFIELD(skb, ip_summed);
+	}
 	return BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed);
+}
+
+/* Does the hardware or the sender's own stack vouch for the transport checksum? */
+static __always_inline bool context_vouched(context_t *ctx)
+{
+	enum ip_summed summed = context_ip_summed(ctx);
+
+	return summed == CHECKSUM_UNNECESSARY || summed == CHECKSUM_PARTIAL;
 }
 
 static __always_inline __u32 context_gso_size(context_t *ctx)

@@ -138,7 +138,7 @@ static __always_inline enum dfw_way choose_way(struct xdp_md *ctx,
 	key = path_key(uplink_ifindex, vlan, &ethernet);
 	if (!path_find(&key, path) || path->slot >= DFW_MAX_PORTS)
 		return DFW_WAY_UNLEARNT;
-	way = path_judge(path, state, bpf_ktime_get_coarse_ns());
+	way = path_judge(path, state, context_now_ns());
 	if (way != DFW_WAY_DIRECT)
 		return way;
 	if (!path_fits(path, bytes))

@@ -107,6 +107,19 @@ static __always_inline bool lane_tcp(const struct tcp *tcp, const __u32 directio
 	return true;
 }
 
+/* Is the checksum right of the transport that begins at `at`? The skb is asked first where that is no call. */
+static __always_inline bool lane_checksum_ok(context_t *ctx, const struct packet *p, const void *at,
+					     const void *end)
+{
+	__u64 seed = checksum_pseudo(p, p->l4_bytes);
+	bool brief = p->l4_bytes <= CHECKSUM_DIRECT_BYTES;
+
+	if ((!brief || context_shows()) && context_vouched(ctx))
+		return true;
+	return brief ? checksum_direct_ok(at, end, p->l4_bytes, seed)
+		     : checksum_linear_ok(ctx, p->l4_offset, p->l4_bytes, seed);
+}
+
 /* Reads the frame's headers. `vouched`: somebody vouches for the transport checksum. False: not of the kind that the lane
  * knows; then what stands in `p` means nothing. */
 static __always_inline bool lane_parse(context_t *ctx, struct packet *p,
@@ -182,7 +195,7 @@ static __always_inline bool lane_parse(context_t *ctx, struct packet *p,
 		return false;
 	}
 	return vouched || !(config->profile.flags & DFW_PROFILE_CHECKSUM) ||
-	       checksum_direct_ok(at, end, p->l4_bytes, checksum_pseudo(p, p->l4_bytes));
+	       lane_checksum_ok(ctx, p, at, end);
 }
 
 /* The packet's confirmed flow, if it has one and could belong to it as a matter of course. Changes nothing. */

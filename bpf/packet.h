@@ -58,10 +58,10 @@ struct packet {
 	__u8 tcp_header_bytes;
 
 	/* What is decided, and what the lane has no use for. Cleared by packet_clear_decision. */
+	__u32 fragment_id __attribute__((aligned(8)));
 	__u16 ethertype;
 	__u16 fragment_offset; /* bytes */
-	__u32 fragment_id;
-	__u8 tcp_scale; /* of a SYN: the window scale option, or TCP_NO_SCALE */
+	__u8 tcp_scale;	       /* of a SYN: the window scale option, or TCP_NO_SCALE */
 	__u8 icmp_type;
 	__u8 icmp_code;
 	__u8 hop_limit;
@@ -138,7 +138,7 @@ static __always_inline struct packet *packet_enter(const __u32 place, const __u3
 	p->revision = revision->revision;
 	p->slot = slot;
 	p->direction = direction;
-	p->now_ns = bpf_ktime_get_coarse_ns();
+	p->now_ns = context_now_ns();
 	return p;
 }
 
@@ -149,7 +149,7 @@ static __always_inline struct packet *packet_enter(const __u32 place, const __u3
 /* Nothing is decided of the packet, whose headers are read. */
 static __always_inline void packet_clear_decision(struct packet *p)
 {
-	PACKET_CLEAR_FROM(p, ethertype);
+	PACKET_CLEAR_FROM(p, fragment_id);
 	p->rule_slot = NO_RULE_SLOT;
 	p->rule_direction = p->direction;
 }

@@ -219,7 +219,7 @@ DFW_STAGE int path_take(struct __sk_buff *skb)
 
 	if (!state || !context_load(skb, 0, &ethernet, sizeof(ethernet)))
 		return TC_ACT_UNSPEC;
-	now_ns = bpf_ktime_get_coarse_ns();
+	now_ns = context_now_ns();
 	if (path_tag(skb, &vlan))
 		way = path_choose(skb, state, vlan, &ethernet, now_ns, &path);
 	if (way == DFW_WAY_DIRECT && path_retag(skb, vlan, path.vlan)) {
@@ -280,7 +280,7 @@ DFW_STAGE int path_learn(struct __sk_buff *skb, __u32 slot)
 	out = bpf_map_lookup_elem(&devices, &out_ifindex);
 	if (!in || !out)
 		return 0;
-	path.learnt_ns = bpf_ktime_get_coarse_ns();
+	path.learnt_ns = context_now_ns();
 	path.place = in->place;
 	if (!path_bridged(in, vlan_in, out, vlan)) {
 		count_way(path.place, DFW_WAY_UNBRIDGED);

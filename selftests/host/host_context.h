@@ -105,7 +105,7 @@ extern __u64 host_now_ns; /* the clock */
 extern context_t
 	*host_current; /* the frame whose program runs: bpf_redirect has no argument for it */
 
-static inline __u64 bpf_ktime_get_coarse_ns(void)
+static inline __u64 context_now_ns(void)
 {
 	return host_now_ns;
 }
@@ -293,6 +293,16 @@ static __always_inline enum ip_summed context_ip_summed(context_t *ctx)
 static __always_inline long context_load_bytes(context_t *ctx, __u32 offset, void *to, __u32 bytes)
 {
 	return bpf_skb_load_bytes(ctx, offset, to, bytes);
+}
+
+static __always_inline bool context_shows(void)
+{
+	return true;
+}
+
+static __always_inline bool context_vouched(context_t *ctx)
+{
+	return ctx->ip_summed == CHECKSUM_UNNECESSARY || ctx->ip_summed == CHECKSUM_PARTIAL;
 }
 
 static __always_inline __u32 context_gso_size(context_t *ctx)
