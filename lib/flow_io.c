@@ -211,15 +211,12 @@ int flow_exchange_put(struct flow_exchange *exchange, uint32_t slot,
 
 int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,
 			  const struct dfw_flow_key *keys, size_t nr,
-			  void (*each)(void *data, const struct dfw_flow_key *key,
-				       const struct dfw_flow *flow),
-			  void *data, size_t *busy)
+			  void (*each)(void *data, const struct dfw_exchange *place), void *data)
 {
 	int r = exchange->nr ? flow_exchange_flush(exchange) : 0;
 
 	if (r < 0)
 		return r;
-	*busy = 0;
 	exchange->slot = slot;
 	exchange->nr = nr;
 	for (size_t i = 0; i < nr; i++) {
@@ -230,15 +227,8 @@ int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,
 	}
 	r = run(exchange);
 	exchange->nr = 0;
-	for (size_t i = 0; i < nr && r == 0; i++) {
-		const struct dfw_exchange *place = &exchange->places[i];
-
-		if (place->result == DFW_EXCHANGE_BUSY)
-			++*busy;
-		else
-			each(data, &keys[i],
-			     place->result == DFW_EXCHANGE_DONE ? &place->flow : NULL);
-	}
+	for (size_t i = 0; i < nr && r == 0; i++)
+		each(data, &exchange->places[i]);
 	return r;
 }
 

@@ -43,13 +43,11 @@ int flow_exchange_put(struct flow_exchange *exchange, uint32_t slot,
 		      const struct flow_record *record, uint64_t now_ns);
 int flow_exchange_flush(struct flow_exchange *exchange);
 
-/* Collects the flows of at most DFW_EXCHANGE_MAX keys, and calls `each` with what became of each: `flow` NULL: it is gone.
- * BUSY flows are left out and counted in *busy: their marks are still set, ask again. */
+/* Collects the flows of at most DFW_EXCHANGE_MAX keys, and calls `each` with what became of each: `result` of the place is
+ * DONE, and `flow` valid; NONE: it is gone; or BUSY: its marks are still set, ask again. */
 int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,
 			  const struct dfw_flow_key *keys, size_t nr,
-			  void (*each)(void *data, const struct dfw_flow_key *key,
-				       const struct dfw_flow *flow),
-			  void *data, size_t *busy);
+			  void (*each)(void *data, const struct dfw_exchange *place), void *data);
 
 /* ---- All flows of a map, a part at a time ------------------------------------------------------------------------ */
 

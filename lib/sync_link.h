@@ -16,7 +16,8 @@
  *                  and what the cluster calls the policy (its hash). Descriptors: the maps changes and change_losses, the
  *                  program exchange, the map exchange (see <dfw/change.h>, <dfw/exchange.h>)          first of all
  *   vports         memfd: [{"name", "uuid", "epoch", "dev", "macs", "ips", "learned", "vlans", "tags", "profile",
- *                  "slot", "attached", "ready", "held"}], all of them, at hello and after each change
+ *                  "slot", "maps", "attached", "ready", "held", "arriving"}], all of them, at hello and after each change. "maps" is
+ *                  another number when the port has other maps than before; "arriving": made by port-prepare
  *   seen           {"uuid"}: the VM of a held port sends; at most ten a second
  * Requests of dfwsyncd:
  *   remote-vports  memfd: {"vports": [{"name", "uuid", "host", "macs", "ips", "learned", "tags"}], "hosts": ["b", ..],
@@ -27,7 +28,7 @@
  *   policy-flip    {"generation"}                                   -> {"vports", "rules", "ago_us"}: since when
  *   member         {"member"}: in a cluster. A vport that is added is held then, for 3 s, until port-activate
  *   port-watch     {"uuid", "on"}: its changes go to the ring. Ends when the link does
- *   port-maps      {"uuid"}                        -> {"slot"}, descriptors to read: flows, half_open
+ *   port-maps      {"uuid"}                        -> {"slot"}, descriptors to read: flows, half_open, state
  *   port-prepare   {"vport": as in vports, "flows"}: makes it, held, unless it is there; held then.
  *                  -> {"slot"}; -ENOSPC: its profile has no room for so many flows; -EEXIST, -EINVAL
  *   port-hold      {"uuid"}: denies everything from now on; packets that are under way may still end

@@ -61,6 +61,7 @@ static json_t *vports_json(const struct dfwd *d)
 		json_t *json = spec_to_json(port->spec);
 
 		json_object_set_new(json, "slot", json_integer(port->slot));
+		json_object_set_new(json, "maps", json_integer(port->maps));
 		json_object_set_new(json, "attached", json_boolean(port->ifindex));
 		json_object_set_new(json, "held", json_boolean(port->config.flags & DFW_PORT_HELD));
 		json_object_set_new(json, "ready",

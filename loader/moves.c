@@ -100,8 +100,8 @@ int run_port_activate(struct dfwd *d, const struct link_packet *packet, struct c
 		return r;
 	/* The packets flow; that a restart knows it too can come second. */
 	port->answer_ns = 0;
-	if (port->spec->held || port->spec->epoch != (uint64_t)epoch) {
-		port->spec->held = false;
+	if (port->spec->arriving || port->spec->epoch != (uint64_t)epoch) {
+		port->spec->arriving = false;
 		port->spec->epoch = (uint64_t)epoch;
 		ports_save(d);
 	}
@@ -156,7 +156,7 @@ static int make_held(struct dfwd *d, struct vport_spec **spec, struct cluster_re
 	int r;
 
 	strcpy(name, (*spec)->name);
-	(*spec)->held = true;
+	(*spec)->arriving = true;
 	(*spec)->pattern[0] = '\0';
 	r = vport_add(d, spec, &reply->errors);
 	if (r == 0)
@@ -225,7 +225,7 @@ static int open_read_only(const struct dfwd *d, const struct port *port, const c
 
 int run_port_maps(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply)
 {
-	static const char *const pins[] = {"flows", "half_open"};
+	static const char *const pins[] = {"flows", "half_open", "state"};
 	struct port *port;
 	int r = find_port(d, packet, &port);
 
@@ -262,7 +262,8 @@ int run_member(struct dfwd *d, const struct link_packet *packet, struct cluster_
 
 void moves_hold_new(struct dfwd *d, struct port *port)
 {
-	if (!d->cluster.member || port->spec->held || set_switches(d, port, DFW_PORT_HELD, 0) < 0)
+	if (!d->cluster.member || port->spec->arriving ||
+	    set_switches(d, port, DFW_PORT_HELD, 0) < 0)
 		return;
 	port->answer_ns = monotonic_ns() + ANSWER_NS;
 }

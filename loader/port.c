@@ -152,7 +152,7 @@ static struct dfw_port_config deny_config(const struct vport_spec *spec, uint32_
 {
 	struct dfw_port_config config = {
 		.slot = slot,
-		.flags = spec->held ? DFW_PORT_HELD : 0,
+		.flags = spec->arriving ? DFW_PORT_HELD : 0,
 		.epoch = spec->epoch,
 		.profile = *profile,
 	};
@@ -384,6 +384,7 @@ static int resize_part(const struct object *object, struct port *port, const str
 		r = map_put(part_outer(object, part)->fd, &port->slot, &new);
 	if (r < 0)
 		return r;
+	port->maps++;
 	return pin_replace(new,
 			   pin_vport_path(object->instance, port->spec->name, part->pin, path));
 }

@@ -16,6 +16,7 @@
 struct port {
 	struct vport_spec *spec;
 	uint32_t slot;
+	uint32_t maps;	  /* grows when it is given other maps */
 	uint32_t ifindex; /* of the device it is attached to; 0: the device is not there */
 	bool attach_failed; /* the device is there, and enforcing it has failed: tried again each second */
 	bool left_out; /* made by a pattern, and the policy does not take it: denies until the next policy */

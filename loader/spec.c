@@ -410,8 +410,8 @@ json_t *spec_to_json(const struct vport_spec *spec)
 	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:s, s:s, s:I, s:s, s:b}", "name",
 			 spec->name, "dev", spec->dev, "macs", macs, "ips", ips, "learned", learned,
 			 "vlans", vlans, "tags", tags, "profile", spec->profile, "uuid", uuid,
-			 "epoch", (json_int_t)spec->epoch, "pattern", spec->pattern, "held",
-			 spec->held);
+			 "epoch", (json_int_t)spec->epoch, "pattern", spec->pattern, "arriving",
+			 spec->arriving);
 }
 
 static int read_learned(struct vport_spec *spec, const json_t *list)
@@ -453,7 +453,7 @@ int spec_from_json(const json_t *json, struct vport_spec **spec)
 	if (json_number(json, "epoch") < 1)
 		return wrong("vport %s: \"epoch\" is missing or below 1", read->name);
 	read->epoch = (uint64_t)json_number(json, "epoch");
-	read->held = json_is_true(json_object_get(json, "held"));
+	read->arriving = json_is_true(json_object_get(json, "arriving"));
 	if (pattern && strlen(pattern) < sizeof(read->pattern))
 		strcpy(read->pattern, pattern);
 	*spec = TAKE_PTR(read);

@@ -41,7 +41,7 @@ struct vport_spec {
 	char profile[SPEC_PROFILE_LEN];
 	uint8_t uuid[16];
 	uint64_t epoch;
-	bool held; /* made for a move that has not come to its end: it denies until then */
+	bool arriving; /* made for a move that has not come to its end: it denies until then */
 	char pattern
 		[IF_NAMESIZE]; /* of the configuration's section that made it; "": made by vport-add */
 };

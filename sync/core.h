@@ -14,6 +14,11 @@ static inline uint64_t higher(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+static inline int64_t higher_ms(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* ---- Ports ------------------------------------------------------------------------------------------------------- */
 
 #define PEERS_MAX     5 /* 2 buddies, 2 former ones on their way out of a move, 1 destination */
@@ -157,9 +162,10 @@ struct policy {
 struct sync {
 	struct sync_config config;
 	const struct sync_env *env;
-	int64_t now;  /* this host's own time, see "Time" in the design */
-	int64_t wall; /* the caller's clock, last seen */
-	int64_t next; /* in own time */
+	int64_t now;	/* this host's own time, see "Time" in the design */
+	int64_t wall;	/* the caller's clock, last seen */
+	int64_t next;	/* in own time */
+	int64_t ticked; /* by the caller's clock */
 	bool started;
 	struct gossip gossip;
 	struct members members;

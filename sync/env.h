@@ -94,6 +94,8 @@ struct sync_env {
 	void (*port_activate)(void *data, struct uuid port, uint64_t epoch, bool resync);
 	/* Deny and detach: the port lives elsewhere, or the move came to nothing. */
 	void (*port_release)(void *data, struct uuid port);
+	/* How many flows the datapath has. */
+	uint64_t (*port_flows)(void *data, struct uuid port);
 	/* Somebody asks for the port without a PREPARE: has the VM gone? */
 	bool (*port_gone)(void *data, struct uuid port);
 	/* A prepared or pulled port: one flow is new or changed, or gone (FLOW_GONE). */

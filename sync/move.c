@@ -116,6 +116,7 @@ void become_owner(struct sync *sync, struct port *port, uint64_t epoch, bool res
 
 static void send_prepare(struct sync *sync, struct port *port)
 {
+	uint64_t flows = env_of(sync)->port_flows(env_of(sync)->data, port->id);
 	uint8_t bytes[WIRE_DATAGRAM];
 	struct writer packet;
 
@@ -123,7 +124,7 @@ static void send_prepare(struct sync *sync, struct port *port)
 	put_move_prepare(&packet, &(struct move_prepare){.port = port->id,
 							 .move = port->move.id,
 							 .epoch = port->epoch,
-							 .flows = port->flows.count,
+							 .flows = higher(port->flows.count, flows),
 							 .flags = port->move.strict,
 							 .description = description_of(port)});
 	send_packet(sync, port->move.peer, &packet);
@@ -365,6 +366,48 @@ int sync_move_rollback(struct sync *sync, struct uuid id)
 	}
 }
 
+static enum move_phase phase_of(const struct port *port)
+{
+	switch (port->move.state) {
+	case MOVE_PREPARING:
+		return PHASE_PREPARING;
+	case MOVE_PRECOPY:
+		return PHASE_PRECOPY;
+	case MOVE_PAUSING:
+		return PHASE_PAUSING;
+	case MOVE_OFFERED:
+		if (port->role != PORT_HANDOVER)
+			return PHASE_NONE;
+		return port->move.staged ? PHASE_HANDED_OVER : PHASE_OFFERED;
+	case MOVE_ROLLING:
+		return PHASE_ROLLING_BACK;
+	}
+	switch (port->role) {
+	case PORT_PREPARED:
+		return PHASE_ARRIVING;
+	case PORT_STAGED:
+		return PHASE_STAGED;
+	case PORT_PULLING:
+		return PHASE_PULLING;
+	}
+	return PHASE_NONE;
+}
+
+int sync_move_status(const struct sync *sync, struct uuid id, struct sync_move *status)
+{
+	const struct port *port = port_find(sync, id);
+
+	if (!port)
+		return -ENOENT;
+	*status = (struct sync_move){
+		.phase = phase_of(port),
+		.peer = port->move.peer,
+		.strict = port->move.strict,
+		.wanted = port->move.wanted,
+	};
+	return 0;
+}
+
 static void on_prepare_answer(struct sync *sync, struct port *port, enum move_result result)
 {
 	if (port->move.state != MOVE_PREPARING && port->move.state != MOVE_PRECOPY)
@@ -498,11 +541,12 @@ static void claim(struct sync *sync, struct port *port)
 	if (port->move.unannounced)
 		write_anew(port, epoch, true);
 	become_owner(sync, port, epoch, port->move.unannounced);
-	tell(sync, port, MOVE_OK);
+	/* A port that is new in the cluster did not move. */
 	if (!port->move.peer) {
 		move_end(port);
 		return;
 	}
+	tell(sync, port, MOVE_OK);
 	port->move.state = MOVE_ANNOUNCING;
 	port->move.claimed = epoch;
 	port->move.deadline_ms = sync->now + ANNOUNCE_MS;

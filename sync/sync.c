@@ -173,6 +173,21 @@ enum port_role sync_port_role(const struct sync *sync, struct uuid id, uint64_t 
 	return port ? port->role : PORT_NONE;
 }
 
+void sync_clock(struct sync *sync, int64_t now_ms)
+{
+	advance(sync, now_ms);
+}
+
+bool sync_port_followed(const struct sync *sync, struct uuid id)
+{
+	const struct port *port = port_find(sync, id);
+
+	if (!port || port->role != PORT_ACTIVE)
+		return false;
+	return port->nr_peers > 0 ||
+	       (port->move.state >= MOVE_PREPARING && port->move.state <= MOVE_PAUSING);
+}
+
 /* The owner's datapath reports until the port is offered; a restarted one tells again what is in its maps. */
 static bool takes_reports(const struct port *port)
 {
@@ -547,6 +562,8 @@ void advance(struct sync *sync, int64_t wall)
 	int64_t step = wall - sync->wall;
 
 	sync->wall = wall;
+	if (step < 0)
+		sync->ticked = earlier(sync->ticked, wall); /* the clock was set back */
 	if (step > 0)
 		sync->now += step < STEP_MAX_MS ? step : STEP_MAX_MS;
 }
@@ -575,6 +592,7 @@ void sync_on_message(struct sync *sync, int64_t wall, uint32_t from, const void 
 void sync_tick(struct sync *sync, int64_t wall)
 {
 	advance(sync, wall);
+	sync->ticked = wall;
 	sync->next = members_tick(&sync->members, sync->now);
 	if (sync->started && !sync->members.leaving)
 		antientropy_tick(sync);
@@ -586,9 +604,8 @@ void sync_tick(struct sync *sync, int64_t wall)
 
 int64_t sync_next(const struct sync *sync)
 {
-	int64_t in = sync->next - sync->now;
-
-	return sync->wall + (in > 1 ? in : 1);
+	/* Messages and reports tell the time too: what was due then is due still. */
+	return higher_ms(sync->wall + sync->next - sync->now, sync->ticked + 1);
 }
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
@@ -605,7 +622,7 @@ struct sync *sync_new(const struct sync_config *config, const struct sync_env *e
 		return NULL;
 	sync->config = *config;
 	sync->env = env;
-	sync->now = sync->wall = now;
+	sync->now = sync->wall = sync->ticked = now;
 	gossip_init(&sync->gossip, env);
 	if (registry_init(&sync->registry, &sync->gossip, config->host, config->life)) {
 		registry_free(&sync->registry);

@@ -114,6 +114,13 @@ int sync_port_remove(struct sync *sync, struct uuid port);
 
 enum port_role sync_port_role(const struct sync *sync, struct uuid port, uint64_t *epoch);
 
+/* What time it is: before a batch of reports. */
+void sync_clock(struct sync *sync, int64_t now_ms);
+
+/* Does anybody read the port's log, or is about to? While nobody does, its flows need not be reported; when somebody begins
+ * to, all have to be (sync_scan_begin). */
+bool sync_port_followed(const struct sync *sync, struct uuid port);
+
 /* A flow of an active port is new or changed. -ESTALE: version not above the known one; -ENOENT: not active here. */
 int sync_flow_update(struct sync *sync, struct uuid port, const struct flow_record *record);
 int sync_flow_remove(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,
@@ -158,6 +165,34 @@ int sync_move_rollback(struct sync *sync, struct uuid port);
 /* Destination: the VM runs here, by command or by its first RARP, GARP or NA. 0: active, or as soon as the flows are
  * here. -ENOENT: neither prepared nor known. */
 int sync_move_activate(struct sync *sync, struct uuid port);
+
+/* Where a move stands. M(enumerator, name) */
+#define MOVE_PHASES(M)                                                                            \
+	M(NONE, "none")                                                                           \
+	M(PREPARING, "preparing")	/* source: the destination is asked */                    \
+	M(PRECOPY, "precopy")		/* source: flows are copied; "safe" says when to go on */ \
+	M(PAUSING, "pausing")		/* source: denies; the last changes are collected */      \
+	M(OFFERED, "offered")		/* source: passive; the destination has not all yet */    \
+	M(HANDED_OVER, "handed-over")	/* source: passive; the destination has all */            \
+	M(ROLLING_BACK, "rolling-back") /* source */                                              \
+	M(ARRIVING, "arriving")		/* destination: attached, denies */                       \
+	M(STAGED, "staged")		/* destination: has all, may be activated */              \
+	M(PULLING, "pulling")		/* destination: the VM is here, its flows are not */
+
+enum move_phase {
+#define MOVE_PHASE_ENUM(symbol, name) PHASE_##symbol,
+	MOVE_PHASES(MOVE_PHASE_ENUM)
+#undef MOVE_PHASE_ENUM
+};
+
+struct sync_move {
+	enum move_phase phase;
+	uint32_t peer; /* the other host, 0: none, or not known */
+	bool strict;
+	bool wanted; /* destination: the VM is here already */
+};
+/* -ENOENT: the port is not known here. */
+int sync_move_status(const struct sync *sync, struct uuid port, struct sync_move *status);
 
 /* ---- Policy ---- */
 

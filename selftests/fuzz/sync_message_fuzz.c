@@ -77,6 +77,20 @@ static int port_pause(void *data, struct uuid port)
 	return port.bytes[2] & 1 ? -EINPROGRESS : 0;
 }
 
+static uint64_t port_flows(void *data, struct uuid port)
+{
+	(void)data;
+	(void)port;
+	return 0;
+}
+
+static int flows_held(void *data, struct uuid port)
+{
+	(void)data;
+	(void)port;
+	return 0;
+}
+
 static bool port_gone(void *data, struct uuid port)
 {
 	(void)data;
@@ -152,8 +166,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr)
 		.port_pause = port_pause,
 		.port_activate = port_activate,
 		.port_release = on_port,
+		.port_flows = port_flows,
 		.port_gone = port_gone,
 		.flow_apply = flow_apply,
+		.flows_held = flows_held,
 		.move_event = move_event,
 		.object_get = object_get,
 		.object_put = object_put,

@@ -636,6 +636,13 @@ static void env_port_release(void *data, struct uuid id)
 	twin_clear(twin);
 }
 
+static uint64_t env_port_flows(void *data, struct uuid id)
+{
+	(void)data;
+	(void)id;
+	return 0;
+}
+
 static bool env_port_gone(void *data, struct uuid id)
 {
 	const struct sim_host *host = data;
@@ -708,6 +715,7 @@ static const struct sync_env env_template = {
 	.port_pause = env_port_pause,
 	.port_activate = env_port_activate,
 	.port_release = env_port_release,
+	.port_flows = env_port_flows,
 	.port_gone = env_port_gone,
 	.flow_apply = env_flow_apply,
 	.flows_held = env_flows_held,

@@ -147,6 +147,7 @@ static int start_core(struct syncd *d)
 	if (!cluster->sync)
 		return log_errno(-ENOMEM, "cannot start the cluster's state machine");
 	ledger_each(&d->disk.ledger, restore_record, d);
+	datapath_start(d);
 	vports_start(d);
 	r = restore_manifest(d);
 	if (r == 0)
@@ -180,8 +181,11 @@ static void stop(struct syncd *d)
 {
 	struct cluster *cluster = &d->cluster;
 
-	if (cluster->sync)
+	if (cluster->sync) {
 		queries_stop(d);
+		moves_stop(d);
+		datapath_stop(d);
+	}
 	shared_store_close(d);
 	sync_free(cluster->sync);
 	cluster->sync = NULL;

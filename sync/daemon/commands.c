@@ -118,6 +118,12 @@ static const struct command {
 	{"policy-apply", generations_apply},
 	{"policy-wait", generations_wait},
 	{"ask", run_ask},
+	{"migrate-prepare", moves_prepare},
+	{"migrate-start", moves_start},
+	{"migrate-activate", moves_activate},
+	{"migrate-rollback", moves_rollback},
+	{"migrate-status", moves_status},
+	{"sync-status", moves_sync_status},
 };
 
 int command_run(struct syncd *d, struct control_call *call, const json_t *request)

@@ -46,6 +46,7 @@ int daemon_start(struct syncd *d)
 	if (r < 0)
 		return log_errno(r, "cannot watch for events");
 	d->started_ms = d->loop.now_ms;
+	datapath_init(d);
 	cluster_init(d);
 	r = disk_make(d);
 	if (r == 0)
@@ -67,7 +68,9 @@ static void turn(void *data)
 {
 	struct syncd *d = data;
 
+	datapath_turn(d);
 	cluster_turn(d);
+	moves_turn(d);
 	queries_turn(d);
 	generations_turn(d);
 	remote_turn(d);
@@ -86,6 +89,7 @@ void daemon_stop(struct syncd *d)
 {
 	cluster_close(d);
 	dfwd_link_close(d);
+	datapath_close(d);
 	generations_free(d);
 	remote_free(&d->remote);
 	vports_free(&d->vports);

@@ -8,10 +8,12 @@
 #include <sys/types.h>
 
 #include "sync/daemon/cluster.h"
+#include "sync/daemon/datapath.h"
 #include "sync/daemon/disk.h"
 #include "sync/daemon/generations.h"
 #include "sync/daemon/link.h"
 #include "sync/daemon/loop.h"
+#include "sync/daemon/moves.h"
 #include "sync/daemon/queries.h"
 #include "sync/daemon/remote.h"
 #include "sync/daemon/vports.h"
@@ -34,6 +36,8 @@ struct syncd {
 	struct remote remote;
 	struct generations generations;
 	struct queries queries;
+	struct datapath datapath;
+	struct moves moves;
 	int signals;
 	int64_t started_ms;
 };

@@ -2,14 +2,144 @@
 #ifndef SYNC_DAEMON_DATAPATH_H
 #define SYNC_DAEMON_DATAPATH_H
 
+#include <dfw/maps.h>
+
+#include "flow_io.h"
 #include "sync/env.h"
 
-/* The datapath of this host's ports as the core wants it, see <sync/env.h>; `data` is the daemon. */
+struct link_packet;
+struct syncd;
+
+/*
+ * The datapath of this host's ports as the core wants it. What only dfwd may do it is asked for over the link; flows go the
+ * short way, by the descriptors that dfwd hands over at hello.
+ *
+ * What must hold: a port that the core does not call active is held in the kernel, or dfwd was asked to hold it; changes
+ * are watched before they may happen unseen: first watched, then activated, then scanned.
+ */
+
+enum watch_state {
+	WATCH_OFF = 0,
+	WATCH_ASKED = 1,
+	WATCH_ON = 2,
+};
+
+enum pause_state {
+	PAUSE_NONE = 0,
+	PAUSE_WANTED = 1, /* dfwd is to be asked */
+	PAUSE_ASKED = 2,
+	PAUSE_HELD = 3,	 /* denies; packets may be under way */
+	PAUSE_QUIET = 4, /* nothing changes any more */
+};
+
+enum prepare_state {
+	PREPARE_NONE = 0,
+	PREPARE_ASKED = 1,
+	PREPARE_DONE = 2, /* by `prepared`, the answer */
+};
+
+/* Keys to be collected, in the order in which they came. */
+struct key_queue {
+	struct queued_key *keys;
+	size_t begin, end, room;
+};
+
+/* A port of this host, or one that is about to be. */
+struct datapath_port {
+	struct uuid id;
+	uint32_t slot; /* DFW_MAX_PORTS: not known */
+	uint32_t maps; /* as dfwd counts them */
+	bool here;     /* dfwd has told of it */
+	bool attached;
+	bool held;
+	bool arriving; /* made by port-prepare */
+
+	/* Activation that dfwd has not confirmed; epoch 0: none. */
+	uint64_t epoch;
+	bool activate_asked;
+	bool release_wanted, release_asked;
+
+	uint8_t prepare; /* enum prepare_state */
+	int prepared;
+	int64_t prepared_ms;
+	int64_t left_over_ms; /* when one that nobody knows about is released; 0: not so */
+
+	uint8_t pause; /* enum pause_state */
+	uint8_t watch; /* enum watch_state */
+	bool maps_asked;
+	int flows_map, half_open_map, state_map; /* to read; -1: not here */
+
+	bool scan_wanted, scanning;
+	struct flow_walk walk;
+	struct key_queue urgent;  /* state changes */
+	struct key_queue touched; /* packets have passed */
+
+	int8_t result; /* enum move_result of the last event of a move, -1: none */
+
+	/* What could not be put into the kernel, since it was prepared. */
+	uint64_t full, refused, failed;
+};
+
+struct datapath {
+	struct datapath_port **ports; /* by id */
+	size_t nr_ports;
+	struct datapath_port *by_slot[DFW_MAX_PORTS];
+	struct flow_exchange exchange;
+	struct change_ring ring;
+	bool open;	      /* the two above */
+	bool member_told;     /* dfwd knows that this host is a member */
+	uint64_t losses;      /* of the ring, seen */
+	uint64_t losses_told; /* rescans that they led to */
+	int64_t ring_ms;      /* when to read the ring next; 0: when it is readable */
+	uint64_t reports;     /* versions given */
+};
+
+void datapath_init(struct syncd *d);
+void datapath_close(struct syncd *d);
+/* Once in each turn of the loop, before the core's. */
+void datapath_turn(struct syncd *d);
+
+/* The core begins, or ends: nothing is known of any port. */
+void datapath_start(struct syncd *d);
+void datapath_stop(struct syncd *d);
+
+/* dfwd's notices, and its end. */
+void datapath_on_hello(struct syncd *d, const struct link_packet *packet);
+void datapath_on_seen(struct syncd *d, const struct link_packet *packet);
+void datapath_on_link_lost(struct syncd *d);
+/* Its list of vports was read. */
+void datapath_on_vports(struct syncd *d);
+
+/* A vport of dfwd's that the core shall not take for one whose VM runs here; what is to be done about it is done. */
+bool datapath_keeps_off(struct syncd *d, struct uuid id);
+
+struct datapath_port *datapath_find(const struct syncd *d, struct uuid id);
+
+/* ---- collect.c: from the kernel to the core ---------------------------------------------------------------------- */
+
+/* Reads the ring into the queues. */
+void collect_ring(struct syncd *d);
+/* Collects what is due; `all`: whatever is queued. */
+void collect_due(struct syncd *d, struct datapath_port *port, bool all);
+/* A part of a scan, which the port wants. */
+void collect_scan(struct syncd *d, struct datapath_port *port);
+/* The half-open flows of a port that is quiet. */
+int collect_half_open(struct syncd *d, struct datapath_port *port);
+static inline size_t collect_queued(const struct datapath_port *port)
+{
+	return port->urgent.end - port->urgent.begin + port->touched.end - port->touched.begin;
+}
+void collect_forget(struct datapath_port *port); /* empties the queues, ends the scan */
+/* When the next keys are due. */
+int64_t collect_next(const struct syncd *d, const struct datapath_port *port);
+
+/* ---- The core's, see <sync/env.h>; `data` is the daemon ---------------------------------------------------------- */
 
 int datapath_prepare(void *data, struct uuid port, struct slice description, uint64_t flows);
 int datapath_pause(void *data, struct uuid port);
 void datapath_activate(void *data, struct uuid port, uint64_t epoch, bool resync);
 void datapath_release(void *data, struct uuid port);
+uint64_t datapath_flows(void *data, struct uuid port);
 bool datapath_gone(void *data, struct uuid port);
 void datapath_flow_apply(void *data, struct uuid port, const struct flow_record *record);
 int datapath_flows_held(void *data, struct uuid port);

@@ -6,7 +6,6 @@
 
 #include "log.h"
 #include "sync/daemon/daemon.h"
-#include "sync/daemon/datapath.h"
 #include "sync/daemon/shared_store.h"
 
 static uint64_t env_random(void *data)
@@ -131,6 +130,7 @@ const struct sync_env cluster_env = {
 	.port_pause = datapath_pause,
 	.port_activate = datapath_activate,
 	.port_release = datapath_release,
+	.port_flows = datapath_flows,
 	.port_gone = datapath_gone,
 	.flow_apply = datapath_flow_apply,
 	.flows_held = datapath_flows_held,

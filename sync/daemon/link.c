@@ -36,6 +36,7 @@ static void disconnect(struct syncd *d, const char *why)
 	loop_remove(&d->loop, d->dfwd.link.fd);
 	sync_link_close(&d->dfwd.link);
 	d->dfwd.first = d->dfwd.last = NULL;
+	datapath_on_link_lost(d);
 	while (request) {
 		struct dfwd_request *next = request->next;
 
@@ -156,6 +157,7 @@ static void on_hello(struct syncd *d, const struct link_packet *packet)
 {
 	const char *version = json_text(packet->json, "version");
 
+	datapath_on_hello(d, packet);
 	generations_on_hello(d, packet);
 	remote_changed(d);
 	log_info("dfwd %s is here, policy generation %" JSON_INTEGER_FORMAT,
@@ -168,6 +170,7 @@ static const struct notice {
 } notices[] = {
 	{"hello", on_hello},
 	{"vports", vports_on_notice},
+	{"seen", datapath_on_seen},
 };
 
 static void on_notice(struct syncd *d, const char *name, const struct link_packet *packet)

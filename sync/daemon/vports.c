@@ -99,11 +99,10 @@ static int read_list(json_t *json, struct vports *vports)
 static void add(struct syncd *d, const struct local_vport *vport)
 {
 	struct slice description = {.bytes = vport->value, .nr = vport->nr};
-	enum port_role role = sync_port_role(d->cluster.sync, vport->id, NULL);
 	int r;
 
 	/* One that a move has made here: that dfwd has it is no sign that the VM runs. */
-	if (role == PORT_PREPARED || role == PORT_STAGED || role == PORT_PULLING)
+	if (datapath_keeps_off(d, vport->id))
 		return;
 	r = sync_port_add(d->cluster.sync, vport->id, description, false);
 	if (r < 0)
@@ -167,6 +166,7 @@ void vports_on_notice(struct syncd *d, const struct link_packet *packet)
 	}
 	d->vports = next;
 	if (d->cluster.sync) {
+		datapath_on_vports(d);
 		tell_differences(d, &former);
 		remote_changed(d);
 	}

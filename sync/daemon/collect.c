@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+/* From the kernel to the core: the ring of changes, and scans of whole ports. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "sync/daemon/daemon.h"
+#include "sync/daemon/datapath.h"
+#include "view_pins.h"
+
+#define RING_MS		 10   /* changes wait this long for company */
+#define RING_AT_ONCE	 8192 /* records, before other things have their turn */
+#define COLLECT_AT_ONCE	 4096
+#define SCAN_AT_ONCE	 4    /* parts of FLOW_WALK_PART */
+#define TOUCHED_MS	 1000 /* mere traffic is told once a second ... */
+#define TOUCHED_AT_ONCE	 1024 /* ... and so many flows in each turn */
+#define VERSION_LIFE_BIT 33
+
+struct queued_key {
+	struct dfw_flow_key key;
+	int64_t at_ms;
+};
+
+/* ---- Queues ------------------------------------------------------------------------------------------------------ */
+
+static int enqueue(struct key_queue *queue, const struct dfw_flow_key *key, int64_t at_ms)
+{
+	if (queue->end == queue->room) {
+		size_t room = queue->room ? 2 * queue->room : 256;
+		struct queued_key *keys = realloc(queue->keys, room * sizeof(*keys));
+
+		if (!keys)
+			return -ENOMEM;
+		queue->keys = keys;
+		queue->room = room;
+	}
+	queue->keys[queue->end++] = (struct queued_key){*key, at_ms};
+	return 0;
+}
+
+static void dequeue(struct key_queue *queue, size_t nr)
+{
+	queue->begin += nr;
+	if (queue->begin < queue->end && queue->begin < queue->room / 2)
+		return;
+	memmove(queue->keys, queue->keys + queue->begin,
+		(queue->end - queue->begin) * sizeof(*queue->keys));
+	queue->end -= queue->begin;
+	queue->begin = 0;
+}
+
+static void queue_free(struct key_queue *queue)
+{
+	free(queue->keys);
+	*queue = (struct key_queue){};
+}
+
+void collect_forget(struct datapath_port *port)
+{
+	queue_free(&port->urgent);
+	queue_free(&port->touched);
+	if (port->scanning)
+		flow_walk_end(&port->walk);
+	port->scanning = port->scan_wanted = false;
+}
+
+/* ---- Reporting --------------------------------------------------------------------------------------------------- */
+
+/* Above every version that was given before, also by a former life. */
+static uint64_t next_version(struct syncd *d)
+{
+	return ((uint64_t)d->cluster.life << VERSION_LIFE_BIT) + ++d->datapath.reports;
+}
+
+struct report {
+	struct syncd *d;
+	struct datapath_port *port;
+	uint64_t now_ns;
+	bool half_open;
+};
+
+static struct report report_begin(struct syncd *d, struct datapath_port *port)
+{
+	const struct report report = {.d = d, .port = port, .now_ns = monotonic_ns()};
+
+	sync_clock(d->cluster.sync, (int64_t)(report.now_ns / 1000000));
+	return report;
+}
+
+static void report_flow(const struct report *report, const struct dfw_flow_key *key,
+			const struct dfw_flow *flow)
+{
+	struct flow_record record = {};
+
+	flow_to_record(key, flow, report->half_open, report->now_ns, &record);
+	record.version = next_version(report->d);
+	sync_flow_update(report->d->cluster.sync, report->port->id, &record);
+}
+
+static void on_collected(void *data, const struct dfw_exchange *place)
+{
+	const struct report *report = data;
+	struct syncd *d = report->d;
+
+	if (place->result == DFW_EXCHANGE_DONE)
+		report_flow(report, &place->key, &place->flow);
+	else if (place->result == DFW_EXCHANGE_NONE)
+		sync_flow_remove(d->cluster.sync, report->port->id, &place->key, next_version(d));
+	else if (enqueue(&report->port->urgent, &place->key, d->loop.now_ms) < 0)
+		report->port->scan_wanted = true;
+}
+
+/* ---- The ring ---------------------------------------------------------------------------------------------------- */
+
+static void on_change(void *data, const struct dfw_change *change)
+{
+	struct syncd *d = data;
+	struct datapath_port *port =
+		change->slot < DFW_MAX_PORTS ? d->datapath.by_slot[change->slot] : NULL;
+	struct key_queue *queue;
+
+	if (!port || port->watch == WATCH_OFF)
+		return;
+	queue = change->kind == DFW_CHANGE_STATE ? &port->urgent : &port->touched;
+	if (enqueue(queue, &change->key, d->loop.now_ms) < 0)
+		port->scan_wanted = true;
+}
+
+/* What was lost is marked in the flow, but nobody was told: looking at all of them finds it. */
+static void check_losses(struct syncd *d)
+{
+	struct datapath *datapath = &d->datapath;
+	uint64_t losses = change_ring_losses(&datapath->ring);
+
+	if (losses == datapath->losses)
+		return;
+	log_notice("%llu changes of flows came faster than they were read: looking at all flows",
+		   (unsigned long long)(losses - datapath->losses));
+	datapath->losses = losses;
+	datapath->losses_told++;
+	for (size_t i = 0; i < datapath->nr_ports; i++)
+		if (datapath->ports[i]->watch != WATCH_OFF)
+			datapath->ports[i]->scan_wanted = true;
+}
+
+void collect_ring(struct syncd *d)
+{
+	if (!d->datapath.open)
+		return;
+	while (change_ring_read(&d->datapath.ring, RING_AT_ONCE, on_change, d) == RING_AT_ONCE)
+		;
+	check_losses(d);
+}
+
+/* ---- Collecting -------------------------------------------------------------------------------------------------- */
+
+static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct key_queue *queue,
+			   size_t most, int64_t before_ms)
+{
+	struct dfw_flow_key keys[DFW_EXCHANGE_MAX];
+	struct report report;
+	size_t done = 0;
+
+	if (queue->begin == queue->end)
+		return 0;
+	report = report_begin(d, port);
+	/* What is busy is queued again, behind: this round ends before it. */
+	most = most < queue->end - queue->begin ? most : queue->end - queue->begin;
+	while (done < most && queue->keys[queue->begin].at_ms <= before_ms) {
+		size_t nr = 0;
+		int r;
+
+		while (nr < DFW_EXCHANGE_MAX && done + nr < most &&
+		       queue->keys[queue->begin + nr].at_ms <= before_ms) {
+			keys[nr] = queue->keys[queue->begin + nr].key;
+			nr++;
+		}
+		dequeue(queue, nr);
+		r = flow_exchange_collect(&d->datapath.exchange, port->slot, keys, nr, on_collected,
+					  &report);
+		if (r < 0) {
+			log_errno(r, "cannot collect changed flows");
+			port->scan_wanted = true;
+			break;
+		}
+		done += nr;
+	}
+	return done;
+}
+
+/* A move wants every change at once; a buddy has enough of mere traffic once in a while. */
+static bool in_a_hurry(const struct syncd *d, const struct datapath_port *port)
+{
+	struct sync_move move;
+
+	return port->pause != PAUSE_NONE ||
+	       (sync_move_status(d->cluster.sync, port->id, &move) == 0 &&
+		move.phase != PHASE_NONE);
+}
+
+void collect_due(struct syncd *d, struct datapath_port *port, bool all)
+{
+	int64_t now = d->loop.now_ms;
+	bool hurry = all || in_a_hurry(d, port);
+
+	if (!d->datapath.open || port->slot >= DFW_MAX_PORTS)
+		return;
+	collect_keys(d, port, &port->urgent, all ? SIZE_MAX : COLLECT_AT_ONCE, INT64_MAX);
+	if (hurry)
+		collect_keys(d, port, &port->touched, all ? SIZE_MAX : COLLECT_AT_ONCE, INT64_MAX);
+	else
+		collect_keys(d, port, &port->touched, TOUCHED_AT_ONCE, now - TOUCHED_MS);
+}
+
+int64_t collect_next(const struct syncd *d, const struct datapath_port *port)
+{
+	const struct key_queue *touched = &port->touched;
+	int64_t now = d->loop.now_ms, due;
+
+	if ((port->scan_wanted || port->scanning) && port->flows_map >= 0)
+		return now;
+	if (port->urgent.begin < port->urgent.end)
+		return now;
+	if (touched->begin == touched->end)
+		return INT64_MAX;
+	if (in_a_hurry(d, port))
+		return now;
+	due = touched->keys[touched->begin].at_ms + TOUCHED_MS;
+	return due > now + RING_MS ? due : now + RING_MS;
+}
+
+/* ---- Scans ------------------------------------------------------------------------------------------------------- */
+
+/* What is marked was told, or the telling was lost: it is collected, which takes the mark away. */
+static void on_walked(void *data, const struct dfw_flow_key *key, const struct dfw_flow *flow)
+{
+	const struct report *report = data;
+
+	report_flow(report, key, flow);
+	if (flow->flags & (DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED) &&
+	    report->port->watch != WATCH_OFF &&
+	    enqueue(&report->port->urgent, key, report->d->loop.now_ms) < 0)
+		report->port->scan_wanted = true;
+}
+
+static int scan_begin(struct syncd *d, struct datapath_port *port)
+{
+	int r = sync_scan_begin(d->cluster.sync, port->id);
+
+	if (r == 0)
+		r = flow_walk_begin(&port->walk, port->flows_map);
+	port->scanning = r == 0;
+	return r;
+}
+
+void collect_scan(struct syncd *d, struct datapath_port *port)
+{
+	struct report report = report_begin(d, port);
+	int r = 1;
+
+	if (port->flows_map < 0)
+		return;
+	if (!port->scanning) {
+		port->scan_wanted = false;
+		if (scan_begin(d, port) < 0)
+			return;
+	}
+	for (int i = 0; i < SCAN_AT_ONCE && r > 0; i++)
+		r = flow_walk_next(&port->walk, on_walked, &report);
+	if (r > 0)
+		return;
+	port->scanning = false;
+	flow_walk_end(&port->walk);
+	if (r == 0)
+		r = sync_scan_end(d->cluster.sync, port->id, next_version(d));
+	if (r < 0 && r != -ENOENT) {
+		log_errno(r, "cannot look at all flows of a port");
+		port->scan_wanted = true;
+	}
+}
+
+int collect_half_open(struct syncd *d, struct datapath_port *port)
+{
+	struct report report = report_begin(d, port);
+	struct flow_walk walk;
+	int r;
+
+	report.half_open = true;
+	r = flow_walk_begin(&walk, port->half_open_map);
+	do
+		r = r < 0 ? r : flow_walk_next(&walk, on_walked, &report);
+	while (r > 0);
+	flow_walk_end(&walk);
+	return r;
+}
