@@ -47,7 +47,7 @@ SECURE := $(wildcard sync/secure/*.c)
 # The policy store on etcd: needs libcurl, libsodium and the core.
 ETCD := $(wildcard sync/etcd/*.c)
 # Without its transport dfwsyncd is compiled, not linked.
-PROGRAMS := dfwd $(if $(wildcard sync/daemon/xport.c),dfwsyncd) dfwctl
+PROGRAMS := dfwd dfwsyncd dfwctl
 UNITS := $(wildcard loader/*.service.in sync/*.service.in)
 SIM := $(wildcard selftests/sim/*.c)
 TESTLIB := $(wildcard selftests/lib/*.c)
@@ -67,7 +67,7 @@ san = $(patsubst %.c,$(B)/san/%.o,$(1))
 
 ##@ Build
 .PHONY: all deps install uninstall
-all: $(addprefix $(B)/,$(PROGRAMS)) $(call obj,$(SYNCD)) ## build everything
+all: $(addprefix $(B)/,$(PROGRAMS)) ## build everything
 
 deps: ## install the Debian packages that building and testing need (root)
 	@tools/deps.sh
@@ -179,6 +179,14 @@ $(B)/selftests/etcd_host: $(B)/san/selftests/etcd/host.o $(call san,$(ETCD) $(SY
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lcurl -lsodium
+$(filter $(B)/selftests/unit/secure_%,$(UNIT_TESTS)): $(B)/selftests/unit/secure_%: $(B)/san/selftests/unit/secure_%.o $(call san,$(SECURE) $(SYNC) $(COMMON))
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lsodium
+$(filter $(B)/selftests/unit/xport_%,$(UNIT_TESTS)): $(B)/selftests/unit/xport_%: $(B)/san/selftests/unit/xport_%.o $(call san,sync/daemon/xport.c $(SECURE) $(SYNC) $(COMMON))
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lsodium
 HOST_TESTS := $(patsubst selftests/unit/%.c,%,$(wildcard selftests/unit/datapath_*.c)) tcp_twin
 $(addprefix $(B)/selftests/unit/,$(HOST_TESTS)): $(B)/san/selftests/host/host_maps.o
 $(HOST_TESTS:%=$(B)/san/selftests/unit/%.o) $(B)/san/selftests/host/host_maps.o: CPPFLAGS += $(HOST_FLAGS)

@@ -2,7 +2,7 @@
 #ifndef SYNC_DAEMON_XPORT_H
 #define SYNC_DAEMON_XPORT_H
 
-#include "sync/secure/identity.h"
+#include "sync/secure/channels.h"
 
 /*
  * The cluster's network as dfwsyncd sees it: hosts by their ids, bytes to and from them. Sessions are inside: who a message
@@ -21,6 +21,9 @@ struct xport_config {
 	const char *
 		address; /* "10.0.0.1:7472", "[2001:db8::1]:7472": bound, with the next port, and told to others */
 
+	int64_t rekey_ms; /* 0: what is usual; and so on, for tests */
+	uint64_t rekey_messages;
+
 	void *data;
 	/* At most WIRE_DATAGRAM bytes; may be lost, doubled or out of order (never replayed by a stranger). */
 	void (*on_datagram)(void *data, uint32_t from, const void *bytes, size_t nr);
@@ -37,36 +40,11 @@ struct xport_config {
 };
 
 /* What is dropped or refused shows here, by name. */
-#define XPORT_COUNTERS(X)                                                                        \
-	X(datagrams_sent, "datagrams sent")                                                      \
-	X(datagrams_received, "datagrams received and taken")                                    \
-	X(frames_sent, "bulk frames sent")                                                       \
-	X(frames_received, "bulk frames received and taken")                                     \
-	X(handshakes_begun, "handshakes that this host began")                                   \
-	X(sessions, "sessions made, with new keys for old ones")                                 \
-	X(truncated, "messages shorter than what they say they are, dropped")                    \
-	X(oversized, "messages longer than any may be, dropped")                                 \
-	X(unknown_type, "messages of unknown types or versions, dropped")                        \
-	X(wrong_cluster, "messages of another cluster, dropped")                                 \
-	X(forged, "messages whose seal is wrong, dropped")                                       \
-	X(replayed, "messages that were here before, or are too old to tell, dropped")           \
-	X(no_session, "messages of a session that is not here, dropped")                         \
-	X(expired, "messages of a session that is over, dropped")                                \
-	X(bad_certificate, "handshakes with a certificate that no trusted CA signed, refused")   \
-	X(bad_signature, "handshakes that the certified key did not sign, refused")              \
-	X(revoked, "handshakes of revoked hosts or keys, refused")                               \
-	X(misdirected, "handshakes meant for another host, or that name this one, refused")      \
-	X(unasked, "answers to handshakes that this host did not begin, dropped")                \
-	X(stale_handshakes, "handshakes older than one seen from the same host, dropped")        \
-	X(flooded, "handshakes beyond the rate that is served, dropped")                         \
-	X(no_room, "messages and handshakes dropped because a table or a queue is full")         \
-	X(no_route, "messages for hosts of unknown address, dropped")                            \
-	X(pipes_stolen, "connections given up since nothing sent there was acknowledged")        \
-	X(frames_out_of_order, "bulk frames that are not the next of their stream, dropped")     \
-	X(frames_lost, "bulk frames sent and given up, since their stream broke")                \
-	X(charters_followed, "newer charters taken over")                                        \
-	X(charters_refused, "charters refused: signed by no trusted key, or of another cluster") \
-	X(no_memory, "messages dropped for want of memory")                                      \
+#define XPORT_COUNTERS(X)                                                                 \
+	CHANNEL_COUNTERS(X)                                                               \
+	X(hellos_sent, "times that this host told its address to all that are connected") \
+	X(hellos_taken, "connections of which it was learned whom they lead to")          \
+	X(frames_unsent, "bulk frames that no connection took, dropped")                  \
 	X(socket_errors, "errors of the network library")
 
 struct xport_counters {
@@ -74,6 +52,9 @@ struct xport_counters {
 	XPORT_COUNTERS(XPORT_COUNTER)
 #undef XPORT_COUNTER
 };
+
+/* The one form of an address that all hosts write. -EINVAL: not numeric, no port, or no port behind it. */
+int xport_address(const char *text, char canonical[WIRE_TEXT_LEN]);
 
 /* 0; -EINVAL: the address; -EADDRINUSE, -EADDRNOTAVAIL and others of the network. */
 int xport_open(const struct xport_config *config, int64_t now_ms, struct xport **xport);
@@ -105,7 +86,7 @@ int xport_charter(struct xport *xport, const void *bytes, size_t nr);
 /* Certificates that the CA renewed, to be handed to their hosts. */
 int xport_renew(struct xport *xport, const struct certificate *certificate);
 
-const struct xport_counters *xport_counters(const struct xport *xport);
+const struct xport_counters *xport_counters(struct xport *xport);
 
 /* For status: false when there is no session with the host. */
 struct xport_session {

@@ -50,10 +50,17 @@ struct certificate {
 void secret_key_make(struct secret_key *secret);
 void secret_key_wipe(struct secret_key *secret);
 struct public_key secret_key_public(const struct secret_key *secret);
+/* Both halves belong together. */
+bool secret_key_whole(const struct secret_key *secret);
 bool public_key_equal(const struct public_key *a, const struct public_key *b);
+
+/* Letters, digits, "-", "_" and "."; at most WIRE_TEXT_LEN - 1 of them. */
+bool host_name_valid(const char *name);
 
 /* Fills issuer, bytes and nr; everything else is given. -EINVAL: a field that no host would accept. */
 int certificate_sign(struct certificate *certificate, const struct secret_key *ca);
+/* Well formed? Nothing is verified: for a look at who it is about. -EBADMSG. */
+int certificate_read(struct certificate *certificate, const void *bytes, size_t nr);
 /* Whether it is well formed and signed by its issuer; whether that one is trusted is the charter's to say. -EBADMSG:
  * malformed; -EKEYREJECTED: the signature is wrong. */
 int certificate_open(struct certificate *certificate, const void *bytes, size_t nr);
