@@ -116,6 +116,13 @@ struct sync_env {
 	/* Durable before it returns: what sync_policy_restore wants to know in the next life. 0 or a negative errno. */
 	int (*policy_keep)(void *data, const struct manifest *manifest, uint32_t writer);
 
+	/* Entries of the registry are signed by their origin; both NULL: they are not. `bytes` are what is signed. verify: 0;
+	 * -ENOKEY: the origin's certificate is not known here yet; -EKEYREJECTED: it may not say that, or has not. */
+	int (*entry_sign)(void *data, const void *bytes, size_t nr,
+			  uint8_t signature[ENTRY_SIGNATURE]);
+	int (*entry_verify)(void *data, uint32_t origin, const struct entry_record *record,
+			    const void *bytes, size_t nr);
+
 	/* A host is new, or its state or address changed; this host never. May be NULL. */
 	void (*member_changed)(void *data, const struct member_record *member);
 	/* A port in the registry is new, changed or gone. May be NULL. */

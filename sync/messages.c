@@ -97,7 +97,7 @@ void get_entries_head(struct reader *reader, struct entries_head *head)
 	get_u8(reader, &head->rumour);
 }
 
-void put_entry_record(struct writer *writer, const struct entry_record *record)
+static void put_entry_fields(struct writer *writer, const struct entry_record *record)
 {
 	put_u8(writer, record->kind);
 	put_u8(writer, record->deleted);
@@ -105,6 +105,23 @@ void put_entry_record(struct writer *writer, const struct entry_record *record)
 	put_u64(writer, record->version);
 	put_u64(writer, record->epoch);
 	put_slice(writer, record->value);
+}
+
+void put_entry_record(struct writer *writer, const struct entry_record *record)
+{
+	put_entry_fields(writer, record);
+	put_slice(writer, record->signature);
+}
+
+size_t entry_signed(uint32_t origin, const struct entry_record *record,
+		    uint8_t bytes[ENTRY_SIGNED_MAX])
+{
+	struct writer writer;
+
+	writer_init(&writer, bytes, ENTRY_SIGNED_MAX);
+	put_u32(&writer, origin);
+	put_entry_fields(&writer, record);
+	return writer_used(&writer);
 }
 
 bool get_entry_record(struct reader *reader, struct entry_record *record)
@@ -117,7 +134,9 @@ bool get_entry_record(struct reader *reader, struct entry_record *record)
 	get_u64(reader, &record->version);
 	get_u64(reader, &record->epoch);
 	get_slice(reader, &record->value);
-	if (record->deleted > 1 || record->value.nr > ENTRY_VALUE_MAX)
+	get_slice(reader, &record->signature);
+	if (record->deleted > 1 || record->value.nr > ENTRY_VALUE_MAX ||
+	    (record->signature.nr && record->signature.nr != ENTRY_SIGNATURE))
 		reader->bad = true;
 	return !reader->bad;
 }

@@ -180,10 +180,13 @@ int get_digest_message(struct reader reader, struct digest_message *message);
 /* ---- Registry entries -------------------------------------------------------------------------------------------- */
 
 enum entry_kind {
-	ENTRY_HOST = 1,	  /* one per host; `epoch` holds the floor of a rebase */
-	ENTRY_VPORT = 2,  /* id is the port's uuid, `epoch` the epoch */
-	ENTRY_POLICY = 3, /* the writer's manifest */
+	ENTRY_HOST = 1,	       /* one per host; `epoch` holds the floor of a rebase */
+	ENTRY_VPORT = 2,       /* id is the port's uuid, `epoch` the epoch */
+	ENTRY_POLICY = 3,      /* the writer's manifest */
+	ENTRY_CERTIFICATE = 4, /* by which the signatures of the origin's entries are verified */
 };
+
+#define ENTRY_SIGNATURE 64
 
 #define ENTRY_VALUE_MAX 1000
 
@@ -194,6 +197,7 @@ struct entry_record {
 	uint64_t version;
 	uint64_t epoch;
 	struct slice value;
+	struct slice signature; /* ENTRY_SIGNATURE bytes, or none */
 };
 
 struct entries_head {
@@ -206,6 +210,10 @@ struct entries_head {
 void put_entries_head(struct writer *writer, const struct entries_head *head);
 void get_entries_head(struct reader *reader, struct entries_head *head);
 void put_entry_record(struct writer *writer, const struct entry_record *record);
+/* What a signature covers: the record without it, behind its origin. Returns the length. */
+#define ENTRY_SIGNED_MAX (ENTRY_VALUE_MAX + 64)
+size_t entry_signed(uint32_t origin, const struct entry_record *record,
+		    uint8_t bytes[ENTRY_SIGNED_MAX]);
 bool get_entry_record(struct reader *reader,
 		      struct entry_record *record); /* false: end, or reader->bad */
 

@@ -17,7 +17,8 @@ static void put_entry(struct writer *writer, const struct entry *entry)
 							.id = entry->id,
 							.version = entry->version,
 							.epoch = entry->epoch,
-							.value = entry_value(entry)});
+							.value = entry_value(entry),
+							.signature = entry_signature(entry)});
 }
 
 static bool put_rumour(struct writer *writer, const struct rumour *rumour)
@@ -189,7 +190,7 @@ static struct entry *entry_insert(struct registry *registry, struct origin *orig
 		origin->entries = entries;
 		origin->room = room;
 	}
-	entry = calloc(1, sizeof(*entry) + record->value.nr);
+	entry = calloc(1, sizeof(*entry) + record->value.nr + record->signature.nr);
 	if (!entry)
 		return NULL;
 	entry->rumour.kind = RUMOUR_ENTRY;
@@ -201,8 +202,11 @@ static struct entry *entry_insert(struct registry *registry, struct origin *orig
 	entry->kind = record->kind;
 	entry->deleted = record->deleted;
 	entry->nr = record->value.nr;
+	entry->has_signature = record->signature.nr != 0;
 	if (entry->nr)
 		memcpy(entry->value, record->value.bytes, entry->nr);
+	if (entry->has_signature)
+		memcpy(entry->value + entry->nr, record->signature.bytes, ENTRY_SIGNATURE);
 
 	at = upper(origin, entry->version);
 	memmove(origin->entries + at + 1, origin->entries + at,
@@ -252,11 +256,24 @@ static void advance(struct registry *registry, struct origin *origin)
 	}
 }
 
-/* Returns 0 or -ENOMEM. */
+static int verify(const struct registry *registry, const struct origin *origin,
+		  const struct entry_record *record)
+{
+	const struct sync_env *env = registry->gossip->env;
+	uint8_t bytes[ENTRY_SIGNED_MAX];
+
+	if (!env->entry_verify)
+		return 0;
+	return env->entry_verify(env->data, origin->host, record, bytes,
+				 entry_signed(origin->host, record, bytes));
+}
+
+/* Returns 0, -ENOMEM, or what verify says. */
 static int apply(struct registry *registry, struct origin *origin,
 		 const struct entry_record *record, uint64_t previous, bool rumour)
 {
 	struct entry *old = find(origin, record->kind, &record->id), *entry;
+	int r;
 
 	if (old && old->version == record->version) {
 		/* Known, but perhaps not how far back it reaches. */
@@ -266,6 +283,9 @@ static int apply(struct registry *registry, struct origin *origin,
 	}
 	if (record->version <= origin->known || (old && old->version > record->version))
 		return 0;
+	r = verify(registry, origin, record);
+	if (r < 0)
+		return r;
 	entry = entry_insert(registry, origin, record, previous);
 	if (!entry)
 		return -ENOMEM;
@@ -368,12 +388,34 @@ const struct entry *registry_get(const struct registry *registry, uint32_t host,
 
 /* ---- This host's own entries ------------------------------------------------------------------------------------- */
 
+static int sign(const struct registry *registry, struct entry_record *record,
+		uint8_t signature[ENTRY_SIGNATURE])
+{
+	const struct sync_env *env = registry->gossip->env;
+	uint8_t bytes[ENTRY_SIGNED_MAX];
+	int r;
+
+	record->signature = (struct slice){0};
+	if (!env->entry_sign)
+		return 0;
+	r = env->entry_sign(env->data, bytes, entry_signed(registry->own->host, record, bytes),
+			    signature);
+	if (r == 0)
+		record->signature = (struct slice){.bytes = signature, .nr = ENTRY_SIGNATURE};
+	return r;
+}
+
 static int write_own(struct registry *registry, struct entry_record *record)
 {
 	struct origin *own = registry->own;
 	struct entry *old = find(own, record->kind, &record->id), *entry;
+	uint8_t signature[ENTRY_SIGNATURE];
+	int r;
 
 	record->version = registry->last_version + 1;
+	r = sign(registry, record, signature);
+	if (r < 0)
+		return r;
 	entry = entry_insert(registry, own, record, own->known);
 	if (!entry)
 		return -ENOMEM;
@@ -382,6 +424,14 @@ static int write_own(struct registry *registry, struct entry_record *record)
 	registry->last_version = own->known = record->version;
 	gossip_tell(registry->gossip, &entry->rumour);
 	return 0;
+}
+
+static int write_anew(struct registry *registry, const struct entry *entry, uint64_t epoch)
+{
+	return write_own(registry, &(struct entry_record){.kind = entry->kind,
+							  .id = entry->id,
+							  .epoch = epoch,
+							  .value = entry_value(entry)});
 }
 
 int registry_rebase(struct registry *registry)
@@ -396,24 +446,21 @@ int registry_rebase(struct registry *registry)
 	if (!before)
 		return -ENOMEM;
 	memcpy(before, own->entries, nr * sizeof(*before));
-	/* The host entry goes last: who has applied it has applied all. */
+	/* The certificate goes first: whatever comes behind it can be verified. The host entry goes last: who has applied it
+	 * has applied all. */
+	for (size_t i = 0; i < nr && !r; i++)
+		if (before[i]->kind == ENTRY_CERTIFICATE)
+			r = write_anew(registry, before[i], 0);
 	for (size_t i = 0; i < nr && !r; i++) {
 		const struct entry *entry = before[i];
-		struct entry_record record = {.kind = entry->kind,
-					      .id = entry->id,
-					      .epoch = entry->epoch,
-					      .value = entry_value(entry)};
 
 		if (entry->kind == ENTRY_HOST)
 			host = entry;
-		else if (!entry->deleted)
-			r = write_own(registry, &record);
+		else if (entry->kind != ENTRY_CERTIFICATE && !entry->deleted)
+			r = write_anew(registry, entry, entry->epoch);
 	}
 	if (!r && host)
-		r = write_own(registry, &(struct entry_record){.kind = ENTRY_HOST,
-							       .id = host->id,
-							       .epoch = floor,
-							       .value = entry_value(host)});
+		r = write_anew(registry, host, floor);
 	if (!r && host)
 		drop_below(registry, own, floor);
 	return r;
@@ -447,6 +494,16 @@ int registry_delete(struct registry *registry, enum entry_kind kind, struct uuid
 	if (!r && registry->own->nr_deleted > registry->own->nr / 2 + REBASE_SLACK)
 		r = registry_rebase(registry);
 	return r;
+}
+
+int registry_retire(struct registry *registry)
+{
+	struct origin *own = registry->own;
+
+	for (size_t i = own->nr; i > 0; i--)
+		if (own->entries[i - 1]->kind == ENTRY_VPORT)
+			entry_remove(registry, own->entries[i - 1]);
+	return registry_rebase(registry);
 }
 
 int registry_init(struct registry *registry, struct gossip *gossip, uint32_t host, uint32_t life)

@@ -23,8 +23,9 @@ struct entry {
 	struct uuid id;
 	uint8_t kind;
 	bool deleted;
+	bool has_signature;
 	uint16_t nr;
-	uint8_t value[];
+	uint8_t value[]; /* and the signature behind it */
 };
 
 struct origin {
@@ -63,10 +64,14 @@ int registry_delete(struct registry *registry, enum entry_kind kind, struct uuid
  * itself when tombstones outnumber the rest; at the start of a life the caller asks for it, when all ports are put. */
 int registry_rebase(struct registry *registry);
 
+/* All ports of this host go, at once and for everybody. */
+int registry_retire(struct registry *registry);
+
 /* Somebody has entries of ours up to `version`. If we never wrote them our life number was given twice: be above them. */
 int registry_overtake(struct registry *registry, uint64_t version);
 
-/* A TLV of entries from anybody. 0, -EBADMSG, -ENOMEM. */
+/* A TLV of entries from anybody. 0, -EBADMSG, -ENOMEM; -ENOKEY and -EKEYREJECTED as in <sync/env.h>: what stands before the
+ * one that was refused is taken. */
 int registry_on_entries(struct registry *registry, struct reader reader);
 
 /* Writes entries of `origin` behind version *known as one TLV as far as they fit, and moves *known on. False when not
@@ -85,6 +90,13 @@ const struct entry *registry_owner(const struct registry *registry, struct uuid 
 static inline struct slice entry_value(const struct entry *entry)
 {
 	return (struct slice){.bytes = entry->value, .nr = entry->nr};
+}
+
+static inline struct slice entry_signature(const struct entry *entry)
+{
+	return entry->has_signature
+		       ? (struct slice){.bytes = entry->value + entry->nr, .nr = ENTRY_SIGNATURE}
+		       : (struct slice){0};
 }
 
 #endif

@@ -536,6 +536,16 @@ int sync_host_info(const struct sync *sync, uint32_t host, struct host_info *inf
 	}
 HANDLERS(HANDLER_FUNCTION)
 
+/* What is refused here may come again by somebody else, or behind the certificate that it waits for. */
+static int on_entries(struct sync *sync, struct reader reader)
+{
+	int r = registry_on_entries(&sync->registry, reader);
+
+	sync->counters.forged_entries += r == -EKEYREJECTED;
+	sync->counters.unknown_origins += r == -ENOKEY;
+	return r == -EKEYREJECTED || r == -ENOKEY ? 0 : r;
+}
+
 static int handle(struct sync *sync, uint32_t from, uint16_t type, struct reader reader)
 {
 	switch (type) {
@@ -547,7 +557,7 @@ static int handle(struct sync *sync, uint32_t from, uint16_t type, struct reader
 	case MESSAGE_DIGEST:
 		return antientropy_on_digest(sync, from, reader);
 	case MESSAGE_ENTRIES:
-		return registry_on_entries(&sync->registry, reader);
+		return on_entries(sync, reader);
 	case MESSAGE_FLOWS:
 		return replication_on_flows(sync, from, reader);
 	default:
@@ -672,8 +682,18 @@ int sync_start(struct sync *sync)
 	return 0;
 }
 
+int sync_certificate(struct sync *sync, struct slice certificate)
+{
+	int r = registry_put(&sync->registry, ENTRY_CERTIFICATE, (struct uuid){0}, 0, certificate);
+
+	/* What was signed with the former key is signed anew. */
+	return r == 0 && sync->started ? registry_rebase(&sync->registry) : r;
+}
+
 void sync_leave(struct sync *sync)
 {
+	if (registry_retire(&sync->registry))
+		sync->counters.no_memory++;
 	members_leave(&sync->members);
 	wake(sync, sync->now);
 }

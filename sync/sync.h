@@ -30,23 +30,25 @@ struct sync_config {
 };
 
 /* All are counted from the start; what is dropped or refused shows here. */
-#define SYNC_COUNTERS(X)                                                               \
-	X(malformed, "messages that could not be decoded")                             \
-	X(too_new, "messages of a version that this host cannot read")                 \
-	X(unknown, "TLVs of unknown types, skipped")                                   \
-	X(no_memory, "messages not applied for want of memory")                        \
-	X(fenced, "writes below the epoch, refused")                                   \
-	X(not_owner, "flows from a host that does not own the port, refused")          \
-	X(no_room, "frames refused for want of room")                                  \
-	X(gaps, "frames that came too early")                                          \
-	X(resyncs, "streams begun anew")                                               \
-	X(stale_flows, "changes of flows older than what is known, refused")           \
-	X(ledger_errors, "records that could not be written to disk")                  \
-	X(stood_down, "ports given up because a higher epoch exists")                  \
-	X(flows_lost, "unannounced moves that found no state")                         \
-	X(bad_objects, "policy objects that could not be kept, or of a wrong hash")    \
-	X(foreign_writers, "manifests of a host that is not the writer, not followed") \
-	X(store_behind, "times that the shared store held less than this host knows")  \
+#define SYNC_COUNTERS(X)                                                                         \
+	X(malformed, "messages that could not be decoded")                                       \
+	X(too_new, "messages of a version that this host cannot read")                           \
+	X(unknown, "TLVs of unknown types, skipped")                                             \
+	X(no_memory, "messages not applied for want of memory")                                  \
+	X(fenced, "writes below the epoch, refused")                                             \
+	X(not_owner, "flows from a host that does not own the port, refused")                    \
+	X(no_room, "frames refused for want of room")                                            \
+	X(gaps, "frames that came too early")                                                    \
+	X(resyncs, "streams begun anew")                                                         \
+	X(stale_flows, "changes of flows older than what is known, refused")                     \
+	X(ledger_errors, "records that could not be written to disk")                            \
+	X(stood_down, "ports given up because a higher epoch exists")                            \
+	X(flows_lost, "unannounced moves that found no state")                                   \
+	X(bad_objects, "policy objects that could not be kept, or of a wrong hash")              \
+	X(foreign_writers, "manifests of a host that is not the writer, not followed")           \
+	X(forged_entries, "entries that their origin has not signed, or may not write, refused") \
+	X(unknown_origins, "entries of hosts whose certificate is not known yet, put off")       \
+	X(store_behind, "times that the shared store held less than this host knows")            \
 	X(forks, "manifests of the shared store that contradict the one that is followed")
 
 struct sync_counters {
@@ -60,6 +62,8 @@ void sync_free(struct sync *sync);
 
 /* What the last life wrote down. A port that was active stays so, in the same epoch, once it is added. */
 int sync_restore(struct sync *sync, const struct ledger *ledger);
+/* The certificate that this host's entries are verified by; before sync_start, and again with each new key. */
+int sync_certificate(struct sync *sync, struct slice certificate);
 /* All ports are added: tells the cluster, and that what it knew of this host's former life is over. */
 int sync_start(struct sync *sync);
 
@@ -69,7 +73,7 @@ int64_t sync_next(const struct sync *sync);
 void sync_on_message(struct sync *sync, int64_t now_ms, uint32_t from, const void *bytes,
 		     size_t nr);
 
-/* Leaves the cluster; tick for a second more. */
+/* Leaves the cluster, and takes its ports out of the registry; tick for a second more. */
 void sync_leave(struct sync *sync);
 
 const struct sync_counters *sync_counters(const struct sync *sync);

@@ -58,6 +58,9 @@ struct sim_port {
 	uint64_t top_epoch;
 };
 
+/* Entries are signed in clusters of fewer hosts. */
+#define WORLD_SIGNED_HOSTS 100
+
 struct sim_host {
 	uint32_t id;
 	uint32_t life;
@@ -72,7 +75,8 @@ struct sim_host {
 	int64_t tick_at;
 	uint32_t side; /* of the partition */
 	bool disk_full;
-	bool disk_lost; /* something of the policy was not kept */
+	bool disk_lost;			    /* something of the policy was not kept */
+	bool certified[WORLD_SIGNED_HOSTS]; /* by host id: its certificate is known */
 	/* disk */
 	struct ledger *ledgers; /* by port, role 0: none */
 	struct manifest manifest;
