@@ -96,8 +96,12 @@ cluster_hosts() {
 # silence FROM TO: what host FROM sends to host TO does not arrive. Both ways, and it is a partition.
 silence() {
     on "$2" nft -f - <<EOF
-table ip silence { chain in { type filter hook input priority -300; policy accept; } }
-add rule ip silence in ip saddr $(host_address "$1") drop
+table ip silence {
+    chain in {
+        type filter hook input priority -300; policy accept;
+        ip saddr $(host_address "$1") drop
+    }
+}
 EOF
 }
 # part "a" "b c": neither hears the other

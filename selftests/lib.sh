@@ -330,14 +330,14 @@ silent() {
 }
 
 # Datagrams from one end to two ports of the other, of which a policy lets only one through:
-# leak_watch FROM TO ADDRESS GOOD BAD begins, no_leak ends it and says what came.
+# leak_watch FROM TO ADDRESS GOOD BAD [trickle] begins, no_leak ends it and says what came.
 leak_watch() {
     LEAK_GOOD=$3/$4
     LEAK_BAD=$3/$5
     background leak-count exec ip netns exec "$2" /usr/bin/python3 "$HERE/netns/peer.py" count "$LEAK_GOOD" "$LEAK_BAD"
     LEAK_COUNT=$LAST
     until_true 10 grep -q ready "$TMP/leak-count" || because "no receiver" || return 1
-    background leak-flood exec ip netns exec "$1" /usr/bin/python3 "$HERE/netns/peer.py" flood "$LEAK_GOOD" "$LEAK_BAD"
+    background leak-flood exec ip netns exec "$1" /usr/bin/python3 "$HERE/netns/peer.py" "${6:-flood}" "$LEAK_GOOD" "$LEAK_BAD"
     LEAK_FLOOD=$LAST
 }
 no_leak() {

@@ -7,6 +7,7 @@ peer.py talk ADDRESS PORT           one TCP connection; a line for each round tr
 peer.py udp ADDRESS PORT N          N datagrams, the number of answers
 peer.py many ADDRESS PORT N         opens N connections, holds them, says how many, until killed
 peer.py flood ADDRESS/PORT...       UDP datagrams to these in turn, from a few ports, as fast as it goes, until killed
+peer.py trickle ADDRESS/PORT...     the same, a hundred a second to each
 peer.py count ADDRESS/PORT...       counts datagrams that come to these; prints a line "ADDRESS/PORT COUNT" each on SIGTERM
 peer.py sink PORT | peer.py pour ADDRESS PORT MIB    TCP stream; both print the sha256 of what they saw"""
 import hashlib, os, random, selectors, signal, socket, sys, time
@@ -74,6 +75,16 @@ def flood(*words):
         for t in to:
             try: socks[i % 8].sendto(b"x" * 8, t)
             except OSError: time.sleep(.001)      # no route yet, or refused by ICMP
+def trickle(*words):
+    to = targets(words)
+    socks = [socket.socket(family(to[0][0]), socket.SOCK_DGRAM) for _ in range(8)]
+    i = 0
+    while True:
+        i += 1
+        for t in to:
+            try: socks[i % 8].sendto(b"x" * 8, t)
+            except OSError: pass
+        time.sleep(.01)
 def count(*words):
     n, sel = {t: 0 for t in targets(words)}, selectors.DefaultSelector()
     def out(*_):

@@ -50,6 +50,8 @@ int daemon_start(struct syncd *d)
 	cluster_init(d);
 	r = disk_make(d);
 	if (r == 0)
+		r = privileges_bound();
+	if (r == 0)
 		r = dfwd_link_open(d);
 	if (r == 0)
 		r = control_open(d);

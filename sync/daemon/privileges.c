@@ -46,13 +46,23 @@ static int drop_capabilities(void)
 	return 0;
 }
 
-int privileges_drop(const struct syncd *d)
+/* Both are a matter of each thread, and inherited. */
+int privileges_bound(void)
 {
 	int r = drop_bounding_set();
 
-	if (r == 0 &&
-	    (setgroups(0, NULL) < 0 || setresgid(d->gid, d->gid, d->gid) < 0 ||
-	     setresuid(d->uid, d->uid, d->uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = -errno;
+	return r < 0 ? log_errno(r, "cannot bound privileges") : 0;
+}
+
+/* The C library changes the user of all threads; the kernel takes the capabilities of each with it. */
+int privileges_drop(const struct syncd *d)
+{
+	int r = 0;
+
+	if (setgroups(0, NULL) < 0 || setresgid(d->gid, d->gid, d->gid) < 0 ||
+	    setresuid(d->uid, d->uid, d->uid) < 0)
 		r = -errno;
 	if (r == 0)
 		r = drop_capabilities();
