@@ -5,7 +5,7 @@
 # shellcheck source=selftests/cluster_lib.sh disable=SC2015,SC2119,SC2317
 . "$(dirname "$0")/../cluster_lib.sh"
 need_root
-[[ -x $DFWSYNCD ]] || skip_all "dfwsyncd is not built in $BUILD"
+[[ -x $DFWSYNCD ]] && "$DFWCTL" help cluster init >/dev/null 2>&1 || skip_all "dfwsyncd is not built in $BUILD"
 
 # ---- joining ---------------------------------------------------------------------------------------------------------
 

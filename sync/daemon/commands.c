@@ -36,6 +36,11 @@ static int run_takeover(struct syncd *d, struct control_call *call, const json_t
 	(void)arguments;
 	if (r < 0)
 		return r;
+	if (!(d->cluster.identity->certificate.roles & ROLE_OPERATOR)) {
+		log_error("only a host that is an operator may write the policy: others would not "
+			  "follow this one");
+		return -EPERM;
+	}
 	r = sync_policy_take_over(d->cluster.sync);
 	if (r == -EOPNOTSUPP) {
 		log_error("the policy store is shared: every host may write it");
