@@ -6,6 +6,7 @@
 #include "log.h"
 #include "sync/daemon/commands.h"
 #include "sync/daemon/daemon.h"
+#include "sync/daemon/forward.h"
 #include "sync/daemon/status.h"
 
 /* ---- status ----------------------------------------------------------------------------------------------------- */
@@ -114,30 +115,58 @@ static int run_ask(struct syncd *d, struct control_call *call, const json_t *arg
 static const struct command {
 	const char *name;
 	int (*run)(struct syncd *d, struct control_call *call, const json_t *arguments);
+	bool at_owner; /* of the vport, see forward.h */
 } commands[] = {
-	{"status", run_status},
-	{"cluster-status", status_cluster},
-	{"cluster-takeover", run_takeover},
-	{"cluster-leave", run_leave},
-	{"vport-list", run_vport_list},
-	{"policy-apply", generations_apply},
-	{"policy-wait", generations_wait},
-	{"ask", run_ask},
-	{"migrate-prepare", moves_prepare},
-	{"migrate-start", moves_start},
-	{"migrate-activate", moves_activate},
-	{"migrate-rollback", moves_rollback},
-	{"migrate-status", moves_status},
-	{"sync-status", moves_sync_status},
+	{.name = "status", .run = run_status},
+	{.name = "cluster-status", .run = status_cluster},
+	{.name = "cluster-takeover", .run = run_takeover},
+	{.name = "cluster-leave", .run = run_leave},
+	{.name = "vport-list", .run = run_vport_list},
+	{.name = "policy-apply", .run = generations_apply},
+	{.name = "policy-wait", .run = generations_wait},
+	{.name = "ask", .run = run_ask},
+	{.name = "migrate-prepare", .run = moves_prepare, .at_owner = true},
+	{.name = "migrate-start", .run = moves_start, .at_owner = true},
+	{.name = "migrate-activate", .run = moves_activate},
+	{.name = "migrate-rollback", .run = moves_rollback, .at_owner = true},
+	{.name = "migrate-status", .run = moves_status},
+	{.name = "sync-status", .run = moves_sync_status},
 };
 
-int command_run(struct syncd *d, struct control_call *call, const json_t *request)
+/* NULL: logged. */
+static const struct command *find_command(const json_t *request)
 {
 	const char *name = json_text(request, "command");
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (name && strcmp(commands[i].name, name) == 0)
-			return commands[i].run(d, call, json_object_get(request, "arguments"));
+			return &commands[i];
 	log_error("there is no command \"%s\"", name ? name : "");
-	return -EINVAL;
+	return NULL;
+}
+
+int command_run(struct syncd *d, struct control_call *call, const json_t *request)
+{
+	const json_t *arguments = json_object_get(request, "arguments");
+	const struct command *command = find_command(request);
+	uint32_t owner;
+
+	if (!command)
+		return -EINVAL;
+	owner = command->at_owner ? forward_owner(d, arguments) : 0;
+	return owner ? forward_command(d, owner, call, command->name, arguments)
+		     : command->run(d, call, arguments);
+}
+
+int command_run_here(struct syncd *d, struct control_call *call, const json_t *request)
+{
+	const struct command *command = find_command(request);
+
+	if (!command)
+		return -EINVAL;
+	if (!command->at_owner) {
+		log_error("\"%s\" is no command for another host", command->name);
+		return -EPERM;
+	}
+	return command->run(d, call, json_object_get(request, "arguments"));
 }

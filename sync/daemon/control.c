@@ -25,6 +25,9 @@ struct control {
 struct control_call {
 	struct control *control;
 	void *header; /* of nanomsg */
+	/* Or: whom else the reply is for. */
+	void (*replied)(void *data, json_t *reply);
+	void *data;
 };
 
 static int set_option(int socket, int option, int value)
@@ -47,7 +50,16 @@ static int open_socket(struct control *control, const char *address)
 
 /* ---- Answers ---------------------------------------------------------------------------------------------------- */
 
-static void call_end(struct control_call *call, json_t *reply)
+struct control_call *control_call_new(void (*replied)(void *data, json_t *reply), void *data)
+{
+	struct control_call *call = calloc(1, sizeof(*call));
+
+	if (call)
+		*call = (struct control_call){.replied = replied, .data = data};
+	return call;
+}
+
+static void send_reply(struct control_call *call, json_t *reply)
 {
 	_cleanup_json_ json_t *owned = reply;
 	char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
@@ -65,13 +77,21 @@ static void call_end(struct control_call *call, json_t *reply)
 		nn_freemsg(call->header);
 	}
 	free(text);
+}
+
+void control_reply(struct control_call *call, json_t *reply)
+{
+	if (call->replied)
+		call->replied(call->data, reply);
+	else
+		send_reply(call, reply);
 	free(call);
 }
 
 void control_done(struct control_call *call, json_t *result)
 {
-	call_end(call, json_pack("{s:i, s:o}", "status", CONTROL_DONE, "result",
-				 result ? result : json_object()));
+	control_reply(call, json_pack("{s:i, s:o}", "status", CONTROL_DONE, "result",
+				      result ? result : json_object()));
 }
 
 void control_failed(struct control_call *call, enum control_status status, const char *error,
@@ -81,7 +101,7 @@ void control_failed(struct control_call *call, enum control_status status, const
 
 	if (errors)
 		json_object_set_new(reply, "errors", errors);
-	call_end(call, reply);
+	control_reply(call, reply);
 }
 
 void control_failed_errno(struct control_call *call, int r)

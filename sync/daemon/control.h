@@ -28,7 +28,12 @@ void control_close(struct syncd *d);
 void control_done(struct control_call *call, json_t *result);
 void control_failed(struct control_call *call, enum control_status status, const char *error,
 		    json_t *errors);
+/* With a reply as it goes to dfwctl, which is taken over. */
+void control_reply(struct control_call *call, json_t *reply);
 /* By a negative errno: what is input and what failure. The text is what was logged first, or the errno's. */
 void control_failed_errno(struct control_call *call, int r);
+
+/* A call that is no request of dfwctl's: `replied` gets the reply, and its reference. NULL: no memory. */
+struct control_call *control_call_new(void (*replied)(void *data, json_t *reply), void *data);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "json.h"
 #include "sync/daemon/daemon.h"
+#include "sync/daemon/forward.h"
 #include "sync/daemon/query_answers.h"
 
 /* ---- host: how it is ------------------------------------------------------------------------------------------- */
@@ -62,6 +63,7 @@ static const struct answer {
 	{.what = "host", .run = answer_host},
 	{.what = "flow-find", .run = answer_by_dfwd},
 	{.what = "flow-kill", .run = answer_by_dfwd, .operators_only = true},
+	{.what = "command", .run = forward_answer, .operators_only = true},
 	{.what = "rules", .run = answer_by_dfwd},
 	{.what = "drift", .run = answer_by_dfwd},
 };
