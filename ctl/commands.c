@@ -526,7 +526,7 @@ const struct command commands[] = {
 	 .details = "The file and all that it includes are checked here, then sent to dfwd, which "
 		    "realises them as a new generation. Every packet sees either the old policy or "
 		    "the new one. After an error nothing has changed.\n"
-		    "In a cluster this is done on the writer, and on it alone, or on any host if "
+		    "In a cluster this is done on the writer, and on it alone, or on any operator if "
 		    "the policy lies in etcd: it becomes a generation of all hosts, which stage it "
 		    "first and bring it into force together.",
 	 .json = "An object; for an invalid policy that of `policy check`:",

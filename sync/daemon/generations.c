@@ -418,7 +418,7 @@ static void commit(struct apply *apply)
 	if (r == 0)
 		return;
 	log_error_forget();
-	if (r == -EPERM) {
+	if (r == -EPERM && !d->cluster.config.etcd) {
 		apply_fail(apply, refuse_writing(d));
 	} else if ((r == -EAGAIN || r == -EBUSY || r == -ENOTCONN) &&
 		   d->loop.now_ms < apply->deadline_ms) {
@@ -488,8 +488,12 @@ static int may_write(struct syncd *d)
 	struct manifest manifest;
 	uint32_t writer;
 
-	if (d->cluster.config.etcd)
-		return 0;
+	if (d->cluster.config.etcd) {
+		if (shared_store_writable(d))
+			return 0;
+		shared_store_explain(d, -EPERM);
+		return -EPERM;
+	}
 	sync_policy_manifest(d->cluster.sync, &manifest, &writer);
 	if (writer == d->cluster.host || (!writer && d->cluster.config.writer))
 		return 0;

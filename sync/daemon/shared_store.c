@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
-#include <sodium.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,10 +8,12 @@
 #include "sync/daemon/shared_store.h"
 #include "sync/daemon/vport_text.h"
 #include "sync/etcd/record.h"
+#include "sync/secure/signature.h"
 
 /* ---- Signatures -------------------------------------------------------------------------------------------------- */
 
-/* The writer's certificate comes with its signature: whoever reads the manifest may never have spoken to the writer. */
+/* The writer's certificate comes with its signature: whoever reads the manifest may never have spoken to the writer. It
+ * is an operator's: a stolen host that is none must not give others a policy. */
 static int sign(void *data, const void *bytes, size_t nr, uint8_t *signature,
 		uint16_t *signature_nr)
 {
@@ -21,7 +22,7 @@ static int sign(void *data, const void *bytes, size_t nr, uint8_t *signature,
 	uint8_t made[SIGNATURE_BYTES];
 	struct writer writer;
 
-	crypto_sign_detached(made, NULL, bytes, nr, identity->secret.bytes);
+	signature_make(SIGNED_MANIFEST, bytes, nr, &identity->secret, made);
 	writer_init(&writer, signature, RECORD_SIGNATURE_MAX);
 	put_slice(&writer, (struct slice){identity->certificate.bytes, identity->certificate.nr});
 	put_bytes(&writer, made, sizeof(made));
@@ -48,10 +49,10 @@ static int verify(void *data, uint32_t author, const void *bytes, size_t nr, str
 	/* A CA key that is not trusted may be one that the next charter brings. */
 	if (r == -EKEYREJECTED)
 		return -ENOKEY;
-	if (r < 0)
-		return r;
-	r = crypto_sign_verify_detached(made, bytes, nr, certificate.key.bytes);
-	return r ? -EKEYREJECTED : 0;
+	if (r < 0 || !(certificate.roles & ROLE_OPERATOR))
+		return -EKEYREJECTED;
+	return signature_right(SIGNED_MANIFEST, bytes, nr, &certificate.key, made) ? 0
+										   : -EKEYREJECTED;
 }
 
 /* ---- What etcd says ---------------------------------------------------------------------------------------------- */
@@ -166,11 +167,18 @@ void shared_store_turn(struct syncd *d)
 	loop_wake(&d->loop, etcd_next(d->cluster.etcd));
 }
 
+bool shared_store_writable(const struct syncd *d)
+{
+	return d->cluster.identity->certificate.roles & ROLE_OPERATOR;
+}
+
 int shared_store_commit(void *data, uint64_t revision, const struct manifest *next)
 {
 	const struct syncd *d = data;
 
-	return d->cluster.etcd ? etcd_commit(d->cluster.etcd, revision, next) : -ENOTCONN;
+	if (!d->cluster.etcd)
+		return -ENOTCONN;
+	return shared_store_writable(d) ? etcd_commit(d->cluster.etcd, revision, next) : -EPERM;
 }
 
 void shared_store_want(void *data, const struct digest *name)
@@ -188,6 +196,10 @@ void shared_store_explain(const struct syncd *d, int result)
 	const char *error = d->cluster.etcd ? etcd_status(d->cluster.etcd).error : "";
 
 	switch (result) {
+	case -EPERM:
+		log_error("only a host that is an operator may write the policy: others would not "
+			  "follow this one");
+		break;
 	case -ENOTCONN:
 	case -EHOSTUNREACH:
 		log_error("the policy store does not answer: %s; nothing was changed", error);

@@ -22,7 +22,10 @@ void shared_store_close(struct syncd *d);
 /* Once in each turn of the loop. */
 void shared_store_turn(struct syncd *d);
 
-/* For the core, see <sync/env.h>. */
+/* Only operators' hosts write: the others follow no manifest of this one otherwise. */
+bool shared_store_writable(const struct syncd *d);
+
+/* For the core, see <sync/env.h>. -EPERM: not writable by this host. */
 int shared_store_commit(void *data, uint64_t revision, const struct manifest *next);
 void shared_store_want(void *data, const struct digest *name);
 

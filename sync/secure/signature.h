@@ -12,6 +12,7 @@ enum signed_thing {
 	SIGNED_HANDSHAKE = 4,
 	SIGNED_ANSWER = 5,
 	SIGNED_ENTRY = 6,
+	SIGNED_MANIFEST = 7,
 };
 
 void signature_make(enum signed_thing thing, const void *bytes, size_t nr,
