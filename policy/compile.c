@@ -6,63 +6,20 @@
 
 #include "addr.h"
 #include "compile.h"
+#include "hash.h"
 #include "parser.h"
-#include "table.h"
 #include "util.h"
-#include "vports.h"
 
 /*
  * In order: which ports each rule means (vports.c), each port's list of rules, equal lists made one; the sets that the
- * rules of those lists use; the classes of addresses and values that the sets cut (address_classes.c, value_classes.c);
+ * rules of those lists use; the classes of addresses and values that the sets cut (address_space.c, value_classes.c);
  * the rows of each list (ruleset.c). Sets are made only for rules that are in some list of this host.
  */
-
-/* What an address must be in. */
-struct address_set {
-	uint32_t id;
-	const struct operand *operand;
-	bool with_ports; /* the addresses of its ports count too */
-};
 
 struct entry_list {
 	uint32_t *items;
 	size_t nr;
 	size_t room;
-};
-
-struct list {
-	struct rule_list rules;
-	size_t index; /* in compiled.rulesets */
-};
-
-struct compiler {
-	const struct policy *policy;
-	const struct policy_port *ports;
-	size_t nr_ports;
-	struct policy_errors *errors;
-	struct arena arena;
-	struct vports vports;
-	struct rule_match *matches; /* of all rules, in order */
-	size_t nr_rules;
-	struct {
-		struct list **items;
-		size_t nr;
-		size_t room;
-	} lists;
-	struct table list_by_entries;
-	struct {
-		struct address_set **items;
-		size_t nr;
-		size_t room;
-	} address_sets;
-	struct table address_set_by_key;
-	struct table address_set_by_ports;
-	struct value_sets values;
-	struct table values_by_content;
-	struct value_sets sources;
-	struct table sources_by_content;
-	struct classes classes;
-	struct compiled *out;
 };
 
 static void port_error(struct compiler *compiler, const char *port, const char *format, ...)
@@ -89,7 +46,7 @@ static int check_ports(struct compiler *compiler)
 		for (size_t j = 0; j < port->nr_addresses; j++) {
 			char text[ADDR_TEXT_LEN];
 
-			first = table_add(&compiler->arena, &by_address, &port->addresses[j],
+			first = table_add(&compiler->scratch, &by_address, &port->addresses[j],
 					  sizeof(port->addresses[j]), (void *)port);
 			if (!first)
 				return -ENOMEM;
@@ -127,15 +84,16 @@ static int build_ports(struct compiler *compiler)
 
 /* ---- Lists --------------------------------------------------------------------------------------------------- */
 
-static const struct operand_list *operands_of(const struct rule *rule, enum rule_end end)
+const struct operand_list *operands_of(const struct rule *rule, enum rule_end end)
 {
 	return end == END_FROM ? &rule->from : &rule->to;
 }
 
-static bool operand_has_addresses(const struct operand *operand)
+bool operand_has_addresses(const struct compiler *compiler, const struct operand *operand)
 {
 	return operand->kind == OPERAND_PREFIX ||
-	       (operand->kind == OPERAND_GROUP && operand->group->has_addresses);
+	       (operand->kind == OPERAND_GROUP &&
+		compiler->groups[operand->group->index].has_addresses);
 }
 
 /* The ports that a list of operands means, and those it excludes. */
@@ -161,7 +119,7 @@ static int match_ports(struct compiler *compiler, const struct operand_list *lis
 
 		all &= operand->negated;
 		if (!operand->negated)
-			match->has_addresses |= operand_has_addresses(operand);
+			match->has_addresses |= operand_has_addresses(compiler, operand);
 		if (operand->kind == OPERAND_ANY || operand->kind == OPERAND_ANY_VPORT) {
 			memset(bits, 0xff, words * sizeof(uint64_t));
 			continue;
@@ -210,7 +168,8 @@ static int add_entries(struct lists_builder *builder, size_t index, const struct
 		if (!(in && !excluded) &&
 		    !(builder->local.has_addresses && (has_addresses || !excluded)))
 			continue;
-		slot = list_push(&compiler->arena, &builder->lists[i * DFW_DIRECTIONS + direction]);
+		slot = list_push(&compiler->scratch,
+				 &builder->lists[i * DFW_DIRECTIONS + direction]);
 		if (!slot)
 			return -ENOMEM;
 		*slot = (uint32_t)(index << ENTRY_SHIFT | (in ? ENTRY_PORT : 0) |
@@ -219,45 +178,66 @@ static int add_entries(struct lists_builder *builder, size_t index, const struct
 	return r;
 }
 
+struct list *find_list(const struct compiler *compiler, uint32_t *entries, size_t nr,
+		       enum dfw_direction direction, bool no_addresses)
+{
+	/* The key ends with what makes equal entries mean something else. */
+	entries[nr] = (uint32_t)direction << 1 | no_addresses;
+	return table_find(&compiler->list_by_entries, entries, (nr + 1) * sizeof(*entries));
+}
+
+/* `entries` as find_list() has left them. */
+static int add_list(struct compiler *compiler, const uint32_t *entries, size_t nr,
+		    enum dfw_direction direction, bool no_addresses, struct list **added)
+{
+	uint32_t *kept = arena_alloc(&compiler->arena, (nr + 1) * sizeof(*kept));
+	struct list *list = arena_alloc(&compiler->arena, sizeof(*list));
+	struct list **slot = list_push(&compiler->arena, &compiler->lists);
+
+	if (!kept || !list || !slot)
+		return -ENOMEM;
+	memcpy(kept, entries, (nr + 1) * sizeof(*kept));
+	*slot = list;
+	*list = (struct list){
+		.index = compiler->lists.nr - 1,
+		.rules =
+			{
+				.direction = direction,
+				.no_addresses = no_addresses,
+				.entries = kept,
+				.nr = nr,
+			},
+	};
+	*added = list;
+	return table_add(&compiler->arena, &compiler->list_by_entries, kept,
+			 (nr + 1) * sizeof(*kept), list)
+		       ? 0
+		       : -ENOMEM;
+}
+
 /* Gives a port its list: a new one, or one that another port has already. */
 static int assign_list(struct compiler *compiler, struct compiled_port *port,
 		       enum dfw_direction direction, struct entry_list *entries)
 {
 	bool no_addresses = compiler->ports[port->port].nr_addresses == 0;
-	struct list *list, **slot;
-	uint32_t *key;
+	size_t nr = entries->nr;
+	struct list *list;
+	int r = 0;
 
-	if (entries->nr > DFW_MAX_RULES) {
+	if (nr > DFW_MAX_RULES) {
 		port_error(compiler, compiler->ports[port->port].name,
-			   "%zu rules apply to this port %s, a port has at most %d a direction",
-			   entries->nr, direction == DFW_IN ? "in" : "out", DFW_MAX_RULES);
+			   "%zu rules apply to this port %s, a port has at most %d a direction", nr,
+			   direction == DFW_IN ? "in" : "out", DFW_MAX_RULES);
 		return 0;
 	}
-	/* The key ends with what makes equal entries mean something else. */
-	key = list_push(&compiler->arena, entries);
-	if (!key)
+	if (!list_push(&compiler->scratch, entries))
 		return -ENOMEM;
-	*key = (uint32_t)direction << 1 | no_addresses;
-	list = table_find(&compiler->list_by_entries, entries->items,
-			  entries->nr * sizeof(*entries->items));
-	if (!list) {
-		list = arena_alloc(&compiler->arena, sizeof(*list));
-		slot = list_push(&compiler->arena, &compiler->lists);
-		if (!list || !slot ||
-		    !table_add(&compiler->arena, &compiler->list_by_entries, entries->items,
-			       entries->nr * sizeof(*entries->items), list))
-			return -ENOMEM;
-		*slot = list;
-		list->index = compiler->lists.nr - 1;
-		list->rules = (struct rule_list){
-			.direction = direction,
-			.no_addresses = no_addresses,
-			.entries = entries->items,
-			.nr = entries->nr - 1,
-		};
-	}
-	port->ruleset[direction] = list->index;
-	return 0;
+	list = find_list(compiler, entries->items, nr, direction, no_addresses);
+	if (!list)
+		r = add_list(compiler, entries->items, nr, direction, no_addresses, &list);
+	if (r == 0)
+		port->ruleset[direction] = list->index;
+	return r;
 }
 
 static int build_lists(struct compiler *compiler)
@@ -265,13 +245,13 @@ static int build_lists(struct compiler *compiler)
 	size_t bytes = (compiler->vports.words + 1) * sizeof(uint64_t);
 	struct lists_builder builder = {
 		.compiler = compiler,
-		.lists = arena_alloc(&compiler->arena, (compiler->out->nr_ports + 1) *
-							       DFW_DIRECTIONS *
-							       sizeof(*builder.lists)),
-		.local = {.in = arena_alloc(&compiler->arena, bytes),
-			  .out = arena_alloc(&compiler->arena, bytes)},
-		.applied = {.in = arena_alloc(&compiler->arena, bytes),
-			    .out = arena_alloc(&compiler->arena, bytes)},
+		.lists = arena_alloc(&compiler->scratch, (compiler->out->nr_ports + 1) *
+								 DFW_DIRECTIONS *
+								 sizeof(*builder.lists)),
+		.local = {.in = arena_alloc(&compiler->scratch, bytes),
+			  .out = arena_alloc(&compiler->scratch, bytes)},
+		.applied = {.in = arena_alloc(&compiler->scratch, bytes),
+			    .out = arena_alloc(&compiler->scratch, bytes)},
 	};
 	int r = 0;
 
@@ -306,68 +286,95 @@ struct address_set_key {
 	const struct group *group;
 };
 
-/* The set of an operand, made if it is not there yet. *id is ANY_SET when no address can be in it. */
+/* Unambiguous, whatever letters keys and values have. */
+static const char *tag_text(struct compiler *compiler, const struct tag_expr *expr)
+{
+	static const char *const marks[] = {[TAG_NOT] = "!", [TAG_AND] = "&", [TAG_OR] = "|"};
+	const char *text;
+
+	if (expr->kind == TAG_PRESENT)
+		return arena_printf(&compiler->scratch, "%zu:%s", strlen(expr->key), expr->key);
+	if (expr->kind == TAG_EQUALS)
+		return arena_printf(&compiler->scratch, "%zu:%s=%zu:%s", strlen(expr->key),
+				    expr->key, strlen(expr->value), expr->value);
+	text = arena_printf(&compiler->scratch, "%s(", marks[expr->kind]);
+	for (size_t i = 0; text && i < expr->children.nr; i++) {
+		const char *child = tag_text(compiler, expr->children.items[i]);
+
+		text = child ? arena_printf(&compiler->scratch, "%s%s,", text, child) : NULL;
+	}
+	return text ? arena_printf(&compiler->scratch, "%s)", text) : NULL;
+}
+
+/* The set under a key of one of the tables; made if it is not there yet. NULL: no memory. */
+static struct address_set *keyed_set(struct compiler *compiler, struct table *table,
+				     const void *key, size_t bytes, const struct operand *operand,
+				     bool with_ports)
+{
+	struct address_set *set = table_find(table, key, bytes), **slot;
+
+	if (set)
+		return set;
+	set = arena_alloc(&compiler->arena, sizeof(*set));
+	slot = list_push(&compiler->arena, &compiler->address_sets);
+	if (!set || !slot)
+		return NULL;
+	*set = (struct address_set){
+		.id = (uint32_t)compiler->address_sets.nr - 1,
+		.operand = operand,
+		.with_ports = with_ports,
+	};
+	*slot = set;
+	return table_add(&compiler->scratch, table, key, bytes, set);
+}
+
+/* The set of an operand. Two that say the same in other words are two sets: what they mean may part when ports change.
+ * *set is NULL when no address can be in it. */
 static int address_set(struct compiler *compiler, const struct operand *operand, bool with_ports,
-		       uint32_t *id)
+		       struct address_set **set)
 {
 	struct address_set_key *key;
-	struct table *table = &compiler->address_set_by_key;
-	struct address_set *set, **slot;
-	const void *key_bytes;
-	size_t bytes = sizeof(*key);
-	bool has_addresses = operand_has_addresses(operand);
+	const char *text;
+	bool has_addresses = operand_has_addresses(compiler, operand);
 
-	*id = ANY_SET;
+	*set = NULL;
 	with_ports = with_ports && operand->kind != OPERAND_PREFIX &&
 		     (operand->kind != OPERAND_GROUP || operand->group->has_vports);
 	if (!has_addresses && !with_ports)
 		return 0;
 
-	key = arena_alloc(&compiler->arena, sizeof(*key));
+	if (operand->kind == OPERAND_VPORT || operand->kind == OPERAND_TAG) {
+		text = operand->kind == OPERAND_TAG
+			       ? tag_text(compiler, operand->tag)
+			       : arena_printf(&compiler->scratch, "*%s", operand->pattern);
+		if (text)
+			*set = keyed_set(compiler, &compiler->address_set_by_text, text,
+					 strlen(text), operand, with_ports);
+		return *set ? 0 : -ENOMEM;
+	}
+	key = arena_alloc(&compiler->scratch, sizeof(*key));
 	if (!key)
 		return -ENOMEM;
-	key_bytes = key;
 	key->kind = operand->kind;
 	key->with_ports = with_ports;
 	if (operand->kind == OPERAND_PREFIX) {
 		key->prefix_bits = operand->prefix_bits;
 		key->address = operand->address;
-	} else if (has_addresses) {
+	} else if (operand->kind == OPERAND_GROUP) {
 		key->group = operand->group;
-	} else {
-		/* Whatever says it, the same ports have the same addresses. */
-		key_bytes = vports_of(&compiler->vports, operand);
-		if (!key_bytes)
-			return -ENOMEM;
-		bytes = compiler->vports.words * sizeof(uint64_t);
-		table = &compiler->address_set_by_ports;
 	}
-
-	set = table_find(table, key_bytes, bytes);
-	if (!set) {
-		set = arena_alloc(&compiler->arena, sizeof(*set));
-		slot = list_push(&compiler->arena, &compiler->address_sets);
-		if (!set || !slot)
-			return -ENOMEM;
-		*set = (struct address_set){
-			.id = (uint32_t)compiler->address_sets.nr - 1,
-			.operand = operand,
-			.with_ports = with_ports,
-		};
-		*slot = set;
-		if (!table_add(&compiler->arena, table, key_bytes, bytes, set))
-			return -ENOMEM;
-	}
-	*id = set->id;
-	return 0;
+	*set = keyed_set(compiler, &compiler->address_set_by_key, key, sizeof(*key), operand,
+			 with_ports);
+	return *set ? 0 : -ENOMEM;
 }
 
 /* `remote`: the addresses of ports count, and `any` is any address. */
 static int match_addresses(struct compiler *compiler, const struct operand_list *list, bool remote,
 			   struct address_match *match)
 {
-	uint32_t id, *slot;
+	struct address_set *set;
 	bool all = true;
+	uint32_t *slot;
 	int r;
 
 	if (match->known)
@@ -381,15 +388,17 @@ static int match_addresses(struct compiler *compiler, const struct operand_list 
 			match->any = true;
 			continue;
 		}
-		r = address_set(compiler, operand, remote, &id);
+		r = address_set(compiler, operand, remote, &set);
 		if (r < 0)
 			return r;
-		if (id == ANY_SET)
+		if (!set)
 			continue;
-		slot = list_push(&compiler->arena, operand->negated ? &match->out : &match->in);
+		set->remote |= remote;
+		set->local |= !remote;
+		slot = list_push(&compiler->scratch, operand->negated ? &match->out : &match->in);
 		if (!slot)
 			return -ENOMEM;
-		*slot = id;
+		*slot = set->id;
 	}
 	match->any |= all;
 	return 0;
@@ -403,12 +412,12 @@ static int value_set(struct compiler *compiler, struct value_sets *sets, struct 
 	struct value_set *set;
 	void *found;
 
-	found = table_add(&compiler->arena, by_content, ranges->items,
+	found = table_add(&compiler->scratch, by_content, ranges->items,
 			  ranges->nr * sizeof(*ranges->items), (void *)next);
 	if (!found)
 		return -ENOMEM;
 	if ((size_t)found == next) {
-		set = list_push(&compiler->arena, sets);
+		set = list_push(&compiler->scratch, sets);
 		if (!set)
 			return -ENOMEM;
 		set->ranges = ranges;
@@ -474,53 +483,59 @@ static int build_sets(struct compiler *compiler)
 
 /* ---- Classes ------------------------------------------------------------------------------------------------- */
 
-static int add_prefix(struct compiler *compiler, struct prefix_entries *entries,
-		      const struct dfw_addr *address, uint32_t bits, uint32_t set)
+/* Notes for each group with addresses which sets it is in. `visited` is by group index: a group that is reached by several
+ * ways is entered once. */
+static int enter_group(struct compiler *compiler, const struct group *group, uint32_t set,
+		       uint32_t *visited)
 {
-	struct prefix_entry *entry = list_push(&compiler->arena, entries);
-
-	if (!entry)
-		return -ENOMEM;
-	*entry = prefix_entry(address, bits, set);
-	return 0;
-}
-
-/* `visited` is by group index: a group that is reached by several ways is entered once. */
-static int add_group(struct compiler *compiler, struct prefix_entries *entries,
-		     const struct group *group, uint32_t set, uint32_t *visited)
-{
+	struct compiled_group *compiled = &compiler->groups[group->index];
+	uint32_t *slot;
 	int r = 0;
 
-	if (visited[group->index] == set + 1 || !group->has_addresses)
+	if (visited[group->index] == set + 1 || !compiled->has_addresses)
 		return 0;
 	visited[group->index] = set + 1;
-	for (size_t i = 0; r == 0 && i < group->members.nr; i++) {
-		const struct operand *member = &group->members.items[i];
+	slot = list_push(&compiler->arena, &compiled->sets);
+	if (!slot)
+		return -ENOMEM;
+	*slot = set;
+	for (size_t i = 0; r == 0 && i < group->members.nr; i++)
+		if (group->members.items[i].kind == OPERAND_GROUP)
+			r = enter_group(compiler, group->members.items[i].group, set, visited);
+	return r;
+}
 
-		if (member->kind == OPERAND_PREFIX)
-			r = add_prefix(compiler, entries, &member->address, member->prefix_bits,
-				       set);
-		else if (member->kind == OPERAND_GROUP)
-			r = add_group(compiler, entries, member->group, set, visited);
+/* Enters the addresses that the group itself names, the policy's and those at run time, in the sets it is in. */
+static int add_group(struct compiler *compiler, const struct group *group)
+{
+	const struct compiled_group *compiled = &compiler->groups[group->index];
+	int r = 0;
+
+	for (size_t set = 0; r == 0 && set < compiled->sets.nr; set++) {
+		for (size_t i = 0; r == 0 && i < group->members.nr; i++) {
+			const struct operand *member = &group->members.items[i];
+
+			if (member->kind == OPERAND_PREFIX)
+				r = address_space_add(&compiler->addresses, &member->address,
+						      member->prefix_bits,
+						      compiled->sets.items[set]);
+		}
+		for (size_t i = 0; r == 0 && i < compiled->present.nr; i++) {
+			const struct policy_member *member =
+				&compiler->members[compiled->present.items[i]];
+
+			r = address_space_add(&compiler->addresses, &member->address,
+					      member->prefix_bits, compiled->sets.items[set]);
+		}
 	}
 	return r;
 }
 
-static int add_address_set(struct compiler *compiler, struct prefix_entries *entries,
-			   const struct address_set *set, uint32_t *visited)
+static int add_ports(struct compiler *compiler, const struct address_set *set)
 {
-	const struct operand *operand = set->operand;
-	const uint64_t *ports;
+	const uint64_t *ports = vports_of(&compiler->vports, set->operand);
 	int r = 0;
 
-	if (operand->kind == OPERAND_PREFIX)
-		return add_prefix(compiler, entries, &operand->address, operand->prefix_bits,
-				  set->id);
-	if (operand->kind == OPERAND_GROUP)
-		r = add_group(compiler, entries, operand->group, set->id, visited);
-	if (r < 0 || !set->with_ports)
-		return r;
-	ports = vports_of(&compiler->vports, operand);
 	if (!ports)
 		return -ENOMEM;
 	for (size_t i = 0; i < compiler->nr_ports; i++) {
@@ -529,41 +544,171 @@ static int add_address_set(struct compiler *compiler, struct prefix_entries *ent
 		if (!bitmap_test(ports, i))
 			continue;
 		for (size_t j = 0; r == 0 && j < port->nr_addresses; j++)
-			r = add_prefix(compiler, entries, &port->addresses[j], DFW_ADDR_BITS,
-				       set->id);
+			r = address_space_add(&compiler->addresses, &port->addresses[j],
+					      DFW_ADDR_BITS, set->id);
 	}
 	return r;
+}
+
+/* Room for what changes of membership may bring, before all has to be compiled anew. */
+#define SPARE_CLASSES	64
+#define SPARE_ADDRESSES 4096
+
+static void make_room(struct compiler *compiler)
+{
+	struct address_space *space = &compiler->addresses;
+
+	space->most_classes = space->classes.nr + space->classes.nr / 4 + SPARE_CLASSES;
+	space->most_exact = 2 * space->nr_exact + SPARE_ADDRESSES;
+	space->most_prefixes = 2 * space->nr_prefixes + SPARE_ADDRESSES;
+	compiler->out->room_exact = space->most_exact;
+	compiler->out->room_prefixes = space->most_prefixes;
+	compiler->out->nr_address_classes = (uint32_t)space->classes.nr;
+	compiler->classes.room_addresses = (uint32_t)space->most_classes;
+}
+
+static int list_address(void *data, const struct dfw_addr *address, uint32_t bits, uint32_t class)
+{
+	struct compiled *out = data;
+	struct compiled_address *place = bits == DFW_ADDR_BITS ? &out->exact[out->nr_exact++]
+							       : &out->prefixes[out->nr_prefixes++];
+
+	*place = (struct compiled_address){*address, bits, class};
+	return 0;
+}
+
+/* Turns "sets of each class" into "classes of each set". */
+static int list_classes(struct compiler *compiler)
+{
+	const struct address_space *space = &compiler->addresses;
+	struct number_lists *classes_of = &compiler->classes.classes_of;
+	uint32_t nr_sets = compiler->classes.nr_address_sets;
+	size_t total = 0;
+
+	for (size_t i = 0; i < space->classes.nr; i++)
+		total += space->classes.items[i]->nr;
+	if (total > UINT32_MAX)
+		return -ENOMEM;
+	classes_of->begin = arena_alloc(&compiler->scratch, (nr_sets + 2) * sizeof(uint32_t));
+	classes_of->items = arena_alloc(&compiler->scratch, total * sizeof(uint32_t));
+	if (!classes_of->begin || !classes_of->items)
+		return -ENOMEM;
+	for (size_t i = 0; i < space->classes.nr; i++)
+		for (uint32_t j = 0; j < space->classes.items[i]->nr; j++)
+			classes_of->begin[space->classes.items[i]->sets[j] + 2]++;
+	/* begin[set + 1] first moves along as the end of the list, and so ends up as the beginning of the next. */
+	for (uint32_t i = 0; i < nr_sets; i++)
+		classes_of->begin[i + 2] += classes_of->begin[i + 1];
+	for (uint32_t i = 0; i < space->classes.nr; i++)
+		for (uint32_t j = 0; j < space->classes.items[i]->nr; j++)
+			classes_of
+				->items[classes_of->begin[space->classes.items[i]->sets[j] + 1]++] =
+				i;
+	return 0;
+}
+
+static int add_address_set(struct compiler *compiler, const struct address_set *set,
+			   uint32_t *visited)
+{
+	const struct operand *operand = set->operand;
+	int r = 0;
+
+	if (operand->kind == OPERAND_PREFIX)
+		return address_space_add(&compiler->addresses, &operand->address,
+					 operand->prefix_bits, set->id);
+	if (operand->kind == OPERAND_GROUP)
+		r = enter_group(compiler, operand->group, set->id, visited);
+	return r < 0 || !set->with_ports ? r : add_ports(compiler, set);
+}
+
+static int build_address_classes(struct compiler *compiler)
+{
+	struct compiled *out = compiler->out;
+	const struct policy *policy = compiler->policy;
+	uint32_t *visited =
+		arena_alloc(&compiler->scratch, (policy->groups.nr + 1) * sizeof(*visited));
+	int r = visited ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < compiler->address_sets.nr; i++)
+		r = add_address_set(compiler, compiler->address_sets.items[i], visited);
+	for (size_t i = 0; r == 0 && i < policy->groups.nr; i++)
+		r = add_group(compiler, policy->groups.items[i]);
+	if (r == 0)
+		r = address_space_classify(&compiler->addresses);
+	if (r < 0)
+		return r;
+	out->exact = calloc(compiler->addresses.nr_exact + 1, sizeof(*out->exact));
+	out->prefixes = calloc(compiler->addresses.nr_prefixes + 1, sizeof(*out->prefixes));
+	if (!out->exact || !out->prefixes)
+		return -ENOMEM;
+	make_room(compiler);
+	address_space_each(&compiler->addresses, list_address, out);
+	return list_classes(compiler);
 }
 
 static int build_classes(struct compiler *compiler)
 {
 	struct compiled *out = compiler->out;
 	struct classes *classes = &compiler->classes;
-	struct prefix_entries entries = {0};
-	uint32_t *visited =
-		arena_alloc(&compiler->arena, (compiler->policy->groups.nr + 1) * sizeof(*visited));
-	int r = 0;
+	int r;
 
 	out->l4 = calloc(DFW_L4_BLOCKS, sizeof(*out->l4));
-	if (!out->l4 || !visited)
+	if (!out->l4)
 		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < compiler->address_sets.nr; i++)
-		r = add_address_set(compiler, &entries, compiler->address_sets.items[i], visited);
+	classes->addresses = &compiler->addresses;
 	classes->nr_address_sets = (uint32_t)compiler->address_sets.nr;
 	classes->nr_value_sets = (uint32_t)compiler->values.nr;
 	classes->nr_source_sets = (uint32_t)compiler->sources.nr;
+	r = build_address_classes(compiler);
 	if (r == 0)
-		r = address_classes_build(&compiler->arena, &entries, classes->nr_address_sets, out,
-					  &classes->addresses);
-	if (r == 0)
-		r = value_classes_build(&compiler->arena, &compiler->values, out->l4,
+		r = value_classes_build(&compiler->scratch, &compiler->values, out->l4,
 					&classes->values);
 	if (r == 0)
-		r = value_classes_build(&compiler->arena, &compiler->sources, out->l4,
+		r = value_classes_build(&compiler->scratch, &compiler->sources, out->l4,
 					&classes->sources);
 	out->nr_l4_classes = classes->values.nr;
 	out->nr_source_classes = classes->sources.nr;
 	return r;
+}
+
+/* ---- Groups -------------------------------------------------------------------------------------------------- */
+
+static bool find_addresses(struct compiler *compiler, const struct group *group, bool *known)
+{
+	struct compiled_group *compiled = &compiler->groups[group->index];
+
+	if (known[group->index])
+		return compiled->has_addresses;
+	known[group->index] = true;
+	compiled->has_addresses = group->has_addresses || compiled->present.nr;
+	for (size_t i = 0; i < group->members.nr; i++)
+		if (group->members.items[i].kind == OPERAND_GROUP &&
+		    find_addresses(compiler, group->members.items[i].group, known))
+			compiled->has_addresses = true;
+	return compiled->has_addresses;
+}
+
+static int build_groups(struct compiler *compiler)
+{
+	const struct policy *policy = compiler->policy;
+	bool *known = arena_alloc(&compiler->scratch, policy->groups.nr * sizeof(*known));
+
+	compiler->groups =
+		arena_alloc(&compiler->arena, (policy->groups.nr + 1) * sizeof(*compiler->groups));
+	if (!compiler->groups || !known)
+		return -ENOMEM;
+	for (size_t i = 0; i < compiler->nr_members; i++) {
+		uint32_t *slot =
+			list_push(&compiler->scratch,
+				  &compiler->groups[compiler->members[i].group->index].present);
+
+		if (!slot)
+			return -ENOMEM;
+		*slot = (uint32_t)i;
+	}
+	for (size_t i = 0; i < policy->groups.nr; i++)
+		find_addresses(compiler, policy->groups.items[i], known);
+	return 0;
 }
 
 /* ---- All of it ----------------------------------------------------------------------------------------------- */
@@ -583,12 +728,27 @@ static int build_rulesets(struct compiler *compiler)
 	return r;
 }
 
+static void build_hash(struct compiled *out)
+{
+	uint64_t halves[2] = {0x6466772d74616273ULL, 0x6c65732068617368ULL};
+	const size_t sizes[] = {out->room_exact, out->room_prefixes};
+
+	for (size_t i = 0; i < 2; i++) {
+		uint64_t hash = hash_bytes(halves[i], sizes, sizeof(sizes));
+
+		hash = hash_bytes(hash, out->exact, out->nr_exact * sizeof(*out->exact));
+		hash = hash_bytes(hash, out->prefixes, out->nr_prefixes * sizeof(*out->prefixes));
+		halves[i] = hash_bytes(hash, out->l4, DFW_L4_BLOCKS * sizeof(*out->l4));
+	}
+	memcpy(out->hash, halves, sizeof(out->hash));
+}
+
 static int list_rules(struct compiler *compiler)
 {
 	const struct policy *policy = compiler->policy;
 
-	compiler->matches =
-		arena_alloc(&compiler->arena, (policy->nr_rules + 1) * sizeof(*compiler->matches));
+	compiler->matches = arena_alloc(&compiler->scratch,
+					(policy->nr_rules + 1) * sizeof(*compiler->matches));
 	if (!compiler->matches)
 		return -ENOMEM;
 	for (size_t i = 0; i < policy->tiers.nr; i++)
@@ -601,8 +761,8 @@ static int list_rules(struct compiler *compiler)
 static int compile(struct compiler *compiler)
 {
 	size_t again = 0;
-	int r = vports_init(&compiler->vports, &compiler->arena, compiler->policy, compiler->ports,
-			    compiler->nr_ports, &again);
+	int r = vports_init(&compiler->vports, &compiler->scratch, compiler->policy,
+			    compiler->ports, compiler->nr_ports, &again);
 
 	if (r == -EEXIST) {
 		port_error(compiler, compiler->ports[again].name,
@@ -613,6 +773,8 @@ static int compile(struct compiler *compiler)
 		r = check_ports(compiler);
 	if (r == 0)
 		r = build_ports(compiler);
+	if (r == 0)
+		r = build_groups(compiler);
 	if (r == 0)
 		r = list_rules(compiler);
 	if (r == 0)
@@ -625,7 +787,10 @@ static int compile(struct compiler *compiler)
 		r = build_classes(compiler);
 	if (r == 0)
 		r = build_rulesets(compiler);
-	return r;
+	if (r < 0)
+		return r;
+	build_hash(compiler->out);
+	return copy_ports(compiler);
 }
 
 static void cleanup_compiled(struct compiled **compiled)
@@ -633,31 +798,68 @@ static void cleanup_compiled(struct compiled **compiled)
 	compiled_free(*compiled);
 }
 
-static void compiler_free(struct compiler *compiler)
+void compiler_free(struct compiler *compiler)
 {
+	if (!compiler)
+		return;
+	for (size_t i = 0; i < compiler->nr_copies; i++)
+		free(compiler->copies[i]);
+	free(compiler->copies);
+	address_space_free(&compiler->addresses);
+	arena_free(&compiler->scratch);
 	arena_free(&compiler->arena);
+	free(compiler);
 }
 
-int policy_compile(const struct policy *policy, const struct policy_port *ports, size_t nr_ports,
-		   struct compiled **compiled, struct policy_errors *errors)
+static int make_compiler(struct compiled *out)
+{
+	struct compiler *compiler = calloc(1, sizeof(*compiler));
+
+	if (!compiler)
+		return -ENOMEM;
+	compiler->out = out;
+	out->compiler = compiler;
+	return address_space_init(&compiler->addresses);
+}
+
+/* What belongs to the caller, or is made again if ever it is needed again. */
+static void forget(struct compiler *compiler)
+{
+	compiler->ports = NULL;
+	compiler->members = NULL;
+	compiler->errors = NULL;
+	compiler->matches = NULL;
+	compiler->address_set_by_key = compiler->address_set_by_text = (struct table){};
+	compiler->values_by_content = compiler->sources_by_content = (struct table){};
+	compiler->values = compiler->sources = (struct value_sets){};
+	compiler->classes = (struct classes){};
+	compiler->vports = (struct vports){};
+	for (size_t i = 0; i < compiler->policy->groups.nr; i++)
+		compiler->groups[i].present = (struct set_list){};
+	arena_free(&compiler->scratch);
+}
+
+int policy_compile_with(const struct policy *policy, const struct policy_port *ports,
+			size_t nr_ports, const struct policy_member *members, size_t nr_members,
+			struct compiled **compiled, struct policy_errors *errors)
 {
 	_cleanup_(cleanup_compiled) struct compiled *out = calloc(1, sizeof(*out));
-	_cleanup_(compiler_free) struct compiler compiler = {
-		.policy = policy,
-		.ports = ports,
-		.nr_ports = nr_ports,
-		.errors = errors,
-		.out = out,
-	};
-	int r;
+	int r = out ? make_compiler(out) : -ENOMEM;
 
 	*compiled = NULL;
 	*errors = (struct policy_errors){0};
-	if (!out)
-		return -ENOMEM;
-	r = compile(&compiler);
 	if (r < 0)
 		return r;
+	out->compiler->policy = policy;
+	out->compiler->ports = ports;
+	out->compiler->nr_ports = nr_ports;
+	out->compiler->members = members;
+	out->compiler->nr_members = nr_members;
+	out->compiler->errors = errors;
+	r = compile(out->compiler);
+	if (r < 0)
+		return r;
+	forget(out->compiler);
 	*compiled = TAKE_PTR(out);
 	return 0;
 }
@@ -669,12 +871,13 @@ void compiled_free(struct compiled *compiled)
 	for (size_t i = 0; i < compiled->nr_rulesets; i++) {
 		free(compiled->rulesets[i].rules);
 		free(compiled->rulesets[i].refs);
-		free(compiled->rulesets[i].chunks);
+		ruleset_rows_free(compiled->rulesets[i].rows);
 	}
 	free(compiled->rulesets);
 	free(compiled->exact);
 	free(compiled->prefixes);
 	free(compiled->l4);
 	free(compiled->ports);
+	compiler_free(compiled->compiler);
 	free(compiled);
 }

@@ -2,83 +2,9 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "policy.h"
+#include "compile.h"
 
 /* The steps of bpf/classify.h, in plain C. */
-
-static size_t common_bits(const struct dfw_addr *a, const struct dfw_addr *b)
-{
-	for (size_t i = 0; i < sizeof(a->bytes); i++) {
-		unsigned int differ = a->bytes[i] ^ b->bytes[i];
-
-		if (differ)
-			return 8 * i + (size_t)__builtin_clz(differ) - 24;
-	}
-	return DFW_ADDR_BITS;
-}
-
-/* How many of the sorted prefixes are not behind the first `bits` of the address. */
-static size_t not_behind(const struct compiled *compiled, const struct dfw_addr *addr, size_t bits)
-{
-	size_t low = 0, high = compiled->nr_prefixes;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct compiled_address *prefix = &compiled->prefixes[middle];
-		size_t common = common_bits(&prefix->address, addr);
-		bool behind;
-
-		if (common >= bits)
-			/* Equal so far. Longer than asked for, or bits set that the key would not have. */
-			behind = prefix->prefix_bits > bits;
-		else
-			behind = prefix->address.bytes[common / 8] > addr->bytes[common / 8];
-		if (behind)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
-}
-
-/* The longest prefix: the last one not behind the address holds it, or nothing longer than what both share does. */
-static uint32_t prefix_class(const struct compiled *compiled, const struct dfw_addr *addr)
-{
-	size_t bits = DFW_ADDR_BITS;
-
-	for (;;) {
-		size_t nr = not_behind(compiled, addr, bits);
-		const struct compiled_address *prefix;
-		size_t common;
-
-		if (nr == 0)
-			return 0;
-		prefix = &compiled->prefixes[nr - 1];
-		common = common_bits(&prefix->address, addr);
-		if (common >= prefix->prefix_bits)
-			return prefix->class;
-		/* Shorter than `bits`, so this ends: a prefix no longer than `bits` that shares them holds the address. */
-		bits = common;
-	}
-}
-
-static uint32_t address_class(const struct compiled *compiled, const struct dfw_addr *addr)
-{
-	size_t low = 0, high = compiled->nr_exact;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = memcmp(&compiled->exact[middle].address, addr, sizeof(*addr));
-
-		if (order == 0)
-			return compiled->exact[middle].class;
-		if (order > 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return prefix_class(compiled, addr);
-}
 
 static uint32_t value_class(const struct compiled *compiled, uint32_t value)
 {
@@ -154,14 +80,14 @@ static uint32_t first_match(const struct compiled_ruleset *ruleset, const struct
 	return ruleset->header.nr_rules;
 }
 
-uint32_t compiled_lookup(const struct compiled *compiled, const struct compiled_ruleset *ruleset,
-			 const struct policy_packet *packet)
+uint32_t lookup_classes(const struct compiled *compiled, const struct compiled_ruleset *ruleset,
+			const struct policy_packet *packet, uint32_t remote, uint32_t local)
 {
 	const struct dfw_ruleset *header = &ruleset->header;
 	const uint32_t classes[DFW_DIMENSIONS] = {
-		[DFW_DIM_REMOTE] = address_class(compiled, &packet->remote),
-		[DFW_DIM_LOCAL_OWN] = address_class(compiled, &packet->local),
-		[DFW_DIM_LOCAL_FOREIGN] = address_class(compiled, &packet->local),
+		[DFW_DIM_REMOTE] = remote,
+		[DFW_DIM_LOCAL_OWN] = local,
+		[DFW_DIM_LOCAL_FOREIGN] = local,
 		[DFW_DIM_L4] = l4_class(compiled, packet),
 		[DFW_DIM_SOURCE_PORT] = source_class(compiled, packet),
 	};
@@ -186,4 +112,14 @@ uint32_t compiled_lookup(const struct compiled *compiled, const struct compiled_
 	while (rule < header->nr_rules && ruleset->rules[rule].action == DFW_ACTION_PASS &&
 	       (rule = ruleset->rules[rule].next_tier) < header->nr_rules);
 	return rule;
+}
+
+uint32_t compiled_lookup(const struct compiled *compiled, const struct compiled_ruleset *ruleset,
+			 const struct policy_packet *packet)
+{
+	const struct address_space *addresses = &compiled->compiler->addresses;
+
+	return lookup_classes(compiled, ruleset, packet,
+			      address_space_class(addresses, &packet->remote),
+			      address_space_class(addresses, &packet->local));
 }

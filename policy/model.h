@@ -16,6 +16,7 @@
 #include <dfw/types.h>
 
 #include "arena.h"
+#include "table.h"
 
 #define MODEL_MAX_NAME	  63 /* bytes of a name */
 #define MODEL_MAX_NESTING 32 /* groups in groups, services in services */
@@ -256,6 +257,7 @@ struct policy {
 		size_t nr;
 		size_t room;
 	} groups;
+	struct table groups_by_name;
 	struct {
 		struct service **items;
 		size_t nr;

@@ -76,6 +76,23 @@ uint32_t policy_rule_id(const char *tier, const char *name);
 
 /* ---- Model + ports -> tables ---------------------------------------------------------------------------------- */
 
+struct group;
+
+/* The group of that name, or NULL; the groups in the order of the policy, NULL behind the last. */
+const struct group *policy_group(const struct policy *policy, const char *name);
+const struct group *policy_nth_group(const struct policy *policy, size_t n);
+const char *group_name(const struct group *group);
+/* How many members the policy gives the group, and one of them in the language, malloc'd. */
+size_t group_size(const struct group *group);
+int group_member_text(const struct group *group, size_t n, char **text);
+
+/* An address or prefix that is in a group at run time, beside the members that the policy gives it. */
+struct policy_member {
+	const struct group *group;
+	struct dfw_addr address;
+	uint32_t prefix_bits; /* of 128 */
+};
+
 struct policy_tag {
 	const char *key;
 	const char *value;
@@ -100,6 +117,8 @@ struct compiled_ruleset {
 	size_t nr_refs;
 	struct dfw_row_chunk *chunks;
 	size_t nr_chunks;
+	size_t room_chunks; /* with those to come, zeroed: the map's size */
+	struct ruleset_rows *rows;
 };
 
 struct compiled_port {
@@ -114,11 +133,16 @@ struct compiled_address {
 	uint32_t class;
 };
 
+struct compiler;
+
+/* The tables, with room for what changes of membership may add, see compiled_change_members(). */
 struct compiled {
-	struct compiled_address *exact; /* prefix_bits 128 */
+	struct compiled_address *exact; /* prefix_bits 128; as they were when compiled */
 	size_t nr_exact;
 	struct compiled_address *prefixes;
 	size_t nr_prefixes;
+	size_t room_exact; /* how many there may be */
+	size_t room_prefixes;
 	struct dfw_l4_block *l4; /* DFW_L4_BLOCKS */
 	uint32_t nr_address_classes;
 	uint32_t nr_l4_classes;
@@ -127,13 +151,91 @@ struct compiled {
 	size_t nr_rulesets;
 	struct compiled_port *ports; /* those with `here`, in the order given */
 	size_t nr_ports;
+	uint8_t hash[16];	   /* of the tables, as header.hash is of a rule set */
+	struct compiler *compiler; /* what it takes to change it; refers to the policy */
 };
 
 /* Errors (a port with an unknown profile, an address of two ports, more than DFW_MAX_RULES rules on a port) have no
  * place in a file: line 0, `file` names the port. Returns 0, -EINVAL with *errors filled, -ENOMEM. */
-int policy_compile(const struct policy *policy, const struct policy_port *ports, size_t nr_ports,
-		   struct compiled **compiled, struct policy_errors *errors);
+int policy_compile_with(const struct policy *policy, const struct policy_port *ports,
+			size_t nr_ports, const struct policy_member *members, size_t nr_members,
+			struct compiled **compiled, struct policy_errors *errors);
+static inline int policy_compile(const struct policy *policy, const struct policy_port *ports,
+				 size_t nr_ports, struct compiled **compiled,
+				 struct policy_errors *errors)
+{
+	return policy_compile_with(policy, ports, nr_ports, NULL, 0, compiled, errors);
+}
 void compiled_free(struct compiled *compiled);
+
+/* ---- Changes of membership ------------------------------------------------------------------------------------ */
+
+/* What is new in a rule set: a reference, and the chunks it refers to, if they were not there. */
+struct row_change {
+	size_t ruleset;
+	uint32_t ref;
+	uint32_t chunk;
+	uint32_t nr_chunks;
+};
+
+struct row_changes {
+	struct row_change *items; /* malloc'd */
+	size_t nr;
+	size_t room;
+	size_t ruleset; /* of the changes to come */
+};
+
+/* An element of the tables that is to be written, or taken away when not `listed`. */
+struct address_change {
+	struct dfw_addr address;
+	uint32_t prefix_bits; /* of 128 */
+	uint32_t class;
+	uint32_t former; /* class, where it was listed */
+	bool listed;
+	bool was_listed;
+};
+
+struct address_changes {
+	struct address_change *items; /* malloc'd */
+	size_t nr;
+	size_t room;
+};
+
+/* What changes in the tables, in the order in which it must be written: chunks, references, elements of addresses. The
+ * values of rows lie in the rule sets. */
+struct compiled_changes {
+	struct row_changes rows;
+	struct address_changes addresses;
+};
+
+void compiled_changes_free(struct compiled_changes *changes);
+
+/*
+ * These change the tables without compiling. They return 0 with *changes filled, or
+ *   -ENOSPC   there is no room left in the tables
+ *   -ENOTSUP  it is more than a change of membership, or a packet could see half of it
+ *   -ENOMEM
+ * After an error the tables are good for nothing but being freed: compile anew.
+ */
+
+/* Puts members in, or takes them out. Each is a change of its own; who is not in a group cannot leave it. */
+int compiled_change_members(struct compiled *compiled, const struct policy_member *members,
+			    size_t nr, bool in, struct compiled_changes *changes);
+
+/* Whether these ports can take the place of those compiled: names, tags and addresses may differ as far as each port has
+ * rules that some port had before. Changes nothing. Returns 0 with what compiled->ports would be (malloc'd), -ENOTSUP,
+ * or -ENOMEM. */
+int compiled_fit_ports(const struct compiled *compiled, const struct policy_port *ports, size_t nr,
+		       struct compiled_port **fit, size_t *nr_fit);
+/* After it has said 0. */
+int compiled_change_ports(struct compiled *compiled, const struct policy_port *ports, size_t nr,
+			  struct compiled_changes *changes);
+
+/* Takes away elements of addresses that are in no group any more: `most` at most; *changes->addresses has them. They say
+ * nothing that their surroundings do not say. */
+int compiled_bury(struct compiled *compiled, size_t most, struct compiled_changes *changes);
+/* How many there are, or less. */
+size_t compiled_graves(const struct compiled *compiled);
 
 /* What the tables say, by the datapath's own steps in plain C (for tests and `policy check --packet`). */
 struct policy_packet {

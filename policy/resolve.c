@@ -12,7 +12,6 @@
 struct resolver {
 	struct parser *parser;
 	struct policy *policy;
-	struct table groups;
 	struct table services;
 	/* The definitions being walked, to tell a cycle by its names. */
 	const char *path[MODEL_MAX_NESTING + 1];
@@ -51,7 +50,7 @@ static void add_names(struct resolver *resolver)
 	struct policy *policy = resolver->policy;
 	struct table tiers = {0}, profiles = {0};
 
-	ADD_NAMES(resolver, "group", &resolver->groups, &policy->groups)
+	ADD_NAMES(resolver, "group", &policy->groups_by_name, &policy->groups)
 	ADD_NAMES(resolver, "service", &resolver->services, &policy->services)
 	ADD_NAMES(resolver, "profile", &profiles, &policy->profiles)
 	if (!resolver->parser->implicit_tier) {
@@ -91,13 +90,33 @@ static void add_built_in_services(struct resolver *resolver)
 	}
 }
 
+const struct group *policy_group(const struct policy *policy, const char *name)
+{
+	return table_find_name(&policy->groups_by_name, name);
+}
+
+const struct group *policy_nth_group(const struct policy *policy, size_t n)
+{
+	return n < policy->groups.nr ? policy->groups.items[n] : NULL;
+}
+
+const char *group_name(const struct group *group)
+{
+	return group->name;
+}
+
+size_t group_size(const struct group *group)
+{
+	return group->members.nr;
+}
+
 static bool find_group(struct resolver *resolver, struct operand *operand)
 {
 	struct suggestion suggestion = {.wanted = operand->name};
 	const struct policy *policy = resolver->policy;
 	char mean[SUGGESTION_TEXT_LEN];
 
-	operand->group = table_find_name(&resolver->groups, operand->name);
+	operand->group = table_find_name(&policy->groups_by_name, operand->name);
 	if (operand->group)
 		return true;
 	for (size_t i = 0; i < policy->groups.nr && !parser_errors_full(resolver->parser); i++)
@@ -187,6 +206,8 @@ static void walk_group(struct resolver *resolver, struct group *group, const str
 {
 	if (!enter(resolver, "group", &group->walk, group->name, place))
 		return;
+	/* An empty one waits for addresses that come at run time. */
+	group->has_addresses = group->members.nr == 0;
 	for (size_t i = 0; i < group->members.nr; i++) {
 		struct operand *member = &group->members.items[i];
 

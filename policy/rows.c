@@ -12,6 +12,20 @@ void rows_free(struct rows *rows)
 	free(rows->chunks);
 }
 
+int rows_close(struct rows *rows, size_t spare)
+{
+	size_t room = rows->nr_chunks + spare;
+	struct dfw_row_chunk *moved = realloc(rows->chunks, (room + 1) * sizeof(*moved));
+
+	if (!moved)
+		return -ENOMEM;
+	memset(&moved[rows->nr_chunks], 0, spare * sizeof(*moved));
+	rows->chunks = moved;
+	rows->room = room;
+	rows->closed = true;
+	return 0;
+}
+
 static bool words_zero(const uint64_t *words)
 {
 	uint64_t any = 0;
@@ -46,6 +60,8 @@ static int store(struct rows *rows, uint64_t chunks, const uint64_t *bits, struc
 
 	if (needed > UINT32_MAX)
 		return -ENOMEM;
+	if (needed > rows->room && rows->closed)
+		return -ENOSPC;
 	if (needed > rows->room) {
 		while (room < needed)
 			room *= 2;

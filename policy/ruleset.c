@@ -17,27 +17,22 @@ struct use {
 	uint32_t next;
 };
 
+/* By set of values. */
 struct uses {
 	struct use *items;
 	size_t nr;
 	size_t room;
-	struct used_set {
-		uint32_t first; /* NONE: no rule uses it */
-		uint32_t nr;
-		uint64_t *bits; /* NULL: too few rules to be worth a bitmap */
-	} *by_set;
-	struct set_list sets; /* those with a rule */
+	uint32_t *first; /* NONE: no rule uses it */
 };
 
 struct builder {
-	struct arena *arena; /* for the time of this rule set */
+	struct arena *arena; /* for the time of the building */
 	const struct rule_match *matches;
 	const struct classes *classes;
 	const struct rule_list *list;
-	struct rows rows;
-	size_t nr_chunks;
-	uint64_t *base; /* the rules that accept every class of the dimension, exclusions aside */
-	uint64_t *bits; /* the row being made */
+	struct ruleset_rows *rows; /* what stays */
+	uint64_t *base;		   /* the rules that accept every class of the dimension */
+	uint64_t *bits;		   /* the row being made */
 	struct compiled_ruleset *out;
 	size_t refs_room;
 };
@@ -47,92 +42,63 @@ static const struct rule_match *match_of(const struct builder *builder, size_t r
 	return &builder->matches[builder->list->entries[rule] >> ENTRY_SHIFT];
 }
 
-static size_t row_words(const struct builder *builder)
+static size_t row_words(const struct ruleset_rows *rows)
 {
-	return builder->nr_chunks * DFW_CHUNK_WORDS;
+	return rows->nr_chunks * DFW_CHUNK_WORDS;
 }
 
-/* ---- Which rules use a set ----------------------------------------------------------------------------------- */
+static size_t row_bytes(const struct ruleset_rows *rows)
+{
+	return row_words(rows) * sizeof(uint64_t);
+}
+
+/* ---- Which rules use a set of values ------------------------------------------------------------------------- */
 
 static int uses_init(struct builder *builder, struct uses *uses, uint32_t nr_sets)
 {
 	*uses = (struct uses){0};
-	uses->by_set = arena_alloc(builder->arena, (nr_sets + 1) * sizeof(*uses->by_set));
-	if (!uses->by_set)
+	uses->first = arena_alloc(builder->arena, (nr_sets + 1) * sizeof(*uses->first));
+	if (!uses->first)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < nr_sets; i++)
-		uses->by_set[i].first = NONE;
+		uses->first[i] = NONE;
 	return 0;
 }
 
 static int uses_add(struct builder *builder, struct uses *uses, uint32_t set, size_t rule)
 {
 	struct use *use = list_push(builder->arena, uses);
-	struct used_set *used = &uses->by_set[set];
-	uint32_t *slot;
 
 	if (!use)
 		return -ENOMEM;
-	*use = (struct use){.rule = (uint32_t)rule, .next = used->first};
-	if (used->nr == 0) {
-		slot = list_push(builder->arena, &uses->sets);
-		if (!slot)
-			return -ENOMEM;
-		*slot = set;
-	}
-	used->first = (uint32_t)uses->nr - 1;
-	used->nr++;
-	return 0;
-}
-
-/* A set that thousands of rules use (0.0.0.0/0 mostly) is in most classes: walking its chain for each of them would cost
- * more than all the rest. */
-static int uses_make_bitmaps(struct builder *builder, struct uses *uses)
-{
-	for (size_t i = 0; i < uses->sets.nr; i++) {
-		struct used_set *used = &uses->by_set[uses->sets.items[i]];
-
-		if (used->nr <= row_words(builder) / 4)
-			continue;
-		used->bits = arena_alloc(builder->arena, row_words(builder) * sizeof(uint64_t));
-		if (!used->bits)
-			return -ENOMEM;
-		for (uint32_t j = used->first; j != NONE; j = uses->items[j].next)
-			bitmap_set(used->bits, uses->items[j].rule);
-	}
+	*use = (struct use){.rule = (uint32_t)rule, .next = uses->first[set]};
+	uses->first[set] = (uint32_t)uses->nr - 1;
 	return 0;
 }
 
 /* ---- Dimensions ---------------------------------------------------------------------------------------------- */
 
-/* Enters the rows of all classes of a dimension. Classes at the end with no rule are left out. */
-static int publish(struct builder *builder, enum dfw_dimension dimension,
-		   const struct dfw_row_ref *refs, size_t nr)
+/* Room for the rows of `nr` classes, of which the dimension's are from now on. NULL: no memory. */
+static struct dfw_row_ref *open_dimension(struct builder *builder, enum dfw_dimension dimension,
+					  size_t nr)
 {
 	struct compiled_ruleset *out = builder->out;
-	struct dfw_row_ref *moved;
 	size_t room = builder->refs_room ? builder->refs_room : 64;
+	struct dfw_row_ref *moved;
 
-	while (nr && refs[nr - 1].chunks == 0)
-		nr--;
-	if (nr == 0) {
-		out->header.base[dimension] = DFW_DIM_NOTHING;
-		return 0;
-	}
-	out->header.nr_classes[dimension] = (uint32_t)nr;
 	if (out->nr_refs + nr > builder->refs_room) {
 		while (room < out->nr_refs + nr)
 			room *= 2;
 		moved = realloc(out->refs, room * sizeof(*moved));
 		if (!moved)
-			return -ENOMEM;
+			return NULL;
 		out->refs = moved;
 		builder->refs_room = room;
 	}
-	memcpy(&out->refs[out->nr_refs], refs, nr * sizeof(*refs));
+	out->header.nr_classes[dimension] = (uint32_t)nr;
 	out->header.base[dimension] = (uint32_t)out->nr_refs;
 	out->nr_refs += nr;
-	return 0;
+	return &out->refs[out->header.base[dimension]];
 }
 
 /* What a rule says of addresses in this dimension. */
@@ -162,73 +128,149 @@ static struct address_term address_term(const struct builder *builder, size_t ru
 	};
 }
 
-static void let_in(const struct builder *builder, const struct uses *uses, uint32_t set)
-{
-	const struct used_set *used = &uses->by_set[set];
+/* ---- Addresses ----------------------------------------------------------------------------------------------- */
 
-	if (!used->bits)
-		for (uint32_t i = used->first; i != NONE; i = uses->items[i].next)
-			bitmap_set(builder->bits, uses->items[i].rule);
-	else
-		for (size_t word = 0; word < row_words(builder); word++)
-			builder->bits[word] |= used->bits[word];
-}
-
-static void keep_out(const struct builder *builder, const struct uses *uses, uint32_t set)
-{
-	const struct used_set *used = &uses->by_set[set];
-
-	if (!used->bits)
-		for (uint32_t i = used->first; i != NONE; i = uses->items[i].next)
-			bitmap_clear(builder->bits, uses->items[i].rule);
-	else
-		for (size_t word = 0; word < row_words(builder); word++)
-			builder->bits[word] &= ~used->bits[word];
-}
-
-/* The rules of a dimension by the sets they use: those that a set lets in, and those that it keeps out. */
-struct address_uses {
-	struct uses in;
-	struct uses out;
-	bool *done; /* by class: its row is made */
-	struct dfw_row_ref *refs;
+struct rule_range {
+	const struct rule_use *begin;
+	const struct rule_use *end;
 };
 
-/* Makes the rows of all classes in the set. */
-static int address_rows(struct builder *builder, struct address_uses *uses, uint32_t of)
+/* The rules that use the set. `begin` is where each set's begin; without it they are searched for. */
+static struct rule_range rules_using(const struct rule_uses *uses, const uint32_t *begin,
+				     uint32_t set)
 {
-	const struct number_lists *classes_of = &builder->classes->addresses.classes_of;
-	const struct number_lists *sets_of = &builder->classes->addresses.sets_of;
-	int r = 0;
+	size_t low = 0, high = uses->nr, end;
 
-	for (uint32_t i = classes_of->begin[of]; r == 0 && i < classes_of->begin[of + 1]; i++) {
-		uint32_t class = classes_of->items[i];
-		const uint32_t *begin = &sets_of->items[sets_of->begin[class]];
-		const uint32_t *end = &sets_of->items[sets_of->begin[class + 1]];
+	if (begin)
+		return (struct rule_range){&uses->items[begin[set]], &uses->items[begin[set + 1]]};
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
 
-		if (uses->done[class])
-			continue;
-		uses->done[class] = true;
-		memcpy(builder->bits, builder->base, row_words(builder) * sizeof(uint64_t));
-		for (const uint32_t *set = begin; set < end; set++)
-			let_in(builder, &uses->in, *set);
-		for (const uint32_t *set = begin; uses->out.nr && set < end; set++)
-			keep_out(builder, &uses->out, *set);
-		r = rows_add(&builder->rows, builder->bits, builder->nr_chunks, &uses->refs[class]);
+		if (uses->items[middle].set < set)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return r;
+	for (end = low; end < uses->nr && uses->items[end].set == set;)
+		end++;
+	return (struct rule_range){&uses->items[low], &uses->items[end]};
+}
+
+/* What speeds up the making of many rows at once. */
+struct uses_index {
+	uint32_t *begin; /* by set: where its uses begin */
+	/* A set that thousands of rules use (0.0.0.0/0 mostly) is in most classes: walking its uses for each of them
+	 * would cost more than all the rest. NULL: too few to be worth a bitmap. */
+	uint64_t **bitmaps;
+};
+
+static void let_in(const struct ruleset_rows *rows, const struct rule_uses *uses,
+		   const struct uses_index *index, uint32_t set, uint64_t *bits)
+{
+	const struct rule_range range = rules_using(uses, index ? index->begin : NULL, set);
+
+	if (index && index->bitmaps[set])
+		for (size_t word = 0; word < row_words(rows); word++)
+			bits[word] |= index->bitmaps[set][word];
+	else
+		for (const struct rule_use *use = range.begin; use < range.end; use++)
+			bitmap_set(bits, use->rule);
+}
+
+static void keep_out(const struct ruleset_rows *rows, const struct rule_uses *uses,
+		     const struct uses_index *index, uint32_t set, uint64_t *bits)
+{
+	const struct rule_range range = rules_using(uses, index ? index->begin : NULL, set);
+
+	if (index && index->bitmaps[set])
+		for (size_t word = 0; word < row_words(rows); word++)
+			bits[word] &= ~index->bitmaps[set][word];
+	else
+		for (const struct rule_use *use = range.begin; use < range.end; use++)
+			bitmap_clear(bits, use->rule);
+}
+
+/* The row of a class: `in` and `out` are NULL when only one row is made. */
+static void make_row(const struct ruleset_rows *rows, const struct address_rows *dimension,
+		     const struct uses_index *in, const struct uses_index *out,
+		     const struct address_class *class, uint64_t *bits)
+{
+	memcpy(bits, dimension->base, row_bytes(rows));
+	for (uint32_t i = 0; i < class->nr; i++)
+		let_in(rows, &dimension->in, in, class->sets[i], bits);
+	for (uint32_t i = 0; dimension->out.nr && i < class->nr; i++)
+		keep_out(rows, &dimension->out, out, class->sets[i], bits);
+}
+
+/* Sorts the uses, which come rule by rule, by set. */
+static int index_uses(struct builder *builder, struct rule_uses *uses, struct uses_index *index)
+{
+	uint32_t nr_sets = builder->classes->nr_address_sets;
+	struct rule_use *sorted =
+		arena_alloc(&builder->rows->arena, (uses->nr + 1) * sizeof(*sorted));
+	uint32_t *begin = arena_alloc(builder->arena, (nr_sets + 2) * sizeof(*begin));
+
+	index->bitmaps = arena_alloc(builder->arena, (nr_sets + 1) * sizeof(*index->bitmaps));
+	if (!sorted || !begin || !index->bitmaps)
+		return -ENOMEM;
+	/* begin[set + 1] first moves along as the end of the list, and so ends up as the beginning of the next. */
+	for (size_t i = 0; i < uses->nr; i++)
+		begin[uses->items[i].set + 1]++;
+	for (uint32_t set = 0, before = 0, nr; set < nr_sets + 1; set++) {
+		nr = begin[set + 1];
+		begin[set + 1] = before;
+		before += nr;
+	}
+	for (size_t i = 0; i < uses->nr; i++)
+		sorted[begin[uses->items[i].set + 1]++] = uses->items[i];
+	uses->items = sorted;
+	index->begin = begin;
+	for (uint32_t set = 0; set < nr_sets; set++) {
+		const struct rule_range range = rules_using(uses, begin, set);
+
+		if ((size_t)(range.end - range.begin) <= row_words(builder->rows) / 4)
+			continue;
+		index->bitmaps[set] = arena_alloc(builder->arena, row_bytes(builder->rows));
+		if (!index->bitmaps[set])
+			return -ENOMEM;
+		for (const struct rule_use *use = range.begin; use < range.end; use++)
+			bitmap_set(index->bitmaps[set], use->rule);
+	}
+	return 0;
+}
+
+/* Both ways in which the rules of a dimension use sets, on their way to being sorted. */
+struct uses_list {
+	struct rule_use *items;
+	size_t nr;
+	size_t room;
+};
+
+static int push_uses(struct builder *builder, struct uses_list *uses, const struct set_list *sets,
+		     size_t rule)
+{
+	for (size_t i = 0; i < sets->nr; i++) {
+		struct rule_use *use = list_push(builder->arena, uses);
+
+		if (!use)
+			return -ENOMEM;
+		*use = (struct rule_use){.set = sets->items[i], .rule = (uint32_t)rule};
+	}
+	return 0;
 }
 
 /* Enters what the rules use, and in `base` those that accept every class. *unused: all of them do. */
 static int address_terms(struct builder *builder, enum dfw_dimension dimension,
-			 struct address_uses *uses, bool *unused)
+			 struct uses_index *in, struct uses_index *out, bool *unused)
 {
-	int r = uses_init(builder, &uses->in, builder->classes->nr_address_sets);
+	struct address_rows *rows = &builder->rows->dimensions[dimension];
+	struct uses_list lists[2] = {};
+	int r = 0;
 
-	if (r == 0)
-		r = uses_init(builder, &uses->out, builder->classes->nr_address_sets);
 	*unused = true;
-	memset(builder->base, 0, row_words(builder) * sizeof(uint64_t));
+	rows->base = arena_alloc(&builder->rows->arena, row_bytes(builder->rows));
+	if (!rows->base)
+		return -ENOMEM;
 	for (size_t rule = 0; r == 0 && rule < builder->list->nr; rule++) {
 		const struct address_term term = address_term(builder, rule, dimension);
 
@@ -236,26 +278,60 @@ static int address_terms(struct builder *builder, enum dfw_dimension dimension,
 		if (term.nothing)
 			continue;
 		if (term.all)
-			bitmap_set(builder->base, rule);
-		for (size_t i = 0; r == 0 && !term.all && i < term.match->in.nr; i++)
-			r = uses_add(builder, &uses->in, term.match->in.items[i], rule);
-		for (size_t i = 0; r == 0 && i < term.match->out.nr; i++)
-			r = uses_add(builder, &uses->out, term.match->out.items[i], rule);
+			bitmap_set(rows->base, rule);
+		else
+			r = push_uses(builder, &lists[0], &term.match->in, rule);
+		if (r == 0)
+			r = push_uses(builder, &lists[1], &term.match->out, rule);
 	}
+	rows->in = (struct rule_uses){lists[0].items, lists[0].nr};
+	rows->out = (struct rule_uses){lists[1].items, lists[1].nr};
 	if (r == 0)
-		r = uses_make_bitmaps(builder, &uses->in);
+		r = index_uses(builder, &rows->in, in);
 	if (r == 0)
-		r = uses_make_bitmaps(builder, &uses->out);
+		r = index_uses(builder, &rows->out, out);
+	return r;
+}
+
+/* Makes the rows of all classes in the sets that `uses` names. */
+static int address_rows(struct builder *builder, const struct address_rows *dimension,
+			const struct rule_uses *uses, const struct uses_index *in,
+			const struct uses_index *out, struct dfw_row_ref *refs, bool *done)
+{
+	const struct number_lists *classes_of = &builder->classes->classes_of;
+	struct address_class **classes = builder->classes->addresses->classes.items;
+	uint32_t last = NONE;
+	int r = 0;
+
+	for (size_t use = 0; use < uses->nr; use++) {
+		uint32_t set = uses->items[use].set;
+
+		if (set == last)
+			continue;
+		last = set;
+		for (uint32_t i = classes_of->begin[set]; r == 0 && i < classes_of->begin[set + 1];
+		     i++) {
+			uint32_t class = classes_of->items[i];
+
+			if (done[class])
+				continue;
+			done[class] = true;
+			make_row(builder->rows, dimension, in, out, classes[class], builder->bits);
+			r = rows_add(&builder->rows->rows, builder->bits, builder->rows->nr_chunks,
+				     &refs[class]);
+		}
+	}
 	return r;
 }
 
 static int build_addresses(struct builder *builder, enum dfw_dimension dimension)
 {
-	uint32_t nr = builder->classes->addresses.nr;
-	struct address_uses uses;
-	struct dfw_row_ref rest;
-	bool unused;
-	int r = address_terms(builder, dimension, &uses, &unused);
+	struct address_rows *rows = &builder->rows->dimensions[dimension];
+	uint32_t nr = builder->classes->room_addresses;
+	struct uses_index in = {}, out = {};
+	struct dfw_row_ref *refs, rest;
+	bool unused, *done;
+	int r = address_terms(builder, dimension, &in, &out, &unused);
 
 	if (r < 0)
 		return r;
@@ -263,25 +339,90 @@ static int build_addresses(struct builder *builder, enum dfw_dimension dimension
 		builder->out->header.base[dimension] = DFW_DIM_UNUSED;
 		return 0;
 	}
-	uses.refs = arena_alloc(builder->arena, nr * sizeof(*uses.refs));
-	uses.done = arena_alloc(builder->arena, nr * sizeof(*uses.done));
-	if (!uses.refs || !uses.done)
+	r = rows_add(&builder->rows->rows, rows->base, builder->rows->nr_chunks, &rest);
+	if (r < 0)
+		return r;
+	/* Whatever class there is or comes, no rule accepts it. */
+	if (rest.chunks == 0 && rows->in.nr == 0) {
+		builder->out->header.base[dimension] = DFW_DIM_NOTHING;
+		return 0;
+	}
+	refs = open_dimension(builder, dimension, nr);
+	done = arena_alloc(builder->arena, nr * sizeof(*done));
+	if (!refs || !done)
 		return -ENOMEM;
-	/* Most classes of a large policy are in none of the sets that this list uses. */
-	r = rows_add(&builder->rows, builder->base, builder->nr_chunks, &rest);
+	rows->kept = true;
+	/* Most classes of a large policy are in none of the sets that this list uses; so are those to come, until
+	 * ruleset_add_class() says otherwise. */
 	for (uint32_t i = 0; i < nr; i++)
-		uses.refs[i] = rest;
-	for (size_t i = 0; r == 0 && i < uses.in.sets.nr; i++)
-		r = address_rows(builder, &uses, uses.in.sets.items[i]);
-	for (size_t i = 0; r == 0 && i < uses.out.sets.nr; i++)
-		r = address_rows(builder, &uses, uses.out.sets.items[i]);
-	return r < 0 ? r : publish(builder, dimension, uses.refs, nr);
+		refs[i] = rest;
+	r = address_rows(builder, rows, &rows->in, &in, &out, refs, done);
+	return r < 0 ? r : address_rows(builder, rows, &rows->out, &in, &out, refs, done);
 }
+
+static bool uses_any(const struct rule_uses *uses, const struct address_class *class)
+{
+	for (uint32_t i = 0; i < class->nr; i++) {
+		const struct rule_range range = rules_using(uses, NULL, class->sets[i]);
+
+		if (range.begin < range.end)
+			return true;
+	}
+	return false;
+}
+
+int ruleset_add_class(struct compiled_ruleset *ruleset, const struct address_class *class,
+		      uint64_t *bits, struct row_changes *changes)
+{
+	struct ruleset_rows *rows = ruleset->rows;
+	int r = 0;
+
+	for (int i = 0; i < DFW_DIM_L4 && r == 0; i++) {
+		struct address_rows *dimension = &rows->dimensions[i];
+		struct row_change *change;
+		uint32_t ref;
+
+		if (!dimension->kept ||
+		    (!uses_any(&dimension->in, class) && !uses_any(&dimension->out, class)))
+			continue;
+		ref = ruleset->header.base[i] + class->id;
+		change = row_changes_push(changes);
+		if (!change)
+			return -ENOMEM;
+		*change = (struct row_change){.ref = ref, .chunk = (uint32_t)rows->rows.nr_chunks};
+		make_row(rows, dimension, NULL, NULL, class, bits);
+		r = rows_add(&rows->rows, bits, rows->nr_chunks, &ruleset->refs[ref]);
+		change->nr_chunks = (uint32_t)rows->rows.nr_chunks - change->chunk;
+	}
+	ruleset->nr_chunks = rows->rows.nr_chunks;
+	return r;
+}
+
+/* ---- Services ------------------------------------------------------------------------------------------------ */
 
 static void toggle_rules(uint64_t *bits, const struct uses *uses, uint32_t set)
 {
-	for (uint32_t i = uses->by_set[set].first; i != NONE; i = uses->items[i].next)
+	for (uint32_t i = uses->first[set]; i != NONE; i = uses->items[i].next)
 		bits[uses->items[i].rule / 64] ^= 1ULL << (uses->items[i].rule % 64);
+}
+
+/* Enters the rows of all classes of a dimension. Classes at the end with no rule are left out. */
+static int publish(struct builder *builder, enum dfw_dimension dimension,
+		   const struct dfw_row_ref *refs, size_t nr)
+{
+	struct dfw_row_ref *place;
+
+	while (nr && refs[nr - 1].chunks == 0)
+		nr--;
+	if (nr == 0) {
+		builder->out->header.base[dimension] = DFW_DIM_NOTHING;
+		return 0;
+	}
+	place = open_dimension(builder, dimension, nr);
+	if (!place)
+		return -ENOMEM;
+	memcpy(place, refs, nr * sizeof(*refs));
+	return 0;
 }
 
 static int build_values(struct builder *builder, enum dfw_dimension dimension)
@@ -295,8 +436,8 @@ static int build_values(struct builder *builder, enum dfw_dimension dimension)
 			  sources ? builder->classes->nr_source_sets
 				  : builder->classes->nr_value_sets);
 
-	memset(builder->base, 0, row_words(builder) * sizeof(uint64_t));
-	memset(builder->bits, 0, row_words(builder) * sizeof(uint64_t));
+	memset(builder->base, 0, row_bytes(builder->rows));
+	memset(builder->bits, 0, row_bytes(builder->rows));
 	for (size_t rule = 0; r == 0 && rule < builder->list->nr; rule++) {
 		const struct rule_match *match = match_of(builder, rule);
 		uint32_t set = sources ? match->sources : match->values;
@@ -320,21 +461,22 @@ static int build_values(struct builder *builder, enum dfw_dimension dimension)
 	refs = arena_alloc(builder->arena, classes->nr * sizeof(*refs));
 	if (!refs)
 		return -ENOMEM;
-	r = rows_add(&builder->rows, builder->bits, builder->nr_chunks, &refs[0]);
-	memcpy(builder->bits, builder->base, row_words(builder) * sizeof(uint64_t));
+	r = rows_add(&builder->rows->rows, builder->bits, builder->rows->nr_chunks, &refs[0]);
+	memcpy(builder->bits, builder->base, row_bytes(builder->rows));
 	for (size_t i = 0; r == 0 && i < classes->nr_steps; i++) {
 		const struct value_step *step = &classes->steps[i];
 
 		for (size_t j = 0; j < step->nr_events; j++) {
 			uint32_t set = classes->events[step->first_event + j].set;
 
-			changed |= uses.by_set[set].nr > 0;
+			changed |= uses.first[set] != NONE;
 			toggle_rules(builder->bits, &uses, set);
 		}
 		if (!step->first)
 			continue;
 		if (changed)
-			r = rows_add(&builder->rows, builder->bits, builder->nr_chunks, &last);
+			r = rows_add(&builder->rows->rows, builder->bits, builder->rows->nr_chunks,
+				     &last);
 		changed = false;
 		refs[step->class] = last;
 	}
@@ -427,9 +569,35 @@ static int build_dimension(struct builder *builder, enum dfw_dimension dimension
 				      : build_values(builder, dimension);
 }
 
-static void builder_free(struct builder *builder)
+void ruleset_rows_free(struct ruleset_rows *rows)
 {
-	rows_free(&builder->rows);
+	if (!rows)
+		return;
+	rows_free(&rows->rows);
+	arena_free(&rows->arena);
+	free(rows);
+}
+
+/* Room for the rows of classes to come: each may need every chunk. */
+#define SPARE_ROWS 32
+
+static int build_all(struct builder *builder, const struct policy *policy)
+{
+	struct compiled_ruleset *out = builder->out;
+	struct rows *rows = &builder->rows->rows;
+	int r = build_infos(builder, policy);
+
+	for (int dimension = 0; r == 0 && dimension < DFW_DIMENSIONS; dimension++)
+		r = build_dimension(builder, (enum dfw_dimension)dimension);
+	if (r == 0)
+		r = rows_close(rows, SPARE_ROWS * builder->rows->nr_chunks + rows->nr_chunks / 8);
+	if (r < 0)
+		return r;
+	out->chunks = rows->chunks;
+	out->nr_chunks = rows->nr_chunks;
+	out->room_chunks = rows->room;
+	build_hash(out);
+	return 0;
 }
 
 int ruleset_build(const struct policy *policy, const struct rule_match *matches,
@@ -437,32 +605,23 @@ int ruleset_build(const struct policy *policy, const struct rule_match *matches,
 		  struct compiled_ruleset *ruleset)
 {
 	_cleanup_(arena_free) struct arena arena = {0};
-	_cleanup_(builder_free) struct builder builder = {
+	struct builder builder = {
 		.arena = &arena,
 		.matches = matches,
 		.classes = classes,
 		.list = list,
-		.rows = {.arena = &arena},
-		.nr_chunks = (list->nr + DFW_CHUNK_RULES - 1) / DFW_CHUNK_RULES,
+		.rows = calloc(1, sizeof(*builder.rows)),
 		.out = ruleset,
 	};
-	int r;
 
-	*ruleset = (struct compiled_ruleset){0};
+	*ruleset = (struct compiled_ruleset){.rows = builder.rows};
+	if (!builder.rows)
+		return -ENOMEM;
+	builder.rows->nr_chunks = (list->nr + DFW_CHUNK_RULES - 1) / DFW_CHUNK_RULES;
+	builder.rows->rows.arena = &builder.rows->arena;
 	ruleset->header.nr_rules = (uint32_t)list->nr;
 	ruleset->header.nr_tiers = (uint32_t)policy->tiers.nr;
-	builder.base = arena_alloc(&arena, row_words(&builder) * sizeof(uint64_t));
-	builder.bits = arena_alloc(&arena, row_words(&builder) * sizeof(uint64_t));
-	if (!builder.base || !builder.bits)
-		return -ENOMEM;
-
-	r = build_infos(&builder, policy);
-	for (int dimension = 0; r == 0 && dimension < DFW_DIMENSIONS; dimension++)
-		r = build_dimension(&builder, (enum dfw_dimension)dimension);
-	if (r < 0)
-		return r;
-	ruleset->nr_chunks = builder.rows.nr_chunks;
-	ruleset->chunks = TAKE_PTR(builder.rows.chunks);
-	build_hash(ruleset);
-	return 0;
+	builder.base = arena_alloc(&arena, row_bytes(builder.rows));
+	builder.bits = arena_alloc(&arena, row_bytes(builder.rows));
+	return builder.base && builder.bits ? build_all(&builder, policy) : -ENOMEM;
 }

@@ -111,6 +111,17 @@ static void write_operand(FILE *out, const struct operand *operand)
 	}
 }
 
+int group_member_text(const struct group *group, size_t n, char **text)
+{
+	size_t bytes;
+	FILE *out = open_memstream(text, &bytes);
+
+	if (!out)
+		return -ENOMEM;
+	write_operand(out, &group->members.items[n]);
+	return fclose(out) == 0 ? 0 : -ENOMEM;
+}
+
 static void write_operands(FILE *out, const char *word, const struct operand_list *list)
 {
 	if (list->nr)

@@ -212,3 +212,67 @@ const uint64_t *vports_of(struct vports *vports, const struct operand *operand)
 	}
 	return new_bitmap(vports);
 }
+
+/* ---- One port ------------------------------------------------------------------------------------------------ */
+
+/* `value` NULL: any. */
+static bool has_tag(const struct policy_port *port, const char *key, const char *value)
+{
+	for (size_t i = 0; i < port->nr_tags; i++)
+		if (strcmp(port->tags[i].key, key) == 0 &&
+		    (!value || strcmp(port->tags[i].value, value) == 0))
+			return true;
+	return false;
+}
+
+static bool tag_holds(const struct policy_port *port, const struct tag_expr *expr)
+{
+	switch (expr->kind) {
+	case TAG_PRESENT:
+		return has_tag(port, expr->key, NULL);
+	case TAG_EQUALS:
+		return has_tag(port, expr->key, expr->value);
+	case TAG_NOT:
+		return !tag_holds(port, expr->children.items[0]);
+	case TAG_AND:
+	case TAG_OR:
+		break;
+	}
+	for (size_t i = 0; i < expr->children.nr; i++)
+		if (tag_holds(port, expr->children.items[i]) == (expr->kind == TAG_OR))
+			return expr->kind == TAG_OR;
+	return expr->kind == TAG_AND;
+}
+
+enum { UNKNOWN, MEANT, NOT_MEANT };
+
+static bool group_meant(const struct vport_question *question, const struct group *group)
+{
+	unsigned char *known = &question->known[group->index];
+	bool meant = false;
+
+	if (*known != UNKNOWN)
+		return *known == MEANT;
+	for (size_t i = 0; i < group->members.nr && !meant; i++)
+		meant = vport_meant(question, &group->members.items[i]);
+	*known = meant ? MEANT : NOT_MEANT;
+	return meant;
+}
+
+bool vport_meant(const struct vport_question *question, const struct operand *operand)
+{
+	switch (operand->kind) {
+	case OPERAND_ANY:
+	case OPERAND_ANY_VPORT:
+		return true;
+	case OPERAND_VPORT:
+		return glob_match(operand->pattern, question->port->name);
+	case OPERAND_TAG:
+		return tag_holds(question->port, operand->tag);
+	case OPERAND_GROUP:
+		return group_meant(question, operand->group);
+	case OPERAND_PREFIX:
+		break;
+	}
+	return false;
+}

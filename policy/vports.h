@@ -26,6 +26,15 @@ int vports_init(struct vports *vports, struct arena *arena, const struct policy 
 /* The ports an operand of kind any-vport, vport, tag or group means. NULL: no memory. */
 const uint64_t *vports_of(struct vports *vports, const struct operand *operand);
 
+/* Whether an operand of kind any-vport, vport, tag or group means one port, without a list of ports. Groups are asked
+ * once: `known` is 0 for each at first. */
+struct vport_question {
+	const struct policy_port *port;
+	unsigned char *known; /* by group index */
+};
+
+bool vport_meant(const struct vport_question *question, const struct operand *operand);
+
 static inline bool bitmap_test(const uint64_t *bits, size_t index)
 {
 	return bits[index / 64] >> (index % 64) & 1;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Random policies, ports and packets: what the compiled tables say against a loop over the rules, written down straight
- * from the definition of the language and sharing nothing with policy/. Usage: policy_random [SEED [POLICIES]]
+ * from the definition of the language and sharing nothing with policy/. The same once more after each of some random
+ * changes: members of groups that come and go at run time, ports that come, go, and change their tags and addresses.
+ * Usage: policy_random [SEED [POLICIES]]
  */
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -10,6 +12,10 @@
 #include "check.h"
 #include "policy_files.h"
 #include "util.h"
+
+/* Of policy/compile.h, whose names are not ours. */
+uint32_t lookup_classes(const struct compiled *compiled, const struct compiled_ruleset *ruleset,
+			const struct policy_packet *packet, uint32_t remote, uint32_t local);
 
 /* ---- Random numbers ------------------------------------------------------------------------------------------ */
 
@@ -32,6 +38,7 @@ static bool chance(uint32_t percent)
 /* ---- A policy, as the definition has it ---------------------------------------------------------------------- */
 
 enum { MAX_GROUPS = 6, MAX_SERVICES = 5, MAX_TIERS = 3, MAX_RULES = 12, MAX_PORTS = 8 };
+enum { MAX_MEMBERS = 12, MAX_ELEMENTS = 128 };
 
 struct tag {
 	enum { TAG_PRESENT, TAG_EQUALS, TAG_NOT, TAG_AND, TAG_OR } kind;
@@ -83,6 +90,11 @@ struct rule {
 static struct {
 	struct whats groups[MAX_GROUPS];
 	int nr_groups;
+	struct {
+		int group;
+		struct what prefix;
+	} members[MAX_MEMBERS]; /* at run time */
+	int nr_members;
 	struct items services[MAX_SERVICES];
 	int nr_services;
 	struct rule rules[MAX_TIERS][MAX_RULES];
@@ -96,6 +108,7 @@ struct port {
 	int tag_values[2]; /* -1: the port has no such tag */
 	struct dfw_addr addresses[3];
 	int nr_addresses;
+	bool here;
 };
 
 static struct port ports[MAX_PORTS];
@@ -277,25 +290,56 @@ static void random_model(void)
 	}
 }
 
+static bool host_taken(const struct dfw_addr *addr)
+{
+	for (int i = 0; i < nr_ports; i++)
+		for (int j = 0; j < ports[i].nr_addresses; j++)
+			if (memcmp(&ports[i].addresses[j], addr, sizeof(*addr)) == 0)
+				return true;
+	return false;
+}
+
+static void random_tags(struct port *port)
+{
+	for (int key = 0; key < 2; key++)
+		port->tag_values[key] = chance(60) ? (int)below(3) : -1;
+}
+
+static void random_addresses(struct port *port)
+{
+	port->nr_addresses = 0;
+	for (uint32_t wanted = below(4); wanted > 0; wanted--) {
+		struct dfw_addr addr;
+
+		addr_parse(hosts[below(ARRAY_SIZE(hosts))], &addr);
+		if (!host_taken(&addr))
+			port->addresses[port->nr_addresses++] = addr;
+	}
+}
+
+static void random_port(void)
+{
+	struct port *port = &ports[nr_ports];
+	int name = 0;
+
+	/* The first name that nobody has. */
+	for (int i = 0; i < nr_ports; i++)
+		if (strcmp(ports[i].name, port_names[name]) == 0) {
+			name++;
+			i = -1;
+		}
+	*port = (struct port){.name = port_names[name], .here = chance(70)};
+	nr_ports++;
+	random_tags(port);
+	random_addresses(port);
+}
+
 static void random_ports(void)
 {
-	bool taken[ARRAY_SIZE(hosts)] = {false};
+	int nr = (int)below(MAX_PORTS + 1);
 
-	nr_ports = (int)below(MAX_PORTS + 1);
-	for (int i = 0; i < nr_ports; i++) {
-		struct port *port = &ports[i];
-
-		*port = (struct port){.name = port_names[i]};
-		for (int key = 0; key < 2; key++)
-			port->tag_values[key] = chance(60) ? (int)below(3) : -1;
-		for (uint32_t wanted = below(4); wanted > 0; wanted--) {
-			size_t host = below(ARRAY_SIZE(hosts));
-
-			if (!taken[host])
-				addr_parse(hosts[host], &port->addresses[port->nr_addresses++]);
-			taken[host] = true;
-		}
-	}
+	for (nr_ports = 0; nr_ports < nr;)
+		random_port();
 }
 
 /* ---- Writing it down ----------------------------------------------------------------------------------------- */
@@ -507,6 +551,10 @@ static bool names_address(const struct what *what, const struct dfw_addr *addr)
 	for (int i = 0; what->kind == GROUP && i < model.groups[what->group].nr; i++)
 		if (names_address(&model.groups[what->group].list[i], addr))
 			return true;
+	for (int i = 0; what->kind == GROUP && i < model.nr_members; i++)
+		if (model.members[i].group == what->group &&
+		    in_prefix(&model.members[i].prefix, addr))
+			return true;
 	return false;
 }
 
@@ -682,12 +730,12 @@ static void print_failure(const char *text, const struct port *port, enum dfw_di
 	       packet->destination_port, packet->icmp_type, packet->icmp_code, is, wanted);
 }
 
-static bool compare(const char *text, const struct compiled *compiled)
+static bool compare(const char *text, const struct compiled *compiled, int nr_packets)
 {
 	for (size_t i = 0; i < compiled->nr_ports; i++) {
 		const struct port *port = &ports[compiled->ports[i].port];
 
-		for (int n = 0; n < 200; n++) {
+		for (int n = 0; n < nr_packets; n++) {
 			enum dfw_direction direction = (enum dfw_direction)below(2);
 			const struct policy_packet packet = random_packet(port);
 			const struct compiled_ruleset *ruleset =
@@ -705,6 +753,326 @@ static bool compare(const char *text, const struct compiled *compiled)
 	}
 	return true;
 }
+
+/* ---- Changing ------------------------------------------------------------------------------------------------ */
+
+static struct policy_port list[MAX_PORTS];
+static struct policy_member members[MAX_MEMBERS];
+
+static void list_ports(void)
+{
+	memset(list, 0, sizeof(list));
+	for (int i = 0; i < nr_ports; i++) {
+		struct port *port = &ports[i];
+
+		for (int key = 0; key < 2; key++)
+			if (port->tag_values[key] >= 0)
+				port->tags[list[i].nr_tags++] = (struct policy_tag){
+					keys[key], values[port->tag_values[key]]};
+		list[i].name = port->name;
+		list[i].tags = port->tags;
+		list[i].addresses = port->addresses;
+		list[i].nr_addresses = (size_t)port->nr_addresses;
+		list[i].here = port->here;
+	}
+}
+
+static struct policy_member member_of(const struct policy *policy, int i)
+{
+	char name[8];
+
+	snprintf(name, sizeof(name), "g%d", model.members[i].group);
+	return (struct policy_member){policy_group(policy, name), model.members[i].prefix.address,
+				      model.members[i].prefix.bits};
+}
+
+/* The elements as the kernel would have them. */
+struct elements {
+	struct compiled_address items[MAX_ELEMENTS];
+	size_t nr;
+};
+
+static void take_elements(struct elements *elements, const struct compiled *compiled)
+{
+	elements->nr = 0;
+	for (size_t i = 0; i < compiled->nr_exact; i++)
+		elements->items[elements->nr++] = compiled->exact[i];
+	for (size_t i = 0; i < compiled->nr_prefixes; i++)
+		elements->items[elements->nr++] = compiled->prefixes[i];
+}
+
+/* Does one change; false when it does not fit what is there. */
+static bool write_element(struct elements *elements, const struct address_change *change)
+{
+	size_t at = 0;
+
+	while (at < elements->nr && (elements->items[at].prefix_bits != change->prefix_bits ||
+				     !addr_equal(&elements->items[at].address, &change->address)))
+		at++;
+	if ((at < elements->nr) != change->was_listed ||
+	    (change->was_listed && elements->items[at].class != change->former))
+		return false;
+	if (!change->listed) {
+		elements->items[at] = elements->items[--elements->nr];
+		return true;
+	}
+	if (at == MAX_ELEMENTS)
+		abort();
+	if (at == elements->nr)
+		elements->nr++;
+	elements->items[at] =
+		(struct compiled_address){change->address, change->prefix_bits, change->class};
+	return true;
+}
+
+/* By the kernel's steps: the longest element, and the families are one. */
+static uint32_t element_class(const struct elements *elements, const struct dfw_addr *addr)
+{
+	const struct compiled_address *best = NULL;
+
+	for (size_t i = 0; i < elements->nr; i++) {
+		struct dfw_addr masked = *addr;
+
+		addr_mask(&masked, elements->items[i].prefix_bits);
+		if (addr_equal(&masked, &elements->items[i].address) &&
+		    (!best || best->prefix_bits < elements->items[i].prefix_bits))
+			best = &elements->items[i];
+	}
+	return best ? best->class : 0;
+}
+
+enum { WATCHED = 24 };
+
+/* Packets whose verdicts are watched while elements are written one after the other. */
+struct watch {
+	struct policy_packet packets[WATCHED];
+	const struct compiled_ruleset *rulesets[WATCHED];
+	uint32_t before[WATCHED];
+	int nr;
+};
+
+static uint32_t verdict(const struct watch *watch, int i, const struct compiled *compiled,
+			const struct elements *elements)
+{
+	return lookup_classes(compiled, watch->rulesets[i], &watch->packets[i],
+			      element_class(elements, &watch->packets[i].remote),
+			      element_class(elements, &watch->packets[i].local));
+}
+
+static void begin_watch(struct watch *watch, const struct compiled *compiled,
+			const struct elements *elements)
+{
+	watch->nr = 0;
+	for (int i = 0; i < WATCHED && compiled->nr_ports; i++) {
+		size_t at = below((uint32_t)compiled->nr_ports);
+		const struct port *port = &ports[compiled->ports[at].port];
+
+		watch->packets[i] = random_packet(port);
+		watch->rulesets[i] =
+			&compiled->rulesets[compiled->ports[at].ruleset[below(DFW_DIRECTIONS)]];
+		watch->before[i] = verdict(watch, i, compiled, elements);
+		watch->nr++;
+	}
+}
+
+/* Writes the changes; each packet must see, at any moment, what held before or what holds behind. */
+static bool write_changes(struct elements *elements, const struct compiled *compiled,
+			  const struct compiled_changes *changes, const struct watch *watch)
+{
+	struct elements former = *elements, after;
+
+	for (size_t i = 0; i < changes->addresses.nr; i++)
+		if (!write_element(elements, &changes->addresses.items[i])) {
+			printf("# change %zu does not fit\n", i);
+			return false;
+		}
+	after = *elements;
+	for (size_t i = 0; i < changes->addresses.nr; i++) {
+		write_element(&former, &changes->addresses.items[i]);
+		for (int k = 0; k < watch->nr; k++) {
+			uint32_t now = verdict(watch, k, compiled, &former);
+
+			if (now == watch->before[k] || now == verdict(watch, k, compiled, &after))
+				continue;
+			printf("# between change %zu and the next a packet is decided by %" PRIu32
+			       "\n",
+			       i, now);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool elements_fit(const struct elements *elements, const struct compiled *compiled)
+{
+	for (size_t i = 0; i < compiled->nr_ports; i++) {
+		const struct port *port = &ports[compiled->ports[i].port];
+
+		for (int n = 0; n < 20; n++) {
+			const struct policy_packet packet = random_packet(port);
+			const struct compiled_ruleset *ruleset =
+				&compiled->rulesets[compiled->ports[i].ruleset[DFW_IN]];
+
+			if (lookup_classes(compiled, ruleset, &packet,
+					   element_class(elements, &packet.remote),
+					   element_class(elements, &packet.local)) !=
+			    compiled_lookup(compiled, ruleset, &packet))
+				return false;
+		}
+	}
+	return true;
+}
+
+static int compile_anew(const struct policy *policy, struct compiled **compiled,
+			struct elements *elements)
+{
+	struct policy_errors errors;
+	int r;
+
+	compiled_free(*compiled);
+	list_ports();
+	for (int i = 0; i < model.nr_members; i++)
+		members[i] = member_of(policy, i);
+	r = policy_compile_with(policy, list, (size_t)nr_ports, members, (size_t)model.nr_members,
+				compiled, &errors);
+	policy_errors_print(&errors, stdout);
+	policy_errors_free(&errors);
+	if (r == 0)
+		take_elements(elements, *compiled);
+	return r;
+}
+
+static size_t in_place, anew;
+
+static int change_member(const struct policy *policy, struct compiled *compiled, bool in, int i,
+			 struct compiled_changes *changes)
+{
+	const struct policy_member member = member_of(policy, i);
+	int r = compiled_change_members(compiled, &member, 1, in, changes);
+
+	if (!in)
+		model.members[i] = model.members[--model.nr_members];
+	return r;
+}
+
+/* A group has a member once. */
+static bool is_member(int nr, int group, const struct what *prefix)
+{
+	for (int i = 0; i < nr; i++)
+		if (model.members[i].group == group &&
+		    model.members[i].prefix.bits == prefix->bits &&
+		    addr_equal(&model.members[i].prefix.address, &prefix->address))
+			return true;
+	return false;
+}
+
+static int random_member_change(const struct policy *policy, struct compiled *compiled,
+				struct compiled_changes *changes)
+{
+	int nr = model.nr_members, group;
+	struct what prefix = {.kind = PREFIX};
+
+	if (model.nr_groups == 0)
+		return 0;
+	if (nr && (nr == MAX_MEMBERS || chance(45)))
+		return change_member(policy, compiled, false, (int)below((uint32_t)nr), changes);
+	do {
+		group = (int)below((uint32_t)model.nr_groups);
+		prefix_parse(chance(50) ? prefixes[below(ARRAY_SIZE(prefixes))]
+					: hosts[below(ARRAY_SIZE(hosts))],
+			     &prefix.address, &prefix.bits);
+	} while (is_member(nr, group, &prefix));
+	model.members[model.nr_members].group = group;
+	model.members[model.nr_members++].prefix = prefix;
+	return change_member(policy, compiled, true, nr, changes);
+}
+
+static void random_port_change(void)
+{
+	int i = nr_ports ? (int)below((uint32_t)nr_ports) : 0;
+
+	switch (below(5)) {
+	case 0:
+		if (nr_ports < MAX_PORTS)
+			random_port();
+		break;
+	case 1:
+		if (nr_ports)
+			ports[i] = ports[--nr_ports];
+		break;
+	case 2:
+		if (nr_ports)
+			random_addresses(&ports[i]);
+		break;
+	default:
+		if (nr_ports)
+			random_tags(&ports[i]);
+	}
+}
+
+static int change_ports(struct compiled *compiled, struct compiled_changes *changes)
+{
+	struct compiled_port *fit = NULL;
+	size_t nr_fit;
+	int r;
+
+	list_ports();
+	r = compiled_fit_ports(compiled, list, (size_t)nr_ports, &fit, &nr_fit);
+	if (r == 0) {
+		free(compiled->ports);
+		compiled->ports = fit;
+		compiled->nr_ports = nr_fit;
+		r = compiled_change_ports(compiled, list, (size_t)nr_ports, changes);
+	}
+	return r;
+}
+
+static bool change_once(const char *text, const struct policy *policy, struct compiled **compiled,
+			struct elements *elements)
+{
+	struct compiled_changes changes = {};
+	struct watch watch;
+	bool good;
+	int r;
+
+	begin_watch(&watch, *compiled, elements);
+	if (chance(60)) {
+		r = random_member_change(policy, *compiled, &changes);
+	} else {
+		random_port_change();
+		r = change_ports(*compiled, &changes);
+	}
+	if (r == -ENOTSUP || r == -ENOSPC) {
+		anew++;
+		good = compile_anew(policy, compiled, elements) == 0;
+	} else {
+		in_place++;
+		good = r == 0 && write_changes(elements, *compiled, &changes, &watch);
+	}
+	compiled_changes_free(&changes);
+	if (good && r == 0 && chance(10)) {
+		begin_watch(&watch, *compiled, elements);
+		good = compiled_bury(*compiled, 2, &changes) == 0 &&
+		       write_changes(elements, *compiled, &changes, &watch);
+		compiled_changes_free(&changes);
+	}
+	return good && compare(text, *compiled, 30) && elements_fit(elements, *compiled);
+}
+
+static bool change(const char *text, const struct policy *policy, struct compiled **compiled)
+{
+	struct elements elements;
+	int nr = 0;
+
+	take_elements(&elements, *compiled);
+	while (nr < 12 && change_once(text, policy, compiled, &elements))
+		nr++;
+	if (nr < 12)
+		printf("# after %d changes\n", nr + 1);
+	return nr == 12;
+}
+
+/* ---- Running ------------------------------------------------------------------------------------------------- */
 
 /* By turns the policy itself, or what is left of it after a way through its JSON or text form. */
 static struct policy *reformed(struct policy *policy, uint64_t seed)
@@ -725,7 +1093,6 @@ static struct policy *reformed(struct policy *policy, uint64_t seed)
 /* 1: as the definition says, 0: not so, -1: no policy (a rule pairs ports in a way one rule cannot say). */
 static int run(uint64_t seed)
 {
-	struct policy_port list[MAX_PORTS] = {0};
 	struct policy_errors errors;
 	struct compiled *compiled = NULL;
 	struct policy *policy;
@@ -739,19 +1106,7 @@ static int run(uint64_t seed)
 	random_ports();
 	write_model(out);
 	fclose(out);
-	for (int i = 0; i < nr_ports; i++) {
-		struct port *port = &ports[i];
-
-		for (int key = 0; key < 2; key++)
-			if (port->tag_values[key] >= 0)
-				port->tags[list[i].nr_tags++] = (struct policy_tag){
-					keys[key], values[port->tag_values[key]]};
-		list[i].name = port->name;
-		list[i].tags = port->tags;
-		list[i].addresses = port->addresses;
-		list[i].nr_addresses = (size_t)port->nr_addresses;
-		list[i].here = chance(70);
-	}
+	list_ports();
 
 	result = parse_text(text, &policy, &errors);
 	if (result < 0) {
@@ -764,7 +1119,7 @@ static int run(uint64_t seed)
 		policy = reformed(policy, seed);
 		result = policy &&
 			 policy_compile(policy, list, (size_t)nr_ports, &compiled, &errors) == 0 &&
-			 compare(text, compiled);
+			 compare(text, compiled, 200) && change(text, policy, &compiled);
 	}
 	if (result == 0) {
 		printf("# seed %" PRIu64 "\n", seed);
@@ -783,7 +1138,8 @@ int main(int argc, char **argv)
 	uint64_t nr = argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : 3000;
 	uint64_t refused = 0, wrong = 0;
 
-	TEST("the first rule that matches by the definition is the one the tables find")
+	TEST("the first rule that matches by the definition is the one the tables find, and after "
+	     "changes")
 	{
 		for (uint64_t seed = first; seed < first + nr && wrong < 3; seed++) {
 			int result = run(seed);
@@ -791,10 +1147,12 @@ int main(int argc, char **argv)
 			wrong += result == 0;
 			refused += result < 0;
 		}
-		printf("# seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " policies not expressible\n",
-		       first, first + nr - 1, refused);
+		printf("# seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64
+		       " policies not expressible; %zu changes in place, %zu compiled anew\n",
+		       first, first + nr - 1, refused, in_place, anew);
 		CHECK(wrong == 0);
 		CHECK(nr < 100 || refused < nr / 3);
+		CHECK(nr < 100 || in_place > nr);
 	}
 	return check_done();
 }

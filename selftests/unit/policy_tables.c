@@ -120,13 +120,13 @@ static void test_addresses(void)
 		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.9.9.8", "10.0.0.1", true), "default in");
 		CHECK(world.compiled->nr_ports == 2);
 	}
-	TEST("a rule from a tag that nobody has stays in the list and matches nothing")
+	TEST("a rule from a tag that nobody has stays in the list, matches nothing, and waits")
 	{
 		_cleanup_world_ struct world world =
 			world_make("r: allow in from tag app=none", ports, 3);
 
 		CHECK(ruleset(&world, 0, DFW_IN)->header.nr_rules == 1);
-		CHECK(ruleset(&world, 0, DFW_IN)->header.base[DFW_DIM_REMOTE] == DFW_DIM_NOTHING);
+		CHECK(ruleset(&world, 0, DFW_IN)->header.nr_classes[DFW_DIM_REMOTE] > 1);
 		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.9.9.9", "10.0.0.1", true), "default in");
 	}
 	TEST("0.0.0.0/0 is all of IPv4 and ::/0 all of IPv6")
@@ -152,13 +152,14 @@ static void test_addresses(void)
 		CHECK(world.compiled->exact[0].prefix_bits == 128);
 		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.0.0.5", "10.0.0.1", true), "default/b");
 	}
-	TEST("a prefix that says no more than the one around it needs no entry")
+	TEST("a prefix that says no more than the one around it has an entry, so that that may go")
 	{
 		_cleanup_world_ struct world world = world_make(
 			"group g { 10.0.0.0/8, 10.1.0.0/16, 10.1.1.1 }\nr: allow in from g", ports,
 			3);
 
-		CHECK(world.compiled->nr_exact == 0 && world.compiled->nr_prefixes == 1);
+		CHECK(world.compiled->nr_exact == 1 && world.compiled->nr_prefixes == 2);
+		CHECK(world.compiled->exact[0].class == world.compiled->prefixes[0].class);
 		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.1.1.1", "10.0.0.1", true), "default/r");
 	}
 }
@@ -268,6 +269,89 @@ static void test_rules(void)
 			world_make("r: allow in to vport a from any-vport", NULL, 0);
 
 		CHECK(world.result == 0 && world.compiled->nr_rulesets == 0);
+	}
+}
+
+/* A change of one member. */
+static int change(struct world *world, const char *group, const char *prefix, bool in)
+{
+	struct policy_member member = {.group = policy_group(world->policy, group)};
+	struct compiled_changes changes;
+	int r;
+
+	if (!member.group || prefix_parse(prefix, &member.address, &member.prefix_bits) < 0)
+		abort();
+	r = compiled_change_members(world->compiled, &member, 1, in, &changes);
+	compiled_changes_free(&changes);
+	return r;
+}
+
+static void test_changes(void)
+{
+	const struct dfw_addr one[] = {addr("10.0.0.1")};
+	const struct policy_port ports[] = {
+		{.name = "a", .addresses = one, .nr_addresses = 1, .here = true},
+	};
+	char text[4096] = "", prefix[32];
+	int r = 0, nr = 0;
+
+	TEST("an address joins a group and leaves it, and its class with it")
+	{
+		_cleanup_world_ struct world world =
+			world_make("group g { }\nr: allow in from g", ports, 1);
+
+		CHECK(change(&world, "g", "10.1.1.1", true) == 0);
+		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.1.1.1", "10.0.0.1", true), "default/r");
+		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.1.1.2", "10.0.0.1", true), "default in");
+		CHECK(change(&world, "g", "10.1.1.1", false) == 0);
+		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.1.1.1", "10.0.0.1", true), "default in");
+	}
+	TEST("a group that has vports only is not made one of addresses in place")
+	{
+		_cleanup_world_ struct world world =
+			world_make("group g { tag app=web }\nr: allow in from g", ports, 1);
+
+		CHECK(change(&world, "g", "10.1.1.1", true) == -ENOTSUP);
+	}
+	TEST("what is in the policy and was added goes when it is nowhere any more")
+	{
+		_cleanup_world_ struct world world = world_make(
+			"group g { 10.1.1.1 }\ngroup h { g }\nr: allow in from h", ports, 1);
+
+		CHECK(change(&world, "h", "10.1.1.1", true) == 0);
+		CHECK(change(&world, "h", "10.1.1.1", false) == 0);
+		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.1.1.1", "10.0.0.1", true), "default/r");
+	}
+	TEST("combinations of groups for which there is no room are refused, not forgotten")
+	{
+		for (int i = 0; i < 9; i++)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text),
+				 "group g%d { }\nr%d: allow in from g%d service tcp %d\n", i, i, i,
+				 80 + i);
+		_cleanup_world_ struct world world = world_make(text, ports, 1);
+
+		/* The n-th address goes into the groups that the bits of n name: each is a class of its own. */
+		for (int n = 1; n < 512 && r == 0; n++)
+			for (int i = 0; i < 9 && r == 0; i++) {
+				snprintf(prefix, sizeof(prefix), "10.9.%d.%d", n / 256, n % 256);
+				snprintf(text, sizeof(text), "g%d", i);
+				if (n >> i & 1)
+					r = change(&world, text, prefix, true);
+				nr += r == 0;
+			}
+		CHECK(r == -ENOSPC && nr > 100);
+	}
+	TEST("addresses, too")
+	{
+		_cleanup_world_ struct world world =
+			world_make("group g { }\nr: allow in from g", ports, 1);
+
+		for (r = nr = 0; r == 0 && nr < 100000; nr++) {
+			snprintf(prefix, sizeof(prefix), "10.%d.%d.%d", nr >> 16, nr >> 8 & 255,
+				 nr & 255);
+			r = change(&world, "g", prefix, true);
+		}
+		CHECK(r == -ENOSPC && nr > 4096 && nr < 5000);
 	}
 }
 
@@ -474,6 +558,7 @@ int main(void)
 {
 	test_addresses();
 	test_rules();
+	test_changes();
 	test_profiles();
 	test_errors();
 	test_sizes();
