@@ -58,6 +58,19 @@ static __always_inline __u32 class_of_l4(__u32 tables, __u32 value)
 	return classes ? classes->classes[value % DFW_L4_BLOCK] : 0;
 }
 
+/* Gives an address that has an element of its own another class. A packet sees the one or the other. */
+static __always_inline bool reclass(__u32 tables, const struct dfw_reclass_entry *entry)
+{
+	void *inner = bpf_map_lookup_elem(&addr_exact, &tables);
+	struct dfw_addr address = entry->address;
+	__u32 *class = inner ? bpf_map_lookup_elem(inner, &address) : NULL;
+
+	if (!class)
+		return false;
+	*(volatile __u32 *)class = entry->class;
+	return true;
+}
+
 /* Index of the packet's destination port, ICMP type or protocol among the values of l4_classes. */
 static __always_inline __u32 l4_value(const struct packet *p)
 {

@@ -486,4 +486,24 @@ int dfw_exchange(struct __sk_buff *skb)
 	return exchange_all(&request, now_active->bank);
 }
 
+/* Run by dfwd through BPF_PROG_RUN; the packet's bytes are a struct dfw_reclass_request. Returns how many addresses have
+ * their new class. */
+SEC("tc")
+int dfw_reclass(struct __sk_buff *skb)
+{
+	struct dfw_reclass_entry entry;
+	__u32 head[2], done = 0;
+
+	if (!context_load(skb, 0, head, sizeof(head)))
+		return 0;
+	for (__u32 i = 0; i < DFW_RECLASS_MOST; i++) {
+		if (i >= head[1] ||
+		    !context_load(skb, sizeof(head) + i * sizeof(entry), &entry, sizeof(entry)) ||
+		    !reclass(head[0], &entry))
+			break;
+		done++;
+	}
+	return done;
+}
+
 char LICENSE[] SEC("license") = "GPL";

@@ -11,13 +11,16 @@
  *            {"status": 2, "error": "...", "errors": ["f:1:2: ..."]} wrong input, nothing changed
  *
  * status            -> {"instance","version","pid","ready","uptime_ms","generation","revision","active_since_ms",
- *                       "vports","attached","flows","events_lost","log_suppressed"}
+ *                       "vports","attached","flows","events_lost","log_suppressed","changes_in_place",
+ *                       "changes_staged","changes_no_room"}
  * vport-add         {"name","dev","macs":[..],"ips":[..],"tags":{k:v},"profile"}     -> the vport
  * vport-set         the same, "name" and what is to change (lists are replaced whole)  -> the vport
  * vport-del         {"name"}
  * uplink-add        {"name","mode": "auto","native","generic","fast_path": true}, all but "name" optional -> the uplink
  * uplink-set        the same: what is to change                   -> the uplink
  * uplink-del        {"name"}
+ * group-add         {"name","members":["10.0.0.1","10.2.0.0/16"]}                   -> {"group","added","members"}
+ * group-del         the same                                                        -> {"group","removed","members"}
  * policy-apply      {"main": "file name", "files": [{"name": "as shown in errors", "text": ".."}]}
  *                                                                  -> {"generation","vports","rules"}
  * policy-rollback   {"generation": 5} or {}: the one before       -> {"generation","from"}
@@ -34,6 +37,7 @@
  *   policy/GENERATION.json        {"generation","applied_at","cause","main","files":[{"name","text"}],"object"}
  *   policy/active                 the number of the generation in force
  *   uplinks.json                  {"uplinks":[{"name","mode","fast_path","configured","strips_tags","number"}]}
+ *   groups.journal                members of groups at run time, see <group_members.h>
  *   vports.json                   {"vports":[{"name","dev","macs","ips","learned","vlans","tags","profile","uuid",
  *                                 "epoch","pattern"}]}
  */

@@ -7,6 +7,7 @@
 #include "control.h"
 #include "devices.h"
 #include "flows.h"
+#include "groups.h"
 #include "json.h"
 #include "log.h"
 #include "maps.h"
@@ -58,13 +59,15 @@ static int run_status(struct dfwd *d, const json_t *arguments, struct reply *rep
 	(void)arguments;
 	count_ports(d, &attached, &flows);
 	reply->result = json_pack(
-		"{s:s, s:s, s:i, s:b, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "instance",
-		d->instance, "version", DFW_VERSION, "pid", (int)getpid(), "ready", d->ready,
-		"uptime_ms", (json_int_t)ago_ms(d->started_ns), "generation",
+		"{s:s, s:s, s:i, s:b, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"instance", d->instance, "version", DFW_VERSION, "pid", (int)getpid(), "ready",
+		d->ready, "uptime_ms", (json_int_t)ago_ms(d->started_ns), "generation",
 		(json_int_t)d->revision.generation, "revision", (int)d->revision.revision,
 		"active_since_ms", (json_int_t)ago_ms(d->active_since_ns), "vports",
 		(json_int_t)d->nr_ports, "attached", attached, "flows", flows, "events_lost",
-		(json_int_t)d->events.losses, "log_suppressed", (json_int_t)d->events.suppressed);
+		(json_int_t)d->events.losses, "log_suppressed", (json_int_t)d->events.suppressed,
+		"changes_in_place", (json_int_t)d->changes.in_place, "changes_staged",
+		(json_int_t)d->changes.staged, "changes_no_room", (json_int_t)d->changes.no_room);
 	return 0;
 }
 
@@ -232,6 +235,63 @@ static int run_uplink_del(struct dfwd *d, const json_t *arguments, struct reply 
 	return r < 0 ? r : uplink_del(d, uplink);
 }
 
+/* ---- group-* ---------------------------------------------------------------------------------------------------- */
+
+static int read_prefixes(const json_t *list, struct group_prefix *prefixes)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach (list, i, entry) {
+		const char *text = json_string_value(entry);
+		int r = text ? prefix_parse(text, &prefixes[i].address, &prefixes[i].bits)
+			     : -EINVAL;
+
+		if (r == 0)
+			continue;
+		log_error("\"%s\" is no address or prefix%s", text ? text : "",
+			  r == -EDOM	 ? ": bits are set behind its length"
+			  : r == -ERANGE ? ": its length is too long"
+					 : "");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int change_group(struct dfwd *d, const json_t *arguments, bool in, struct reply *reply)
+{
+	const json_t *list = json_object_get(arguments, "members");
+	const char *name = json_text(arguments, "name");
+	size_t nr = json_array_size(list), changed;
+	_cleanup_free_ struct group_prefix *prefixes = calloc(nr + 1, sizeof(*prefixes));
+	int r;
+
+	if (!prefixes)
+		return log_errno(-ENOMEM, "group");
+	if (!name || nr == 0) {
+		log_error("the name of a group and a list \"members\" are wanted");
+		return -EINVAL;
+	}
+	r = read_prefixes(list, prefixes);
+	if (r == 0)
+		r = groups_change(d, name, prefixes, nr, in, &changed);
+	if (r == 0)
+		reply->result = json_pack("{s:s, s:I, s:I}", "group", name,
+					  in ? "added" : "removed", (json_int_t)changed, "members",
+					  (json_int_t)members_count(&d->members, name));
+	return r;
+}
+
+static int run_group_add(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	return change_group(d, arguments, true, reply);
+}
+
+static int run_group_del(struct dfwd *d, const json_t *arguments, struct reply *reply)
+{
+	return change_group(d, arguments, false, reply);
+}
+
 /* ---- policy-* --------------------------------------------------------------------------------------------------- */
 
 /* The policy of a cluster's host is the cluster's. */
@@ -321,6 +381,8 @@ static const struct command {
 	{"uplink-add", run_uplink_add},
 	{"uplink-set", run_uplink_set},
 	{"uplink-del", run_uplink_del},
+	{"group-add", run_group_add},
+	{"group-del", run_group_del},
 	{"policy-apply", run_policy_apply},
 	{"policy-rollback", run_policy_rollback},
 	{"flow-kill", run_flow_kill},

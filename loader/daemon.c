@@ -11,6 +11,7 @@
 #include "daemon.h"
 #include "devices.h"
 #include "file.h"
+#include "groups.h"
 #include "log.h"
 #include "moves.h"
 #include "notify.h"
@@ -57,6 +58,8 @@ static int start_kernel(struct dfwd *d)
 		r = policies_restore(d);
 	if (r == 0)
 		r = remote_ports_restore(d);
+	if (r == 0)
+		r = groups_restore(d);
 	if (r == 0)
 		r = events_open(d);
 	return r;
@@ -153,6 +156,7 @@ int daemon_start(struct dfwd *d)
 	if (r < 0)
 		return log_errno(r, "cannot block signals");
 	d->started_ns = d->active_since_ns = monotonic_ns();
+	d->untidy = true; /* a daemon before us may have had no time for it */
 	cluster_link_init(d);
 	r = directory_make(d->state_dir, 0711);
 	if (r < 0)
@@ -217,11 +221,14 @@ static void handle_tick(struct dfwd *d)
 	consume(d);
 	bridges_tick(d);
 	sweep_some(d);
+	realise_tidy(d);
+	live_tidy(d);
 	if (now < d->slow_ns)
 		return;
 	d->slow_ns = now + SECOND_NS;
 	events_tick(d);
 	moves_tick(d);
+	groups_tick(d);
 	devices_retry(d);
 	uplinks_retry(d);
 	become_ready(d);
@@ -281,6 +288,9 @@ void daemon_stop(struct dfwd *d)
 	for (size_t i = 0; i < d->nr_ports; i++)
 		port_free(d->ports[i]);
 	free(d->ports);
+	members_sync(&d->members);
+	members_close(&d->members);
+	live_forget(&d->live);
 	policy_free(d->policy);
 	policies_unstage(d);
 	remote_ports_free(&d->remote);

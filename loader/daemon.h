@@ -13,8 +13,10 @@
 #include "cluster_link.h"
 #include "config.h"
 #include "events.h"
+#include "group_members.h"
 #include "learn.h"
 #include "links.h"
+#include "live.h"
 #include "object.h"
 #include "policy/policy.h"
 #include "policy_store.h"
@@ -52,6 +54,15 @@ struct dfwd {
 	struct dfw_revision revision;
 	uint64_t active_since_ns;
 	struct policy *policy; /* NULL: none, every port denies */
+	struct live live;
+	bool untidy; /* the kernel holds what only the former revision needed */
+	/* Changes of groups and vports since the start. */
+	struct {
+		uint64_t in_place;
+		uint64_t staged;
+		uint64_t no_room; /* of those staged */
+	} changes;
+	struct group_members members; /* of groups, at run time */
 	char policy_object
 		[POLICY_OBJECT_LEN]; /* what the cluster calls it; "": no policy of a cluster */
 

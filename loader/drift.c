@@ -80,7 +80,7 @@ static int compare_port(struct drift *drift, const struct revision *revision, si
 	if (!wanted != !(config.flags & DFW_PORT_READY))
 		add(drift, port, wanted ? "it has no rules" : "it has rules of no policy");
 	else if (wanted)
-		return compare_rules(drift, port, &config, revision->compiled, wanted);
+		return compare_rules(drift, port, &config, revision_tables(revision), wanted);
 	return 0;
 }
 

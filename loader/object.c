@@ -35,6 +35,7 @@ static const struct {
 	{"dfw_exchange", "programs/exchange", offsetof(struct programs, exchange)},
 	{"dfw_wire_in", "programs/wire_in", offsetof(struct programs, wire_in)},
 	{"dfw_wire_out", "programs/wire_out", offsetof(struct programs, wire_out)},
+	{"dfw_reclass", "programs/reclass", offsetof(struct programs, reclass)},
 };
 
 static int *program_fd(struct programs *programs, size_t index)
@@ -501,4 +502,15 @@ int object_kill_flow(const struct object *object, uint32_t slot, const struct df
 	const struct dfw_sweep_request request = {.slot = slot, .op = DFW_SWEEP_KILL, .key = *key};
 
 	return run_sweep(object, &request);
+}
+
+int object_reclass(const struct object *object, const struct dfw_reclass_request *request)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = request,
+		    .data_size_in = sizeof(*request), .repeat = 1);
+	int r = bpf_prog_test_run_opts(object->programs.reclass, &options);
+
+	if (r < 0)
+		return r;
+	return options.retval == request->nr ? 0 : -ENOENT;
 }

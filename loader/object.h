@@ -71,8 +71,9 @@ struct programs {
 	int exchange;
 	int wire_in; /* an uplink's ingress */
 	int wire_out;
+	int reclass;
 };
-#define NO_PROGRAMS {-1, -1, -1, -1, -1, -1}
+#define NO_PROGRAMS {-1, -1, -1, -1, -1, -1, -1}
 
 struct object {
 	struct dfw_tc *skeleton;
@@ -113,6 +114,9 @@ int object_grace_period(const struct object *object);
 int object_sweep(const struct object *object, uint32_t slot, enum dfw_sweep_op op);
 /* Ends one flow of a port. Returns how many there were of that key: 0 or 1. */
 int object_kill_flow(const struct object *object, uint32_t slot, const struct dfw_flow_key *key);
+
+/* Changes classes of addresses. -ENOENT: one of them has no element; those before it are changed. */
+int object_reclass(const struct object *object, const struct dfw_reclass_request *request);
 
 /* Removes every pin of the instance. */
 int object_unpin(const char *instance);

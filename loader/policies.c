@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bundle.h"
+#include "groups.h"
 #include "json.h"
 #include "log.h"
 #include "policies.h"
@@ -59,6 +60,7 @@ static void settle(struct dfwd *d, struct policy **policy, const char *cause, co
 	policy_free(d->policy);
 	d->policy = TAKE_PTR(*policy);
 	strcpy(d->policy_object, object);
+	groups_settle(d);
 	tell(d, cause, applied);
 }
 

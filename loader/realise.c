@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "groups.h"
 #include "hits.h"
 #include "log.h"
 #include "maps.h"
@@ -46,13 +47,24 @@ void revision_free(struct revision *revision)
 		return;
 	for (size_t i = 0; revision->staged && i < revision->nr; i++)
 		free(revision->staged[i].rules);
+	for (size_t i = 0; revision->maps && i < revision->compiled->nr_rulesets; i++)
+		row_maps_close(&revision->maps[i]);
+	outer_batch_clear(&revision->batch);
 	compiled_free(revision->compiled);
+	free(revision->ports);
+	free(revision->wanted_of);
+	free(revision->fit);
 	free(revision->of_port);
 	free(revision->staged);
 	wanted_free(revision->wanted, revision->nr);
 	free(revision->rulesets);
-	free(revision->to_make);
+	free(revision->maps);
 	free(revision);
+}
+
+const struct compiled *revision_tables(const struct revision *revision)
+{
+	return revision->compiled ? revision->compiled : revision->d->live.compiled;
 }
 
 /* ---- The list of ports ------------------------------------------------------------------------------------------ */
@@ -103,24 +115,22 @@ static bool takes_part(const struct wanted_port *wanted)
 	return !wanted->port || !wanted->port->left_out;
 }
 
-static int compile(struct revision *revision, const struct policy *policy,
-		   struct policy_errors *errors)
+/* Those of other hosts stand behind ours. */
+static int list_ports(struct revision *revision)
 {
-	_cleanup_free_ struct policy_port *ports =
-		calloc(revision->nr + revision->d->remote.nr + 1, sizeof(*ports));
-	_cleanup_free_ size_t *wanted_of = calloc(revision->nr + 1, sizeof(*wanted_of));
-	size_t nr = 0;
-	int r;
+	size_t room = revision->nr + revision->d->remote.nr + 1;
 
-	if (!ports || !wanted_of)
+	revision->ports = calloc(room, sizeof(*revision->ports));
+	revision->wanted_of = calloc(room, sizeof(*revision->wanted_of));
+	if (!revision->ports || !revision->wanted_of)
 		return -ENOMEM;
 	for (size_t i = 0; i < revision->nr; i++) {
 		const struct vport_spec *spec = revision->wanted[i].spec;
 
 		if (!takes_part(&revision->wanted[i]))
 			continue;
-		wanted_of[nr] = i;
-		ports[nr++] = (struct policy_port){
+		revision->wanted_of[revision->nr_ports] = i;
+		revision->ports[revision->nr_ports++] = (struct policy_port){
 			.name = spec->name,
 			.tags = spec->tags,
 			.nr_tags = spec->nr_tags,
@@ -130,15 +140,61 @@ static int compile(struct revision *revision, const struct policy *policy,
 			.here = true,
 		};
 	}
-	r = remote_ports_append(revision->d, ports, &nr);
-	if (r == 0)
-		r = policy_compile(policy, ports, nr, &revision->compiled, errors);
-	for (size_t i = 0; r == 0 && i < revision->compiled->nr_ports; i++) {
-		const struct compiled_port *port = &revision->compiled->ports[i];
+	return remote_ports_append(revision->d, revision->ports, &revision->nr_ports);
+}
 
-		revision->of_port[wanted_of[port->port]] = port;
-	}
+static void note_ports(struct revision *revision, const struct compiled_port *ports, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		revision->of_port[revision->wanted_of[ports[i].port]] = &ports[i];
+}
+
+static int compile(struct revision *revision, struct policy_errors *errors)
+{
+	_cleanup_free_ struct policy_member *members = NULL;
+	size_t nr_members = 0;
+	int r = groups_members(revision->d, revision->policy, &members, &nr_members);
+
+	if (r == 0)
+		r = policy_compile_with(revision->policy, revision->ports, revision->nr_ports,
+					members, nr_members, &revision->compiled, errors);
+	if (r == 0)
+		note_ports(revision, revision->compiled->ports, revision->compiled->nr_ports);
 	return r;
+}
+
+/* Whether the tables in force need only be changed. */
+static int fit(struct revision *revision)
+{
+	const struct dfwd *d = revision->d;
+	size_t nr = 0;
+	int r;
+
+	if (!d->live.compiled || revision->policy != d->policy ||
+	    revision->generation != d->revision.generation)
+		return -ENOTSUP;
+	r = compiled_fit_ports(d->live.compiled, revision->ports, revision->nr_ports,
+			       &revision->fit, &nr);
+	if (r < 0)
+		return r;
+	revision->in_place = true;
+	note_ports(revision, revision->fit, nr);
+	return 0;
+}
+
+static int prepare(struct revision *revision, struct policy_errors *errors)
+{
+	int r;
+
+	*errors = (struct policy_errors){};
+	if (!revision->policy)
+		return 0;
+	r = list_ports(revision);
+	if (r == 0)
+		r = fit(revision);
+	if (r == -ENOTSUP)
+		r = compile(revision, errors);
+	return r == -ENOMEM ? log_errno(r, "cannot compile the policy") : r;
 }
 
 int revision_prepare(struct dfwd *d, const struct policy *policy, uint32_t generation,
@@ -146,13 +202,14 @@ int revision_prepare(struct dfwd *d, const struct policy *policy, uint32_t gener
 		     struct policy_errors *errors)
 {
 	_cleanup_revision_ struct revision *new = calloc(1, sizeof(*new));
-	int r = 0;
+	int r;
 
 	if (!new || !wanted) {
 		wanted_free(wanted, nr);
 		return log_errno(-ENOMEM, "cannot prepare a revision");
 	}
 	new->d = d;
+	new->policy = policy;
 	new->generation = generation;
 	new->wanted = wanted;
 	new->nr = nr;
@@ -160,10 +217,7 @@ int revision_prepare(struct dfwd *d, const struct policy *policy, uint32_t gener
 	new->staged = calloc(nr + 1, sizeof(*new->staged));
 	if (!new->of_port || !new->staged)
 		return log_errno(-ENOMEM, "cannot prepare a revision");
-	if (policy)
-		r = compile(new, policy, errors);
-	if (r == -ENOMEM)
-		return log_errno(r, "cannot compile the policy");
+	r = prepare(new, errors);
 	if (r < 0)
 		return r;
 	*revision = TAKE_PTR(new);
@@ -187,7 +241,7 @@ size_t revision_rules(const struct revision *revision)
 	for (size_t i = 0; i < revision->nr; i++)
 		for (int direction = 0; revision->of_port[i] && direction < DFW_DIRECTIONS;
 		     direction++)
-			rules += revision->compiled
+			rules += revision_tables(revision)
 					 ->rulesets[revision->of_port[i]->ruleset[direction]]
 					 .header.nr_rules;
 	return rules;
@@ -209,27 +263,47 @@ static int forget_verdicts(const struct dfwd *d)
 	return 0;
 }
 
+/* The number of the next revision. */
+static int next_revision(const struct dfwd *d, uint32_t generation, struct dfw_revision *next)
+{
+	*next = (struct dfw_revision){.generation = generation,
+				      .revision = (uint16_t)(d->revision.revision + 1)};
+	if (next->revision)
+		return 0;
+	next->revision = 1;
+	return forget_verdicts(d);
+}
+
 static int flip(struct revision *revision)
 {
 	struct dfwd *d = revision->d;
 	const struct dfw_active active = {.bank = !d->bank};
-	struct dfw_revision next = {.generation = revision->generation,
-				    .revision = (uint16_t)(d->revision.revision + 1)};
 	const uint32_t zero = 0;
-	int r = 0;
+	struct dfw_revision next;
+	int r = next_revision(d, revision->generation, &next);
 
-	if (next.revision == 0) {
-		next.revision = 1;
-		r = forget_verdicts(d);
-		if (r < 0)
-			return r;
-	}
-	r = map_put(d->object.revisions, &active.bank, &next);
+	if (r == 0)
+		r = map_put(d->object.revisions, &active.bank, &next);
 	if (r == 0)
 		r = map_put(d->object.active, &zero, &active);
 	if (r < 0)
 		return log_errno(r, "cannot bring the revision into force");
 	d->bank = active.bank;
+	d->revision = next;
+	d->active_since_ns = monotonic_ns();
+	d->untidy = true;
+	return 0;
+}
+
+int revision_bump(struct dfwd *d)
+{
+	struct dfw_revision next;
+	int r = next_revision(d, d->revision.generation, &next);
+
+	if (r == 0)
+		r = map_put(d->object.revisions, &d->bank, &next);
+	if (r < 0)
+		return log_errno(r, "cannot have flows decided anew");
 	d->revision = next;
 	d->active_since_ns = monotonic_ns();
 	return 0;
@@ -241,6 +315,7 @@ static void settle_port(struct dfwd *d, struct port *port, struct staged_port *s
 {
 	struct port former = *port;
 
+	port->same_banks = staged->same_config && staged->same_rules;
 	port->config = staged->config;
 	port->rules = TAKE_PTR(staged->rules);
 	if (!staged->same_rules) {
@@ -255,12 +330,21 @@ static void settle_port(struct dfwd *d, struct port *port, struct staged_port *s
 		port_pin_bank(&d->object, port, d->bank);
 }
 
+static bool counts_move(const struct revision *revision)
+{
+	for (size_t i = 0; i < revision->nr; i++)
+		if (!revision->staged[i].same_rules)
+			return true;
+	return false;
+}
+
 static void settle(struct revision *revision)
 {
 	struct dfwd *d = revision->d;
 
 	/* Programs that began before the flip may still count in the former maps. */
-	object_grace_period(&d->object);
+	if (counts_move(revision))
+		object_grace_period(&d->object);
 	for (size_t i = 0; i < revision->nr; i++)
 		settle_port(d, revision->wanted[i].port, &revision->staged[i]);
 	if (revision->compiled)
@@ -294,37 +378,136 @@ static int resize_ports(struct revision *revision)
 	return 0;
 }
 
-int revision_commit(struct revision *revision)
+/* What was made so far is freed at once, or, should that fail too, by the next revision. */
+static void undo(struct revision *revision)
 {
-	struct dfwd *d = revision->d;
-	int r = stage_find_use(revision);
+	outer_batch_clear(&revision->batch);
+	if (stage_find_use(revision->d, &revision->use) == 0)
+		tables_collect(&revision->d->object, &revision->use);
+}
+
+static int stage(struct revision *revision)
+{
+	int r = resize_ports(revision);
 
 	if (r == 0)
-		r = tables_collect(&d->object, &revision->use);
+		r = stage_ports(revision);
+	if (r == 0) {
+		r = outer_batch_put(&revision->batch);
+		if (r < 0)
+			log_errno(r, "cannot put what was staged in its place");
+	}
+	return r;
+}
+
+/* Everything new is made beside the old. */
+static int commit_beside(struct revision *revision)
+{
+	struct dfwd *d = revision->d;
+	int r = realise_tidy(d);
+
+	if (r == 0)
+		r = stage_find_use(d, &revision->use);
 	if (r == 0)
 		r = stage_compiled(revision);
 	if (r == 0)
 		r = stage_fill(revision);
-	if (r < 0)
-		return r;
-	if (!revision->changed) {
-		if (revision->compiled)
-			events_set_rules(&d->events, revision->compiled);
-		take_specs(revision);
-		return 0;
-	}
-	r = resize_ports(revision);
-	if (r == 0)
-		r = stage_ports(revision);
-	if (r == 0)
+	if (r == 0 && revision->changed)
+		r = stage(revision);
+	if (r == 0 && revision->changed)
 		r = flip(revision);
 	if (r < 0) {
-		/* What was made so far is freed here, or, should that fail too, by the next revision. */
-		if (stage_find_use(revision) == 0)
-			tables_collect(&d->object, &revision->use);
+		undo(revision);
 		return r;
 	}
-	settle(revision);
+	if (revision->changed)
+		settle(revision);
+	else if (revision->compiled)
+		events_set_rules(&d->events, revision->compiled);
+	live_take(&d->live, revision);
 	take_specs(revision);
 	return 0;
+}
+
+/* The tables in force are changed; what is beside them is only the configs of the ports that differ. Those do not count
+ * before the flip, and no packet looks at a port's config and at what other ports' rules say of its addresses. */
+static int commit_in_place(struct revision *revision)
+{
+	struct dfwd *d = revision->d;
+	bool changed = false;
+	int r;
+
+	revision->rulesets = live_rulesets(&d->live);
+	r = revision->rulesets ? stage_fill(revision)
+			       : log_errno(-ENOMEM, "cannot stage the vports");
+	if (r == 0 && revision->changed)
+		r = stage(revision);
+	if (r == 0)
+		r = live_change_ports(d, revision->ports, revision->nr_ports, &changed);
+	if (r < 0)
+		return r;
+	r = revision->changed ? flip(revision) : changed ? revision_bump(d) : 0;
+	if (r < 0)
+		return r;
+	if (revision->changed)
+		settle(revision);
+	take_specs(revision);
+	d->changes.in_place++;
+	return 0;
+}
+
+/* There was no room after all, or packets could see half of it. */
+static int compile_after_all(struct revision *revision)
+{
+	struct policy_errors errors;
+	int r;
+
+	for (size_t i = 0; i < revision->nr; i++) {
+		free(revision->staged[i].rules);
+		revision->staged[i] = (struct staged_port){};
+		revision->of_port[i] = NULL;
+	}
+	free(revision->rulesets);
+	revision->rulesets = NULL;
+	revision->in_place = false;
+	r = compile(revision, &errors);
+	for (size_t i = 0; i < errors.nr; i++)
+		log_error("%s: %s", errors.list[i].file, errors.list[i].text);
+	policy_errors_free(&errors);
+	return r < 0 ? log_errno(r, "cannot compile the policy") : 0;
+}
+
+int revision_commit(struct revision *revision)
+{
+	struct dfwd *d = revision->d;
+	int r;
+
+	if (revision->in_place) {
+		r = commit_in_place(revision);
+		if (r != -ENOSPC && r != -ENOTSUP)
+			return r;
+		d->changes.no_room += r == -ENOSPC;
+		r = compile_after_all(revision);
+		if (r < 0)
+			return r;
+	}
+	if (revision->policy && revision->policy == d->policy)
+		d->changes.staged++;
+	return commit_beside(revision);
+}
+
+int realise_tidy(struct dfwd *d)
+{
+	struct index_use use;
+	int r;
+
+	if (!d->untidy)
+		return 0;
+	/* Packets that began before the flip may still look at what goes. */
+	object_grace_period(&d->object);
+	r = stage_find_use(d, &use);
+	if (r == 0)
+		r = tables_collect(&d->object, &use);
+	d->untidy = r < 0;
+	return r;
 }

@@ -19,8 +19,11 @@
  * Any error before the flip leaves what is in force as it was. Nothing fails behind it: what cannot be tidied up is
  * logged, and tidied up by the next start or the next revision.
  *
- * What the former bank refers to lives until the next revision is staged in it; only then rule sets and tables that no
- * bank needs are freed. So memory holds two revisions, three for the moment of staging.
+ * Of what changes membership only (a port's addresses or tags, where its rules are some that are there already) nothing
+ * is staged but configs: the tables in force are changed, see live.h. When that cannot be, commit compiles and stages.
+ *
+ * What the former bank refers to is freed soon after the flip, by realise_tidy(): memory holds one revision, and two from
+ * staging until then.
  */
 
 struct dfwd;
@@ -58,6 +61,11 @@ size_t revision_rules(const struct revision *revision);
 
 /* Does nothing to the kernel when that says just the same already. Errors are logged. */
 int revision_commit(struct revision *revision);
+
+/* Has all flows decided anew on their next packet, after a change in place. */
+int revision_bump(struct dfwd *d);
+/* Frees what the former revision alone needed; waits for grace periods. */
+int realise_tidy(struct dfwd *d);
 
 /* The ports as they are, for revision_prepare: with `spec` in the place of the port's when `changed` is not NULL, added
  * when `changed` is NULL and `spec` is not, and without `changed` when `spec` is NULL. *index is that of `spec`.

@@ -8,43 +8,39 @@
 #include "maps.h"
 #include "revision.h"
 
-#define STAGE_PORTS 128 /* at once: a bound on open fds */
-
 /* ---- Tables and rule sets --------------------------------------------------------------------------------------- */
 
-static int use_ruleset(struct revision *revision, uint32_t index)
+static int use_ruleset(const struct dfwd *d, struct index_use *use, uint32_t index)
 {
 	struct dfw_ruleset header;
 	int r;
 
-	if (revision->use.rulesets[index])
+	if (use->rulesets[index])
 		return 0;
-	r = map_get(revision->d->object.rulesets, &index, &header);
+	r = map_get(d->object.rulesets, &index, &header);
 	if (r < 0)
 		return log_errno(r, "cannot read rule set %u", index);
-	revision->use.rulesets[index] = true;
-	revision->use.tables[header.tables] = true;
+	use->rulesets[index] = true;
+	use->tables[header.tables] = true;
 	return 0;
 }
 
-/* What the bank in force refers to. */
-int stage_find_use(struct revision *revision)
+int stage_find_use(const struct dfwd *d, struct index_use *use)
 {
-	const struct dfwd *d = revision->d;
-
-	memset(&revision->use, 0, sizeof(revision->use));
+	memset(use, 0, sizeof(*use));
 	for (size_t i = 0; i < d->nr_ports; i++) {
 		const struct dfw_port_config *config = &d->ports[i]->config;
 
 		if (!(config->flags & DFW_PORT_READY))
 			continue;
 		for (int direction = 0; direction < DFW_DIRECTIONS; direction++) {
-			int r = use_ruleset(revision, config->ruleset[direction]);
+			int r = use_ruleset(d, use, config->ruleset[direction]);
 
 			if (r < 0)
 				return r;
 		}
 	}
+	live_find_use(&d->live, use);
 	return 0;
 }
 
@@ -56,41 +52,59 @@ static int free_index(const bool *used, uint32_t nr, uint32_t *index)
 	return -ENOSPC;
 }
 
+/* The tables in force that say the same. 1: there are; 0: there are none. */
+static int find_tables(struct revision *revision)
+{
+	const struct live *live = &revision->d->live;
+
+	if (live->compiled) {
+		revision->tables = live->tables;
+		return live_same_tables(live, revision->compiled);
+	}
+	/* After a start nobody knows but the kernel. */
+	for (uint32_t i = 0; i < DFW_MAX_TABLES; i++) {
+		int r = revision->use.tables[i]
+				? tables_equal(&revision->d->object, i, revision->compiled)
+				: 0;
+
+		revision->tables = i;
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
 /* Sets revision->tables; 1: they are shared with the bank in force, and rule sets can be too. */
 static int stage_tables(struct revision *revision)
 {
-	const struct object *object = &revision->d->object;
-	int r;
+	int r = find_tables(revision);
 
-	for (uint32_t i = 0; i < DFW_MAX_TABLES; i++) {
-		if (!revision->use.tables[i])
-			continue;
-		r = tables_equal(object, i, revision->compiled);
-		if (r < 0)
-			return r;
-		revision->tables = i;
-		if (r > 0)
-			return 1;
-	}
+	if (r != 0)
+		return r;
 	r = free_index(revision->use.tables, DFW_MAX_TABLES, &revision->tables);
 	if (r < 0)
 		return log_errno(r, "no place for another set of tables");
 	revision->use.tables[revision->tables] = true;
-	return tables_make(object, revision->tables, revision->compiled);
+	return tables_make(&revision->d->object, revision->tables, revision->compiled,
+			   &revision->batch);
 }
 
-/* The rule set in force that equals; DFW_MAX_RULESETS: none. */
-static int find_equal(struct revision *revision, const struct index_use *in_force,
-		      const struct compiled_ruleset *ruleset, uint32_t *index)
+/* The rule set in force that equals. 1: there is one; 0: there is none. */
+static int find_ruleset(struct revision *revision, const struct index_use *in_force, size_t i)
 {
-	for (*index = 0; *index < DFW_MAX_RULESETS; (*index)++) {
-		int equal;
+	const struct compiled_ruleset *ruleset = &revision->compiled->rulesets[i];
+	const struct live *live = &revision->d->live;
+	uint32_t *index = &revision->rulesets[i];
 
-		if (!in_force->rulesets[*index])
-			continue;
-		equal = ruleset_equal(&revision->d->object, *index, ruleset);
+	if (live->compiled)
+		return live_find_ruleset(live, ruleset, i, index, &revision->maps[i]);
+	for (*index = 0; *index < DFW_MAX_RULESETS; (*index)++) {
+		int equal = in_force->rulesets[*index]
+				    ? ruleset_equal(&revision->d->object, *index, ruleset)
+				    : 0;
+
 		if (equal)
-			return equal < 0 ? equal : 0;
+			return equal;
 	}
 	return 0;
 }
@@ -98,25 +112,20 @@ static int find_equal(struct revision *revision, const struct index_use *in_forc
 static int stage_ruleset(struct revision *revision, const struct index_use *in_force, bool share,
 			 size_t i)
 {
-	const struct compiled_ruleset *ruleset = &revision->compiled->rulesets[i];
-	uint32_t index = DFW_MAX_RULESETS;
-	int r = share ? find_equal(revision, in_force, ruleset, &index) : 0;
+	uint32_t *index = &revision->rulesets[i];
+	int r = share ? find_ruleset(revision, in_force, i) : 0;
 
-	if (r < 0)
-		return r;
-	revision->rulesets[i] = index;
-	revision->to_make[i] = DFW_MAX_RULESETS;
-	if (index < DFW_MAX_RULESETS)
-		return 0;
-	r = free_index(revision->use.rulesets, DFW_MAX_RULESETS, &index);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = free_index(revision->use.rulesets, DFW_MAX_RULESETS, index);
 	if (r < 0)
 		return log_errno(
 			r,
 			"the vports have more than %d different rule sets, those in force included",
 			DFW_MAX_RULESETS);
-	revision->use.rulesets[index] = true;
-	revision->rulesets[i] = revision->to_make[i] = index;
-	return 0;
+	revision->use.rulesets[*index] = true;
+	return ruleset_make(&revision->d->object, &revision->compiled->rulesets[i], *index,
+			    revision->tables, &revision->batch, &revision->maps[i]);
 }
 
 static int stage_rulesets(struct revision *revision, bool share)
@@ -126,15 +135,14 @@ static int stage_rulesets(struct revision *revision, bool share)
 	int r = 0;
 
 	revision->rulesets = calloc(compiled->nr_rulesets + 1, sizeof(uint32_t));
-	revision->to_make = calloc(compiled->nr_rulesets + 1, sizeof(uint32_t));
-	if (!revision->rulesets || !revision->to_make)
+	revision->maps = calloc(compiled->nr_rulesets + 1, sizeof(struct row_maps));
+	if (!revision->rulesets || !revision->maps)
 		return log_errno(-ENOMEM, "cannot stage the rule sets");
+	for (size_t i = 0; i < compiled->nr_rulesets; i++)
+		revision->maps[i] = (struct row_maps){-1, -1};
 	for (size_t i = 0; i < compiled->nr_rulesets && r == 0; i++)
 		r = stage_ruleset(revision, &in_force, share, i);
-	if (r < 0)
-		return r;
-	return rulesets_make(&revision->d->object, compiled->rulesets, revision->to_make,
-			     compiled->nr_rulesets, revision->tables);
+	return r;
 }
 
 int stage_compiled(struct revision *revision)
@@ -165,6 +173,7 @@ static void fill_identity(struct dfw_port_config *config, const struct vport_spe
 static int fill_rules(const struct revision *revision, const struct compiled_port *port,
 		      struct staged_port *staged)
 {
+	const struct compiled *tables = revision_tables(revision);
 	struct dfw_port_config *config = &staged->config;
 	uint32_t next = 0;
 
@@ -173,14 +182,14 @@ static int fill_rules(const struct revision *revision, const struct compiled_por
 		config->ruleset[direction] = revision->rulesets[port->ruleset[direction]];
 		config->hits_base[direction] = config->hits_count;
 		config->hits_count +=
-			revision->compiled->rulesets[port->ruleset[direction]].header.nr_rules + 1;
+			tables->rulesets[port->ruleset[direction]].header.nr_rules + 1;
 	}
 	staged->rules = calloc(config->hits_count, sizeof(*staged->rules));
 	if (!staged->rules)
 		return -ENOMEM;
 	for (uint32_t direction = 0; direction < DFW_DIRECTIONS; direction++) {
 		const struct compiled_ruleset *ruleset =
-			&revision->compiled->rulesets[port->ruleset[direction]];
+			&tables->rulesets[port->ruleset[direction]];
 
 		for (uint32_t i = 0; i <= ruleset->header.nr_rules; i++)
 			staged->rules[next++] = (struct dfw_rule_total_key){
@@ -252,48 +261,26 @@ static int open_hits(const struct revision *revision, size_t i)
 	return port_make_hits(&d->object, "rules", staged->config.hits_count);
 }
 
-/* Puts a map of each of the ports first .. first + nr - 1 into the bank that is not in force. */
-static int stage_maps(const struct revision *revision, int outer, size_t first, size_t nr,
-		      int (*open_map)(const struct revision *revision, size_t i))
-{
-	uint32_t keys[STAGE_PORTS] = {};
-	int maps[STAGE_PORTS] = {};
-	size_t opened = 0;
-	int r = 0;
-
-	for (; opened < nr; opened++) {
-		size_t i = first + opened;
-
-		keys[opened] = bank_index(revision->staged[i].config.slot, !revision->d->bank);
-		maps[opened] = open_map(revision, i);
-		if (maps[opened] < 0) {
-			r = log_errno(maps[opened], "vport %s: cannot make or open a map",
-				      revision->wanted[i].spec->name);
-			break;
-		}
-	}
-	if (r == 0) {
-		r = map_put_batch(outer, keys, maps, sizeof(maps[0]), nr);
-		if (r < 0)
-			log_errno(r, "cannot stage the maps of vports");
-	}
-	while (opened > 0)
-		cleanup_close(&maps[--opened]);
-	return r;
-}
-
-int stage_ports(const struct revision *revision)
+int stage_ports(struct revision *revision)
 {
 	const struct object *object = &revision->d->object;
+	int r = 0;
 
-	for (size_t first = 0; first < revision->nr; first += STAGE_PORTS) {
-		size_t left = revision->nr - first, nr = left < STAGE_PORTS ? left : STAGE_PORTS;
-		int r = stage_maps(revision, object->configs.fd, first, nr, open_config);
+	for (size_t i = 0; i < revision->nr && r == 0; i++) {
+		const struct staged_port *staged = &revision->staged[i];
+		uint32_t key = bank_index(staged->config.slot, !revision->d->bank);
 
+		if (staged->same_config && staged->same_rules &&
+		    revision->wanted[i].port->same_banks)
+			continue;
+		r = outer_batch_add(&revision->batch, object->configs.fd, key,
+				    open_config(revision, i));
 		if (r == 0)
-			r = stage_maps(revision, object->hits.fd, first, nr, open_hits);
+			r = outer_batch_add(&revision->batch, object->hits.fd, key,
+					    open_hits(revision, i));
 		if (r < 0)
-			return r;
+			log_errno(r, "vport %s: cannot stage its maps",
+				  revision->wanted[i].spec->name);
 	}
-	return 0;
+	return r;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +12,6 @@
 #include "tables.h"
 #include "util.h"
 #include "view_pins.h"
-
-#define MAKE_RULESETS 128 /* at once: a bound on open fds */
 
 /* ---- Arrays ----------------------------------------------------------------------------------------------------- */
 
@@ -26,12 +25,12 @@ static uint32_t *count_keys(size_t nr)
 	return keys;
 }
 
-/* An array that holds `nr` values; an fd. */
+/* An array that holds `nr` values and has room for more; an fd. */
 static int make_array(const struct object *object, const struct outer_map *outer, const char *name,
-		      const void *values, size_t nr)
+		      const void *values, size_t nr, size_t room)
 {
 	_cleanup_close_ int map =
-		object_make_map(object, &outer->inner, name, nr ? (uint32_t)nr : 1);
+		object_make_map(object, &outer->inner, name, room ? (uint32_t)room : 1);
 	_cleanup_free_ uint32_t *keys = count_keys(nr);
 	int r;
 
@@ -43,8 +42,9 @@ static int make_array(const struct object *object, const struct outer_map *outer
 	return r < 0 ? r : TAKE_FD(map);
 }
 
-/* 1: the array at `index` holds exactly these values. */
-static int array_equal(const struct outer_map *outer, uint32_t index, const void *values, size_t nr)
+/* 1: the array at `index` holds these values, and has that room. */
+static int array_equal(const struct outer_map *outer, uint32_t index, const void *values, size_t nr,
+		       size_t room)
 {
 	_cleanup_close_ int map = map_open_inner(outer->fd, index);
 	_cleanup_free_ void *read = NULL;
@@ -56,7 +56,7 @@ static int array_equal(const struct outer_map *outer, uint32_t index, const void
 	r = map_info(map, &info);
 	if (r < 0)
 		return r;
-	if (info.max_entries != (nr ? nr : 1))
+	if (info.max_entries != (room ? room : 1))
 		return 0;
 	if (nr == 0)
 		return 1;
@@ -106,38 +106,31 @@ static int fill_prefixes(int map, const struct compiled *compiled)
 }
 
 static int make_filled(const struct object *object, const struct outer_map *outer, const char *name,
-		       size_t entries, const struct compiled *compiled,
+		       size_t room, const struct compiled *compiled,
 		       int (*fill)(int map, const struct compiled *compiled))
 {
-	_cleanup_close_ int map =
-		object_make_map(object, &outer->inner, name, entries ? (uint32_t)entries : 1);
+	_cleanup_close_ int map = object_make_map(object, &outer->inner, name, (uint32_t)room);
 	int r = map < 0 ? map : fill(map, compiled);
 
 	return r < 0 ? r : TAKE_FD(map);
 }
 
-static int put_table(const struct outer_map *outer, uint32_t index, int made)
-{
-	_cleanup_close_ int map = made;
-
-	return map < 0 ? map : map_put_batch(outer->fd, &index, &map, sizeof(map), 1);
-}
-
-int tables_make(const struct object *object, uint32_t index, const struct compiled *compiled)
+int tables_make(const struct object *object, uint32_t index, const struct compiled *compiled,
+		struct outer_batch *batch)
 {
 	int r;
 
-	r = put_table(&object->addr_exact, index,
-		      make_filled(object, &object->addr_exact, "addr_exact", compiled->nr_exact,
-				  compiled, fill_exact));
+	r = outer_batch_add(batch, object->addr_exact.fd, index,
+			    make_filled(object, &object->addr_exact, "addr_exact",
+					compiled->room_exact, compiled, fill_exact));
 	if (r == 0)
-		r = put_table(&object->addr_prefix, index,
-			      make_filled(object, &object->addr_prefix, "addr_prefix",
-					  compiled->nr_prefixes, compiled, fill_prefixes));
+		r = outer_batch_add(batch, object->addr_prefix.fd, index,
+				    make_filled(object, &object->addr_prefix, "addr_prefix",
+						compiled->room_prefixes, compiled, fill_prefixes));
 	if (r == 0)
-		r = put_table(&object->l4_classes, index,
-			      make_array(object, &object->l4_classes, "l4_classes", compiled->l4,
-					 DFW_L4_BLOCKS));
+		r = outer_batch_add(batch, object->l4_classes.fd, index,
+				    make_array(object, &object->l4_classes, "l4_classes",
+					       compiled->l4, DFW_L4_BLOCKS, DFW_L4_BLOCKS));
 	return r < 0 ? log_errno(r, "cannot make the tables of addresses and services") : 0;
 }
 
@@ -227,7 +220,8 @@ int tables_equal(const struct object *object, uint32_t index, const struct compi
 		equal = addresses_equal(&object->addr_prefix, index, compiled->prefixes,
 					compiled->nr_prefixes, check_prefix);
 	if (equal > 0)
-		equal = array_equal(&object->l4_classes, index, compiled->l4, DFW_L4_BLOCKS);
+		equal = array_equal(&object->l4_classes, index, compiled->l4, DFW_L4_BLOCKS,
+				    DFW_L4_BLOCKS);
 	return equal < 0 ? log_errno(equal, "cannot read the tables of addresses and services")
 			 : equal;
 }
@@ -246,89 +240,55 @@ int ruleset_equal(const struct object *object, uint32_t index,
 	}
 	if (equal > 0)
 		equal = array_equal(&object->rule_infos, index, ruleset->rules,
-				    ruleset->header.nr_rules + 1);
+				    ruleset->header.nr_rules + 1, ruleset->header.nr_rules + 1);
 	if (equal > 0)
-		equal = array_equal(&object->row_refs, index, ruleset->refs, ruleset->nr_refs);
+		equal = array_equal(&object->row_refs, index, ruleset->refs, ruleset->nr_refs,
+				    ruleset->nr_refs);
 	if (equal > 0)
-		equal = array_equal(&object->row_chunks, index, ruleset->chunks,
-				    ruleset->nr_chunks);
+		equal = array_equal(&object->row_chunks, index, ruleset->chunks, ruleset->nr_chunks,
+				    ruleset->room_chunks);
 	return equal < 0 ? log_errno(equal, "cannot read the rule sets") : equal;
 }
 
-/* The parts of up to MAKE_RULESETS rule sets, to be put in place at once. */
-struct ruleset_batch {
-	uint32_t indices[MAKE_RULESETS];
-	struct dfw_ruleset headers[MAKE_RULESETS];
-	int rule_infos[MAKE_RULESETS];
-	int row_refs[MAKE_RULESETS];
-	int row_chunks[MAKE_RULESETS];
-	size_t nr;
-};
-
-static void batch_close(struct ruleset_batch *batch)
+void row_maps_close(struct row_maps *maps)
 {
-	for (size_t i = 0; i < batch->nr; i++) {
-		cleanup_close(&batch->rule_infos[i]);
-		cleanup_close(&batch->row_refs[i]);
-		cleanup_close(&batch->row_chunks[i]);
-	}
-	batch->nr = 0;
+	cleanup_close(&maps->refs);
+	cleanup_close(&maps->chunks);
+	*maps = (struct row_maps){-1, -1};
 }
 
-static int batch_add(const struct object *object, struct ruleset_batch *batch,
-		     const struct compiled_ruleset *ruleset, uint32_t index, uint32_t tables)
+/* The map goes into the batch, and a second fd of it to *kept. */
+static int add_kept(struct outer_batch *batch, const struct outer_map *outer, uint32_t index,
+		    int map, int *kept)
 {
-	size_t i = batch->nr++;
-
-	batch->indices[i] = index;
-	batch->headers[i] = ruleset->header;
-	batch->headers[i].tables = tables;
-	batch->row_refs[i] = batch->row_chunks[i] = -1;
-	batch->rule_infos[i] = make_array(object, &object->rule_infos, "rule_info", ruleset->rules,
-					  ruleset->header.nr_rules + 1);
-	if (batch->rule_infos[i] < 0)
-		return batch->rule_infos[i];
-	batch->row_refs[i] =
-		make_array(object, &object->row_refs, "row_refs", ruleset->refs, ruleset->nr_refs);
-	if (batch->row_refs[i] < 0)
-		return batch->row_refs[i];
-	batch->row_chunks[i] = make_array(object, &object->row_chunks, "row_chunks",
-					  ruleset->chunks, ruleset->nr_chunks);
-	return batch->row_chunks[i] < 0 ? batch->row_chunks[i] : 0;
+	if (map >= 0)
+		*kept = fcntl(map, F_DUPFD_CLOEXEC, 0);
+	return outer_batch_add(batch, outer->fd, index, map);
 }
 
-static int batch_put(const struct object *object, struct ruleset_batch *batch)
+int ruleset_make(const struct object *object, const struct compiled_ruleset *ruleset,
+		 uint32_t index, uint32_t tables, struct outer_batch *batch, struct row_maps *maps)
 {
-	int r = map_put_batch(object->rule_infos.fd, batch->indices, batch->rule_infos, sizeof(int),
-			      batch->nr);
+	struct dfw_ruleset header = ruleset->header;
+	uint32_t nr_infos = header.nr_rules + 1;
+	int r;
 
+	header.tables = tables;
+	r = outer_batch_add(batch, object->rule_infos.fd, index,
+			    make_array(object, &object->rule_infos, "rule_info", ruleset->rules,
+				       nr_infos, nr_infos));
 	if (r == 0)
-		r = map_put_batch(object->row_refs.fd, batch->indices, batch->row_refs, sizeof(int),
-				  batch->nr);
+		r = add_kept(batch, &object->row_refs, index,
+			     make_array(object, &object->row_refs, "row_refs", ruleset->refs,
+					ruleset->nr_refs, ruleset->nr_refs),
+			     &maps->refs);
 	if (r == 0)
-		r = map_put_batch(object->row_chunks.fd, batch->indices, batch->row_chunks,
-				  sizeof(int), batch->nr);
+		r = add_kept(batch, &object->row_chunks, index,
+			     make_array(object, &object->row_chunks, "row_chunks", ruleset->chunks,
+					ruleset->nr_chunks, ruleset->room_chunks),
+			     &maps->chunks);
 	if (r == 0)
-		r = map_put_batch(object->rulesets, batch->indices, batch->headers,
-				  sizeof(batch->headers[0]), batch->nr);
-	batch_close(batch);
-	return r;
-}
-
-int rulesets_make(const struct object *object, const struct compiled_ruleset *list,
-		  const uint32_t *indices, size_t nr, uint32_t tables)
-{
-	_cleanup_(batch_close) struct ruleset_batch batch = {};
-	int r = 0;
-
-	for (size_t i = 0; i < nr && r == 0; i++) {
-		if (indices[i] < DFW_MAX_RULESETS)
-			r = batch_add(object, &batch, &list[i], indices[i], tables);
-		if (r == 0 && batch.nr == MAKE_RULESETS)
-			r = batch_put(object, &batch);
-	}
-	if (r == 0)
-		r = batch_put(object, &batch);
+		r = map_put(object->rulesets, &index, &header);
 	return r < 0 ? log_errno(r, "cannot make the rule sets") : 0;
 }
 
@@ -383,91 +343,129 @@ uint64_t compiled_ruleset_hash(const struct compiled_ruleset *ruleset)
 	return hash_bytes(nr, ruleset->rules, nr * sizeof(*ruleset->rules));
 }
 
+/* ---- Writing in place ------------------------------------------------------------------------------------------- */
+
+int table_exact_open(const struct object *object, uint32_t index)
+{
+	return map_open_inner(object->addr_exact.fd, index);
+}
+
+int table_prefix_open(const struct object *object, uint32_t index)
+{
+	return map_open_inner(object->addr_prefix.fd, index);
+}
+
+int row_maps_open(const struct object *object, uint32_t index, struct row_maps *maps)
+{
+	if (maps->refs < 0)
+		maps->refs = map_open_inner(object->row_refs.fd, index);
+	if (maps->chunks < 0)
+		maps->chunks = map_open_inner(object->row_chunks.fd, index);
+	return maps->refs < 0 ? maps->refs : maps->chunks < 0 ? maps->chunks : 0;
+}
+
+int row_write(const struct row_maps *maps, const struct compiled_ruleset *ruleset,
+	      const struct row_change *change)
+{
+	int r = 0;
+
+	for (uint32_t i = change->chunk; i < change->chunk + change->nr_chunks && r == 0; i++)
+		r = map_put(maps->chunks, &i, &ruleset->chunks[i]);
+	return r < 0 ? r : map_put(maps->refs, &change->ref, &ruleset->refs[change->ref]);
+}
+
 /* ---- Taking away ------------------------------------------------------------------------------------------------ */
 
 /* The rule sets that are there but of no use, by their headers: before Linux 6.8 each look at an element of a map of maps
- * waits for a grace period. *keys is malloc'd. */
-static int find_unused(const struct object *object, const bool *used, uint32_t **keys, size_t *nr)
+ * waits for a grace period. */
+static int find_unused(const struct object *object, const bool *used, uint32_t *keys, size_t *nr)
 {
 	static const struct dfw_ruleset none;
-	_cleanup_free_ uint32_t *found = calloc(DFW_MAX_RULESETS, sizeof(*found));
-	struct dfw_ruleset header;
+	_cleanup_free_ void *read = NULL;
+	const struct dfw_ruleset *headers;
+	int r = map_read_array(object->rulesets, DFW_MAX_RULESETS, sizeof(*headers), &read);
 
-	if (!found)
-		return -ENOMEM;
+	if (r < 0)
+		return r;
+	headers = read;
 	*nr = 0;
-	for (uint32_t i = 0; i < DFW_MAX_RULESETS; i++) {
-		int r = used[i] ? 0 : map_get(object->rulesets, &i, &header);
-
-		if (r < 0)
-			return r;
-		if (!used[i] && memcmp(&header, &none, sizeof(header)) != 0)
-			found[(*nr)++] = i;
-	}
-	*keys = TAKE_PTR(found);
+	for (uint32_t i = 0; i < DFW_MAX_RULESETS; i++)
+		if (!used[i] && memcmp(&headers[i], &none, sizeof(none)) != 0)
+			keys[(*nr)++] = i;
 	return 0;
 }
 
 /* Elements of a map of maps can be replaced in a batch, but only removed one grace period after the other: an empty map
  * takes the place of what goes. */
+#define EMPTY "unused"
+
 static int replace_unused(const struct object *object, const struct outer_map *outer,
-			  const uint32_t *keys, size_t nr)
+			  const uint32_t *keys, size_t nr, struct outer_batch *batch)
 {
-	_cleanup_close_ int empty = object_make_map(object, &outer->inner, "unused", 1);
-	_cleanup_free_ int *maps = calloc(nr + 1, sizeof(*maps));
+	_cleanup_close_ int empty = object_make_map(object, &outer->inner, EMPTY, 1);
+	int r = empty < 0 ? empty : 0;
 
-	if (empty < 0)
-		return empty;
-	if (!maps)
-		return -ENOMEM;
-	for (size_t i = 0; i < nr; i++)
-		maps[i] = empty;
-	return map_put_batch(outer->fd, keys, maps, sizeof(*maps), nr);
-}
-
-/* The headers go last: a collection that was cut short is taken up again. */
-static int collect_rulesets(const struct object *object, const bool *used)
-{
-	static const struct dfw_ruleset none;
-	_cleanup_free_ uint32_t *keys = NULL;
-	size_t nr = 0;
-	int r = find_unused(object, used, &keys, &nr);
-
-	if (r < 0 || nr == 0)
-		return r;
-	r = replace_unused(object, &object->rule_infos, keys, nr);
-	if (r == 0)
-		r = replace_unused(object, &object->row_refs, keys, nr);
-	if (r == 0)
-		r = replace_unused(object, &object->row_chunks, keys, nr);
 	for (size_t i = 0; i < nr && r == 0; i++)
-		r = map_put(object->rulesets, &keys[i], &none);
+		r = outer_batch_add(batch, outer->fd, keys[i], fcntl(empty, F_DUPFD_CLOEXEC, 0));
 	return r;
 }
 
-static int remove_unused(const struct outer_map *outer, const bool *used, uint32_t nr)
+static int collect_rulesets(const struct object *object, const uint32_t *keys, size_t nr,
+			    struct outer_batch *batch)
 {
-	for (uint32_t i = 0; i < nr; i++) {
-		int r;
+	int r = 0;
 
-		if (used[i] || map_inner_id(outer->fd, i) == 0)
+	if (nr)
+		r = replace_unused(object, &object->rule_infos, keys, nr, batch);
+	if (nr && r == 0)
+		r = replace_unused(object, &object->row_refs, keys, nr, batch);
+	if (nr && r == 0)
+		r = replace_unused(object, &object->row_chunks, keys, nr, batch);
+	return r;
+}
+
+/* Whether there are tables at `index` that are worth being taken away. */
+static bool holds_tables(const struct outer_map *outer, uint32_t index)
+{
+	_cleanup_close_ int map = map_open_inner(outer->fd, index);
+	struct bpf_map_info info;
+
+	return map >= 0 && map_info(map, &info) == 0 && strcmp(info.name, EMPTY) != 0;
+}
+
+static int collect_tables(const struct object *object, const bool *used, struct outer_batch *batch)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < DFW_MAX_TABLES && r == 0; i++) {
+		if (used[i] || !holds_tables(&object->addr_exact, i))
 			continue;
-		r = map_remove(outer->fd, &i);
-		if (r < 0)
-			return r;
+		/* The size of these is fixed, so there is no smaller one to take their place. */
+		r = map_remove(object->l4_classes.fd, &i);
+		if (r == 0)
+			r = replace_unused(object, &object->addr_prefix, &i, 1, batch);
+		if (r == 0)
+			r = replace_unused(object, &object->addr_exact, &i, 1, batch);
 	}
-	return 0;
+	return r;
 }
 
 int tables_collect(const struct object *object, const struct index_use *use)
 {
-	int r = collect_rulesets(object, use->rulesets);
+	static const struct dfw_ruleset none;
+	_cleanup_outer_batch_ struct outer_batch batch = {};
+	_cleanup_free_ uint32_t *keys = calloc(DFW_MAX_RULESETS, sizeof(*keys));
+	size_t nr = 0;
+	int r = keys ? find_unused(object, use->rulesets, keys, &nr) : -ENOMEM;
 
 	if (r == 0)
-		r = remove_unused(&object->addr_exact, use->tables, DFW_MAX_TABLES);
+		r = collect_rulesets(object, keys, nr, &batch);
 	if (r == 0)
-		r = remove_unused(&object->addr_prefix, use->tables, DFW_MAX_TABLES);
+		r = collect_tables(object, use->tables, &batch);
 	if (r == 0)
-		r = remove_unused(&object->l4_classes, use->tables, DFW_MAX_TABLES);
+		r = outer_batch_put(&batch);
+	/* The headers go last: a collection that was cut short is taken up again. */
+	for (size_t i = 0; i < nr && r == 0; i++)
+		r = map_put(object->rulesets, &keys[i], &none);
 	return r < 0 ? log_errno(r, "cannot free the former revision's rule sets") : 0;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "object.h"
+#include "outer_batch.h"
 #include "policy/policy.h"
 
 /* What the compiler made, as maps in the kernel: tables of classes and rule sets, each under an index (see
@@ -22,7 +23,17 @@ int tables_collect(const struct object *object, const struct index_use *use);
 
 /* 1: the kernel's tables at `index` say the same; 0: not. */
 int tables_equal(const struct object *object, uint32_t index, const struct compiled *compiled);
-int tables_make(const struct object *object, uint32_t index, const struct compiled *compiled);
+/* Makes them, and adds them to the batch. */
+int tables_make(const struct object *object, uint32_t index, const struct compiled *compiled,
+		struct outer_batch *batch);
+
+/* Maps of a rule set that change when a class comes; -1: not open. */
+struct row_maps {
+	int refs;
+	int chunks;
+};
+
+void row_maps_close(struct row_maps *maps);
 
 /* 1: the kernel's rule set at `index` is the same, whatever its tables; 0: not. */
 int ruleset_equal(const struct object *object, uint32_t index,
@@ -32,11 +43,19 @@ int ruleset_equal(const struct object *object, uint32_t index,
 int ruleset_hash(const struct object *object, uint32_t index, uint64_t *hash);
 uint64_t compiled_ruleset_hash(const struct compiled_ruleset *ruleset);
 
-/* Makes the rule sets of `list` for which indices[i] is not DFW_MAX_RULESETS, there, on `tables`. */
-int rulesets_make(const struct object *object, const struct compiled_ruleset *list,
-		  const uint32_t *indices, size_t nr, uint32_t tables);
+/* Makes it, adds it to the batch, and opens *maps. */
+int ruleset_make(const struct object *object, const struct compiled_ruleset *ruleset,
+		 uint32_t index, uint32_t tables, struct outer_batch *batch, struct row_maps *maps);
 
 /* Stable ids of a rule set's rules, the default's last, and their number; *ids is malloc'd. */
 int ruleset_rule_ids(const struct object *object, uint32_t index, uint32_t **ids, uint32_t *nr);
+
+/* For changes in place: the maps at an index; fds. */
+int table_exact_open(const struct object *object, uint32_t index);
+int table_prefix_open(const struct object *object, uint32_t index);
+int row_maps_open(const struct object *object, uint32_t index, struct row_maps *maps);
+/* Writes chunks, then the reference to them. */
+int row_write(const struct row_maps *maps, const struct compiled_ruleset *ruleset,
+	      const struct row_change *change);
 
 #endif

@@ -36,7 +36,7 @@
  *   devices           HASH ifindex -> struct dfw_device
  *   uplink_list       ARRAY struct dfw_uplink
  *   path_ways         PERCPU_ARRAY struct dfw_way_counters
- *   programs/         out, in, sweep, exchange, wire_in, wire_out
+ *   programs/         out, in, sweep, exchange, wire_in, wire_out, reclass
  *   uplinks/NAME/     xdp (the program), link_in, link_out
  *   vports/NAME/      config, flows, half_open, fragments, counters, state, rules, rule_totals, link_in, link_out
  *
@@ -47,7 +47,7 @@
 #define DFW_PIN_ROOT	     DFW_BPFFS "/dfw"
 #define DFW_DEFAULT_INSTANCE "default"
 
-#define DFW_LAYOUT_VERSION 3
+#define DFW_LAYOUT_VERSION 4
 
 #define DFW_MAX_PORTS	 4096
 #define DFW_NEAR_SLOTS	 65536
@@ -90,6 +90,25 @@ struct dfw_sweep_request {
 	struct dfw_flow_key key;
 };
 DFW_ASSERT_SIZE(struct dfw_sweep_request, 48);
+
+/* What the `reclass` program is run for: elements of addr_exact, which are there, get another class by one store each.
+ * (An update from user space would put a new element in the old one's place, whose memory the kernel may use for another
+ * address at once, while a packet still reads it.) */
+#define DFW_RECLASS_MOST 64
+
+struct dfw_reclass_entry {
+	struct dfw_addr address;
+	__u32 class;
+	__u32 zero;
+};
+DFW_ASSERT_SIZE(struct dfw_reclass_entry, 24);
+
+struct dfw_reclass_request {
+	__u32 tables;
+	__u32 nr;
+	struct dfw_reclass_entry entries[DFW_RECLASS_MOST];
+};
+DFW_ASSERT_SIZE(struct dfw_reclass_request, 8 + 64 * 24);
 
 /* Per-port fragments map: what the first fragment of a datagram decided. */
 struct dfw_fragment_key {
