@@ -43,7 +43,7 @@ struct option_spec {
 	bool rare; /* in the man page only */
 };
 
-/* The argument of a command that is no option; there is one at most. */
+/* An argument of a command that is no option. */
 struct argument_spec {
 	const char *name; /* NULL: the command takes none */
 	const char *help;
@@ -64,6 +64,7 @@ struct invocation;
 struct command {
 	const char *name; /* "vport add" */
 	struct argument_spec argument;
+	struct argument_spec more; /* what follows it; name NULL: nothing */
 	const struct option_spec *options;
 	size_t nr_options;
 	const char *help;    /* one line */
@@ -137,6 +138,10 @@ enum exit_status run_uplink_set(const struct invocation *call);
 enum exit_status run_uplink_del(const struct invocation *call);
 enum exit_status run_uplink_list(const struct invocation *call);
 enum exit_status run_uplink_stats(const struct invocation *call);
+enum exit_status run_group_list(const struct invocation *call);
+enum exit_status run_group_show(const struct invocation *call);
+enum exit_status run_group_add(const struct invocation *call);
+enum exit_status run_group_del(const struct invocation *call);
 enum exit_status run_policy_check(const struct invocation *call);
 enum exit_status run_policy_apply(const struct invocation *call);
 enum exit_status run_policy_show(const struct invocation *call);

@@ -80,6 +80,14 @@ static const struct option_spec uplink_options[] = {
 	 .check = check_switch},
 };
 
+static const struct option_spec group_options[] = {
+	{.name = "--file",
+	 .argument = "FILE",
+	 .help = "of a file, one a line; - is the standard input",
+	 .check = check_file,
+	 .completion = COMPLETE_FILE},
+};
+
 static const struct option_spec flow_options[] = {
 	{.name = "--vport",
 	 .argument = "V",
@@ -161,6 +169,14 @@ static const struct option_spec shutdown_options[] = {
 	{.name = "NAME", .help = described, .check = check_vport, .completion = COMPLETE_VPORT}
 #define UPLINK_ARGUMENT(described) \
 	{.name = "IF", .help = described, .check = check_device, .completion = COMPLETE_DEVICE}
+#define GROUP_ARGUMENT \
+	{.name = "GROUP", .help = "name of a group of the policy", .check = check_group}
+#define MEMBER_ARGUMENTS(described) \
+	{.name = "ADDRESS",         \
+	 .help = described,         \
+	 .check = check_prefix,     \
+	 .optional = true,          \
+	 .repeats = true}
 #define POLICY_FILE                                   \
 	{.name = "FILE",                              \
 	 .help = "a policy; - is the standard input", \
@@ -182,6 +198,10 @@ static const struct field_spec status_fields[] = {
 	{"flows", "confirmed flows of all vports"},
 	{"events_lost", "events that did not fit the ring buffer"},
 	{"log_suppressed", "log lines left out by the rate limit"},
+	{"changes_in_place", "changes of groups and vports since dfwd's start that changed the "
+			     "tables in force"},
+	{"changes_staged", "those for which all was compiled and staged anew"},
+	{"changes_no_room", "of these, for want of room in the tables in force"},
 };
 
 static const struct field_spec vport_fields[] = {
@@ -293,6 +313,29 @@ static const struct field_spec uplink_stats_fields[] = {
 
 static const struct field_spec uplink_del_fields[] = {
 	{"deleted", "name of the uplink"},
+};
+
+static const struct field_spec group_fields[] = {
+	{"name", "name of the group"},
+	{"policy", "members that the policy names"},
+	{"added", "members that group add has put in"},
+};
+
+static const struct field_spec member_fields[] = {
+	{"member", "an address, a prefix, or another member in the policy's language"},
+	{"added", "true: by group add; false: the policy names it"},
+};
+
+static const struct field_spec group_add_fields[] = {
+	{"group", "name of the group"},
+	{"added", "members that were not there before"},
+	{"members", "members of run time that it has now"},
+};
+
+static const struct field_spec group_del_fields[] = {
+	{"group", "name of the group"},
+	{"removed", "members that are gone"},
+	{"members", "members of run time that it has now"},
 };
 
 static const struct field_spec check_fields[] = {
@@ -511,6 +554,42 @@ const struct command commands[] = {
 	 .json = "An array of objects:",
 	 FIELDS(uplink_stats_fields),
 	 .run = run_uplink_stats},
+	{.name = "group list",
+	 .help = "the groups of the policy in force",
+	 .details = "POLICY counts the members that the policy names, ADDED the addresses and "
+		    "prefixes that `group add` has put in.",
+	 .json = "An array of objects, in the order of the policy:",
+	 FIELDS(group_fields),
+	 .run = run_group_list},
+	{.name = "group show",
+	 .argument = GROUP_ARGUMENT,
+	 .help = "the members of a group",
+	 .json = "An array of objects:",
+	 FIELDS(member_fields),
+	 .run = run_group_show},
+	{.name = "group add",
+	 .argument = GROUP_ARGUMENT,
+	 .more = MEMBER_ARGUMENTS("an address or a prefix"),
+	 OPTIONS(group_options),
+	 .help = "put addresses in a group, on this host",
+	 .details = "Enforced when the command returns: flows that exist are decided anew on their "
+		    "next "
+		    "packet. Each address is a change of its own, and no packet sees half of one. "
+		    "They "
+		    "stay when another policy comes that has a group of that name, and when dfwd "
+		    "starts anew. What is in already, stays.",
+	 .json = "An object:",
+	 FIELDS(group_add_fields),
+	 .run = run_group_add},
+	{.name = "group del",
+	 .argument = GROUP_ARGUMENT,
+	 .more = MEMBER_ARGUMENTS("an address or a prefix, as `group show` has it"),
+	 OPTIONS(group_options),
+	 .help = "take addresses out of a group again",
+	 .details = "Those that `group add` has put in; members that the policy names go with it.",
+	 .json = "An object:",
+	 FIELDS(group_del_fields),
+	 .run = run_group_del},
 	{.name = "policy check",
 	 .argument = POLICY_FILE,
 	 .help = "is it a valid policy",

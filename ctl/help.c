@@ -28,14 +28,20 @@ static void print_option_synopsis(const struct option_spec *spec)
 		printf(" [%s%s]", form, spec->repeats ? " .." : "");
 }
 
+static void print_argument_synopsis(const struct argument_spec *argument)
+{
+	const char *more = argument->repeats ? " .." : "";
+
+	if (argument->name)
+		printf(argument->optional ? " [%s%s]" : " %s%s", argument->name, more);
+}
+
 void print_synopsis(const struct command *command, const char *before, const char *between,
 		    const char *after)
 {
-	const struct argument_spec *argument = &command->argument;
-
 	printf("%s%s%s", before, command->name, between);
-	if (argument->name)
-		printf(argument->optional ? " [%s]" : " %s", argument->name);
+	print_argument_synopsis(&command->argument);
+	print_argument_synopsis(&command->more);
 	for (size_t i = 0; i < command->nr_options; i++)
 		print_option_synopsis(&command->options[i]);
 	fputs(after, stdout);
@@ -85,6 +91,8 @@ static void print_command_usage(const struct command *command)
 		putchar('\n');
 	if (argument->name)
 		printf("      %-*s %s\n", OPTION_WIDTH, argument->name, argument->help);
+	if (command->more.name)
+		printf("      %-*s %s\n", OPTION_WIDTH, command->more.name, command->more.help);
 	print_options(command->options, command->nr_options);
 	puts("\nOptions of all commands:");
 	print_options(global_options, nr_global_options);

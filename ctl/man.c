@@ -112,13 +112,28 @@ static void print_option_synopsis(const struct option_spec *spec)
 		putchar(']');
 }
 
+static void print_argument_synopsis(const struct argument_spec *argument)
+{
+	const char *more = argument->repeats ? " .." : "";
+
+	if (argument->name)
+		printf(argument->optional ? " [\\fI%s%s\\fB]" : " \\fI%s%s\\fB", argument->name,
+		       more);
+}
+
+static void print_argument(const struct argument_spec *argument)
+{
+	if (!argument->name)
+		return;
+	print_tagged(".I", argument->name);
+	print_line(argument->help);
+}
+
 static void print_command(const struct command *command)
 {
-	const struct argument_spec *argument = &command->argument;
-
 	printf(".SS \"dfwctl %s", command->name);
-	if (argument->name)
-		printf(argument->optional ? " [\\fI%s\\fB]" : " \\fI%s\\fB", argument->name);
+	print_argument_synopsis(&command->argument);
+	print_argument_synopsis(&command->more);
 	for (size_t i = 0; i < command->nr_options; i++)
 		print_option_synopsis(&command->options[i]);
 	puts("\"");
@@ -126,10 +141,8 @@ static void print_command(const struct command *command)
 	puts(".");
 	if (command->details)
 		print_line(command->details);
-	if (argument->name) {
-		print_tagged(".I", argument->name);
-		print_line(argument->help);
-	}
+	print_argument(&command->argument);
+	print_argument(&command->more);
 	for (size_t i = 0; i < command->nr_options; i++)
 		print_option(&command->options[i]);
 	print_json_fields(command);

@@ -263,8 +263,13 @@ static enum exit_status take_argument(struct parser *parser, const char *word)
 {
 	struct invocation *call = parser->call;
 	const struct argument_spec *spec = &call->command->argument;
+	size_t before = call->nr_arguments;
 
-	if (!spec->name || (call->nr_arguments && !spec->repeats)) {
+	if (before && call->command->more.name) {
+		spec = &call->command->more;
+		before--;
+	}
+	if (!spec->name || (before && !spec->repeats)) {
 		complain("%s: unexpected argument '%s'", call->command->name, word);
 		return EXIT_INPUT;
 	}
@@ -339,6 +344,11 @@ static enum exit_status check_complete(const struct invocation *call)
 	if (command->argument.name && !command->argument.optional && !call->nr_arguments) {
 		complain("%s: %s is missing: %s", command->name, command->argument.name,
 			 command->argument.help);
+		return EXIT_INPUT;
+	}
+	if (command->more.name && !command->more.optional && call->nr_arguments < 2) {
+		complain("%s: %s is missing: %s", command->name, command->more.name,
+			 command->more.help);
 		return EXIT_INPUT;
 	}
 	for (size_t i = 0; i < command->nr_options; i++) {

@@ -84,41 +84,6 @@ enum exit_status run_policy_apply(const struct invocation *call)
 
 /* ---- show ----------------------------------------------------------------------------------------------------- */
 
-/* What the kernel enforces; it may be ahead of the disk by a moment, and behind it after boot. 0: nothing. */
-static enum exit_status active_generation(const struct invocation *call, unsigned int *generation)
-{
-	_cleanup_json_ json_t *stored = NULL;
-	struct dfw_revision revision;
-	struct dfw_layout layout;
-	int r;
-
-	if (view_active(call->instance, &layout, &revision) == 0 && revision.generation) {
-		*generation = revision.generation;
-		return EXIT_DONE;
-	}
-	r = state_json(call->instance, "policy/active", &stored);
-	if (r < 0 && (r != -ENOENT || !instance_exists(call->instance)))
-		return state_json_or_complain(call, "policy/active", "", &stored);
-	*generation = (unsigned int)json_integer_value(stored);
-	return EXIT_DONE;
-}
-
-static enum exit_status read_active(const struct invocation *call, json_t **bundle)
-{
-	unsigned int generation;
-	char file[GENERATION_FILE_LEN];
-	enum exit_status status = active_generation(call, &generation);
-
-	if (status != EXIT_DONE)
-		return status;
-	if (!generation) {
-		complain("instance '%s': no policy has been applied yet", call->instance);
-		return EXIT_FAILED;
-	}
-	return state_json_or_complain(call, generation_file(generation, file),
-				      "the text of the policy in force is not on disk", bundle);
-}
-
 /* One file is shown as it was written. Of several, the text with all includes resolved is what can be applied again. */
 static enum exit_status print_text(const json_t *bundle, const struct policy *policy)
 {
@@ -155,7 +120,7 @@ enum exit_status run_policy_show(const struct invocation *call)
 	_cleanup_errors_ struct policy_errors errors = {};
 	_cleanup_policy_ struct policy *policy = NULL;
 	_cleanup_json_ json_t *bundle = NULL;
-	enum exit_status status = read_active(call, &bundle);
+	enum exit_status status = bundle_active(call, &bundle);
 
 	if (status != EXIT_DONE)
 		return status;
@@ -286,7 +251,7 @@ enum exit_status run_policy_history(const struct invocation *call)
 {
 	_cleanup_(free_generations) struct generations generations = {};
 	unsigned int active = 0;
-	enum exit_status status = active_generation(call, &active);
+	enum exit_status status = generation_active(call, &active);
 	int r;
 
 	if (status != EXIT_DONE)

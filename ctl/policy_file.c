@@ -7,6 +7,7 @@
 #include "instance.h"
 #include "json.h"
 #include "policy_file.h"
+#include "view.h"
 
 #define STDIN_NAME  "<stdin>"
 #define FIRST_BYTES 65536
@@ -110,4 +111,38 @@ int bundle_saved(const char *instance, unsigned int generation, json_t **bundle)
 	char file[GENERATION_FILE_LEN];
 
 	return state_json(instance, generation_file(generation, file), bundle);
+}
+
+enum exit_status generation_active(const struct invocation *call, unsigned int *generation)
+{
+	_cleanup_json_ json_t *stored = NULL;
+	struct dfw_revision revision;
+	struct dfw_layout layout;
+	int r;
+
+	if (view_active(call->instance, &layout, &revision) == 0 && revision.generation) {
+		*generation = revision.generation;
+		return EXIT_DONE;
+	}
+	r = state_json(call->instance, "policy/active", &stored);
+	if (r < 0 && (r != -ENOENT || !instance_exists(call->instance)))
+		return state_json_or_complain(call, "policy/active", "", &stored);
+	*generation = (unsigned int)json_integer_value(stored);
+	return EXIT_DONE;
+}
+
+enum exit_status bundle_active(const struct invocation *call, json_t **bundle)
+{
+	unsigned int generation;
+	char file[GENERATION_FILE_LEN];
+	enum exit_status status = generation_active(call, &generation);
+
+	if (status != EXIT_DONE)
+		return status;
+	if (!generation) {
+		complain("instance '%s': no policy has been applied yet", call->instance);
+		return EXIT_FAILED;
+	}
+	return state_json_or_complain(call, generation_file(generation, file),
+				      "the text of the policy in force is not on disk", bundle);
 }

@@ -21,6 +21,11 @@ const char *generation_file(unsigned int generation, char *file);
 /* The saved generation. 0 or a negative errno, as state_json(). */
 int bundle_saved(const char *instance, unsigned int generation, json_t **bundle);
 
+/* What the kernel enforces; it may be ahead of the disk by a moment, and behind it after boot. 0: nothing. */
+enum exit_status generation_active(const struct invocation *call, unsigned int *generation);
+/* The texts of the policy in force. Both complain. */
+enum exit_status bundle_active(const struct invocation *call, json_t **bundle);
+
 static inline void cleanup_policy(struct policy **policy)
 {
 	policy_free(*policy);

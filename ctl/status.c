@@ -49,6 +49,9 @@ static enum exit_status print_status(const struct invocation *call, const json_t
 	number_line(table, "flows", status, "flows");
 	number_line(table, "events lost", status, "events_lost");
 	number_line(table, "log lines left out", status, "log_suppressed");
+	number_line(table, "changes in place", status, "changes_in_place");
+	number_line(table, "changes staged", status, "changes_staged");
+	number_line(table, "  for want of room", status, "changes_no_room");
 	return finish_table(table);
 }
 

@@ -127,6 +127,13 @@ const char *check_tag(const char *value)
 	return NULL;
 }
 
+const char *check_group(const char *value)
+{
+	return value[0] && strlen(value) < MAX_NAME && is_printable(value)
+		       ? NULL
+		       : "is no name of a group: 1 to 63 characters";
+}
+
 const char *check_profile(const char *value)
 {
 	if (value[0] && strlen(value) < MAX_NAME && is_printable(value) && !strchr(value, ' '))

@@ -5,6 +5,7 @@
 /* Checks of what people type; see value_check in command.h. */
 
 const char *check_instance(const char *value);
+const char *check_group(const char *value);
 const char *check_vport(const char *value);
 const char *check_device(const char *value);
 const char *check_uplink_mode(const char *value);
