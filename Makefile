@@ -156,7 +156,13 @@ $(B)/selftests/bench/classify: $(call obj,selftests/bench/classify.c $(TESTLIB) 
 $(B)/selftests/bench/classify.bpf.o: selftests/bench/classify.bpf.c
 	$(call say,BPF,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) $(BPF_CFLAGS) -I. -Iselftests/bench -c $< -o $@
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+# Members that come and go, at a rate.
+$(B)/selftests/bench/churn: $(call obj,selftests/bench/churn.c)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lnanomsg -ljansson
 
 ##@ Test
 .PHONY: check unit-tests conformance sim fuzz lint

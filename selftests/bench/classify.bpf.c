@@ -3,7 +3,7 @@
  * The datapath's own classifier, run over an array of headers instead of traffic: to compare its verdicts, and to tell
  * what one costs. `touch` does all but the classifying, so that the difference of both is the classifier alone.
  */
-#include "bpf/classify.h"
+#include "../../bpf/classify.h"
 #include "classify.h"
 
 struct {
