@@ -278,7 +278,7 @@ static enum exit_status find_former(const struct invocation *call, unsigned int 
 {
 	_cleanup_(free_generations) struct generations generations = {};
 	unsigned int active = 0;
-	enum exit_status status = active_generation(call, &active);
+	enum exit_status status = generation_active(call, &active);
 	int r;
 
 	if (status != EXIT_DONE)

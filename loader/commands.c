@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "addr.h"
 #include "commands.h"
 #include "control.h"
 #include "devices.h"
