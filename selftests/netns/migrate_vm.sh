@@ -15,6 +15,12 @@ reason=$("$GUEST" need) || skip_all "$reason"
 CONNECTIONS=12
 declare -A QEMUS
 
+# As in cluster_lib.sh, but all are operators: the destination's hook begins a move.
+cluster_join() {
+    ctl_on "$1" cluster invite "$2" --operator >"$TMP/invitation-$2" 2>"$TMP/out" || because "cluster invite: $(cat "$TMP/out")" || return 1
+    ctl_on "$2" cluster join "$TMP/invitation-$2" --address "$(host_address "$2")" >"$TMP/out" 2>&1 || because "cluster join: $(cat "$TMP/out")"
+}
+
 # ---- the machine, on either host -------------------------------------------------------------------------------------
 
 tap_on() {
@@ -41,10 +47,10 @@ machine_end() {
     unset "QEMUS[$1]"
     ip -n "$(host_space "$1")" link del tap1
 }
-status_of() {
-    printf '%s\n' '{"execute":"qmp_capabilities"}' '{"execute":"query-status"}' |
-        timeout 2 nc -U -N -w 1 "$TMP/$1.qmp" 2>/dev/null | jq -r 'select(.return.status?).return.status'
+qmp() {
+    printf '%s\n' '{"execute":"qmp_capabilities"}' "$2" | timeout 2 nc -U -N -w 1 "$TMP/$1.qmp" 2>/dev/null
 }
+status_of() { qmp "$1" '{"execute":"query-status"}' | jq -r 'select(.return.status?).return.status'; }
 runs_on() { [[ $(status_of "$1") == running ]]; }
 
 image() {
@@ -148,3 +154,34 @@ it "QEMU cannot send the memory: rolled back, nothing is lost" lost_memory
 
 back() { move b a && all_talk first && decided; }
 it "and back to host a" back
+
+# ---- as libvirt does it: hooks on both sides, and the guest's own announcement ------------------------------------------
+
+cat >"$TMP/guest.xml" <<END
+<domain type='qemu'><name>web</name><devices>
+    <interface type='ethernet'><mac address='$(vm_mac 1)'/><target dev='tap1' managed='no'/></interface>
+</devices></domain>
+END
+# hook HOST operation part reason
+hook() {
+    local host=$1
+    shift
+    printf '%s\n' "INSTANCE=$(host_instance "$host")" "DFWCTL=$DFWCTL" STRICT=yes >"$TMP/settings"
+    on "$host" env DFW_HOOK_SETTINGS="$TMP/settings" "$ROOT/contrib/libvirt/qemu" web "$@" <"$TMP/guest.xml" >"$TMP/hook.out" 2>"$TMP/hook.err"
+}
+uri() { printf '{"execute":"%s","arguments":{"uri":"tcp:%s:4444"}}' "$1" "$(host_address b)"; }
+gone_from_a() { [[ $(status_of a) == postmigrate ]]; }
+like_libvirt() {
+    machine_on b -incoming defer || return 1
+    talk_all second && all_talk second || return 1
+    hook b migrate begin - || because "the hook of the destination: $(cat "$TMP/hook.err")" || return 1
+    [[ ! -s $TMP/hook.out ]] || because "the hook changes the XML: $(cat "$TMP/hook.out")" || return 1
+    qmp b "$(uri migrate-incoming)" >/dev/null
+    qmp a "$(uri migrate)" >/dev/null
+    until_true 60 gone_from_a || because "the guest does not leave a: $(status_of a)" || return 1
+    machine_end a
+    hook a stopped end - && hook a release end migrated || because "the hook of the source: $(cat "$TMP/hook.err")" || return 1
+    until_true 10 owned_by b || because "the vport belongs to $(owner)" || return 1
+    runs_on b && all_talk second && all_talk first && decided
+}
+it "hooks of libvirt: the destination prepares, the guest's announcement activates, connections go on" like_libvirt
