@@ -32,7 +32,7 @@ GENERATED_CFLAGS := -Wno-error -Wno-unused-function -Wno-shadow -Wno-unused-para
 
 DFWD_LIBS := -lxdp -lbpf -lelf -lz -lnanomsg -lmnl -ljansson
 DFWSYNCD_LIBS := -lbpf -lelf -lz -lnanomsg -lsodium -lcurl -ljansson -lm
-DFWCTL_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm
+DFWCTL_LIBS := -lbpf -lelf -lz -lnanomsg -lsodium -ljansson -lm
 TEST_LIBS := -lbpf -lelf -lz -lnanomsg -ljansson -lm -lpthread
 
 POLICY := $(wildcard policy/*.c) $(patsubst %.y,$(B)/%.tab.c,$(wildcard policy/*.y)) \
@@ -115,7 +115,7 @@ $(B)/dfwd: $(call obj,$(LOADER) $(COMMON))
 $(B)/dfwsyncd: $(call obj,$(SYNCD) $(SECURE) $(ETCD) $(SYNC) $(COMMON))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWSYNCD_LIBS)
-$(B)/dfwctl: $(call obj,$(CTL) $(COMMON))
+$(B)/dfwctl: $(call obj,$(CTL) $(SECURE) sync/wire.c $(COMMON))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWCTL_LIBS)
 

@@ -293,6 +293,11 @@ enum exit_status sync_call(const struct invocation *call, const char *command, j
 	return call_daemon(call, DFWSYNCD, command, arguments, result);
 }
 
+int sync_request(const char *instance, const char *command, json_t *arguments, json_t **reply)
+{
+	return daemon_request(instance, DFWSYNCD, command, arguments, reply);
+}
+
 int client_subscribe(const char *instance, const char *const *topics, size_t nr)
 {
 	_cleanup_socket_ int nn = open_socket(instance, DFWD, NN_SUB, "events.sock");

@@ -29,6 +29,9 @@ enum exit_status client_call(const struct invocation *call, const char *command,
 enum exit_status sync_call(const struct invocation *call, const char *command, json_t *arguments,
 			   json_t **result);
 
+/* As client_request, with dfwsyncd, for what can do without an answer. */
+int sync_request(const char *instance, const char *command, json_t *arguments, json_t **reply);
+
 /* A socket that hears the events of the topics ("f ", "v ", ...), or a negative errno as above. */
 int client_subscribe(const char *instance, const char *const *topics, size_t nr);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What dfwctl can do, once: see command.h. */
+#include "cluster_config.h"
 #include "command.h"
 #include "store.h"
 #include "util.h"
@@ -125,6 +126,53 @@ static const struct option_spec status_options[] = {
 	 .check = check_seconds},
 	{.name = "--drift",
 	 .help = "in a cluster: does the kernel of each host enforce what the policy says"},
+};
+
+#define OWN_ADDRESS(needed)                                                               \
+	{.name = "--address",                                                             \
+	 .argument = "ADDR[:PORT]",                                                       \
+	 .help = "where this host listens for the others, with the next port too (7472)", \
+	 .check = check_cluster_address,                                                  \
+	 .required = needed}
+#define REPLICAS                                                                            \
+	{.name = "--replicas",                                                              \
+	 .argument = "N",                                                                   \
+	 .help = "how many other hosts keep a copy of the flows of this host's vports (1)", \
+	 .check = check_replicas}
+
+static const struct option_spec cluster_init_options[] = {
+	{.name = "--name",
+	 .argument = "NAME",
+	 .help = "name of this host (the machine's)",
+	 .check = check_host_name},
+	OWN_ADDRESS(true),
+	REPLICAS,
+};
+
+static const struct option_spec cluster_invite_options[] = {
+	{.name = "--request",
+	 .argument = "FILE",
+	 .help = "what `cluster request` printed on the new host; - is the standard input",
+	 .check = check_file,
+	 .completion = COMPLETE_FILE},
+	{.name = "--operator", .help = "it may ask for what changes other hosts"},
+	{.name = "--out",
+	 .argument = "FILE",
+	 .help = "write it there, mode 0600, and not to the standard output",
+	 .check = check_file,
+	 .completion = COMPLETE_FILE},
+};
+
+static const struct option_spec cluster_join_options[] = {OWN_ADDRESS(false), REPLICAS};
+
+static const struct option_spec cluster_revoke_options[] = {
+	{.name = "--old", .help = "only its former certificates: it stays a member by the newest"},
+};
+
+static const struct option_spec cluster_rotate_options[] = {
+	{.name = "--ca", .help = "a new key of the CA, and new certificates for all hosts"},
+	{.name = "--retire", .help = "with --ca: trust the newest key of the CA only"},
+	{.name = "--force", .help = "with --retire: even if hosts have no new certificate yet"},
 };
 
 static const struct option_spec cluster_store_options[] = {STORE_OPTIONS};
@@ -263,6 +311,22 @@ static const struct field_spec cluster_status_fields[] = {
 	{"hosts[].uptime_ms", "how long that runs"},
 	{"hosts[].dfwd", "true: its dfwd is there"},
 	{"hosts[].error", "why it does not follow, or does not answer; null: nothing is wrong"},
+};
+
+static const struct field_spec cluster_init_fields[] = {
+	{"host", "name of this host"},
+	{"id", "what it is called in certificates"},
+	{"cluster", "the cluster's id"},
+};
+
+static const struct field_spec cluster_join_fields[] = {
+	{"host", "name of this host"},
+	{"id", "what it is called in certificates"},
+};
+
+static const struct field_spec charter_fields[] = {
+	{"charter", "version of the charter that says so; with rotate without --ca instead host, "
+		    "the name of this host"},
 };
 
 static const struct field_spec store_fields[] = {
@@ -693,6 +757,63 @@ const struct command commands[] = {
 	 .json = "An array of objects, with one vport too:",
 	 FIELDS(stats_fields),
 	 .run = run_stats},
+	{.name = "cluster init",
+	 OPTIONS(cluster_init_options),
+	 .help = "make a cluster, with this host as its first member",
+	 .details =
+		 "Makes the cluster's CA on this host, and certifies this host as an operator and "
+		 "the writer of the policy. dfwsyncd sees it within a second.",
+	 .json = "An object:",
+	 FIELDS(cluster_init_fields),
+	 .run = run_cluster_init},
+	{.name = "cluster invite",
+	 .argument = {.name = "NAME", .help = "name of the new host", .check = check_host_name},
+	 OPTIONS(cluster_invite_options),
+	 .help = "on the CA's host: make an invitation for a new host",
+	 .details =
+		 "It holds a certificate, the charter and where to find the cluster. Without "
+		 "--request it holds the new host's secret key too, and whoever has it is that "
+		 "host: bring it there on a safe way. With --request of a host that is a member it "
+		 "gets a certificate for its new key.",
+	 .run = run_cluster_invite},
+	{.name = "cluster request",
+	 .argument = {.name = "NAME", .help = "name of this host", .check = check_host_name},
+	 .help = "on the new host: make its key, and ask for a certificate",
+	 .details = "Prints the request for `cluster invite --request`. The secret key never "
+		    "leaves the host.",
+	 .run = run_cluster_request},
+	{.name = "cluster join",
+	 .argument = {.name = "FILE",
+		      .help = "the invitation; - is the standard input",
+		      .check = check_file,
+		      .completion = COMPLETE_FILE},
+	 OPTIONS(cluster_join_options),
+	 .help = "become a member by an invitation",
+	 .details = "On a member it takes over the new certificate, and --address is not needed.",
+	 .json = "An object:",
+	 FIELDS(cluster_join_fields),
+	 .run = run_cluster_join},
+	{.name = "cluster revoke",
+	 .argument = {.name = "NAME", .help = "name of the host", .check = check_host_name},
+	 OPTIONS(cluster_revoke_options),
+	 .help = "on the CA's host: a host is no member any more",
+	 .details = "It is written into the charter, which goes from host to host: each of them "
+		    "ends its sessions with the host at once. The host's vports stay as they are "
+		    "there.",
+	 .json = "An object:",
+	 FIELDS(charter_fields),
+	 .run = run_cluster_revoke},
+	{.name = "cluster rotate",
+	 OPTIONS(cluster_rotate_options),
+	 .help = "new keys, without downtime",
+	 .details =
+		 "Without --ca this host gets a new key; where the CA is not on it, the steps are "
+		 "shown. With --ca, on the CA's host, there is a new key of the CA beside the old "
+		 "one, and every host gets a certificate of it as soon as it is met. When "
+		 "`cluster status` shows them all, --ca --retire ends the trust in the old key.",
+	 .json = "An object:",
+	 FIELDS(charter_fields),
+	 .run = run_cluster_rotate},
 	{.name = "cluster status",
 	 .help = "the hosts of the cluster and its policy",
 	 .details =

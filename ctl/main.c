@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +40,10 @@ int main(int argc, char **argv)
 	struct invocation call;
 	enum exit_status status = parse_command_line(argc, argv, &call);
 
+	if (sodium_init() < 0) {
+		complain("libsodium does not work on this machine");
+		return EXIT_FAILED;
+	}
 	/* Errors of pins and maps are told in our words. */
 	libbpf_set_print(NULL);
 	if (status == EXIT_DONE)

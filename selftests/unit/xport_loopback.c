@@ -7,6 +7,7 @@
 #include "check.h"
 #include "secure_cluster.h"
 #include "sync/daemon/xport.h"
+#include "sync/secure/address.h"
 #include "util.h"
 
 #define HOSTS	  3
@@ -194,14 +195,14 @@ int main(void)
 	{
 		char canonical[WIRE_TEXT_LEN];
 
-		CHECK(xport_address("10.0.0.1:7472", canonical) == 0);
-		CHECK(xport_address("[2001:DB8:0::1]:7472", canonical) == 0);
+		CHECK(address_canonical("10.0.0.1:7472", canonical) == 0);
+		CHECK(address_canonical("[2001:DB8:0::1]:7472", canonical) == 0);
 		CHECK_TEXT(canonical, "[2001:db8::1]:7472");
-		CHECK(xport_address("example.org:7472", canonical) == -EINVAL);
-		CHECK(xport_address("10.0.0.1", canonical) == -EINVAL);
-		CHECK(xport_address("10.0.0.1:0", canonical) == -EINVAL);
-		CHECK(xport_address("10.0.0.1:65535", canonical) == -EINVAL);
-		CHECK(xport_address("10.0.0.1:7472x", canonical) == -EINVAL);
+		CHECK(address_canonical("example.org:7472", canonical) == -EINVAL);
+		CHECK(address_canonical("10.0.0.1", canonical) == -EINVAL);
+		CHECK(address_canonical("10.0.0.1:0", canonical) == -EINVAL);
+		CHECK(address_canonical("10.0.0.1:65535", canonical) == -EINVAL);
+		CHECK(address_canonical("10.0.0.1:7472x", canonical) == -EINVAL);
 	}
 	TEST("hosts open their planes, and an address that is in use is refused")
 	{

@@ -10,7 +10,6 @@
  * Bulk plane: each host binds a PULL and has a PUSH for each of those it sends to, 128 at most since a process has 512
  * nanomsg sockets at most.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -24,6 +23,7 @@
 #include <util.h>
 
 #include "sync/daemon/xport.h"
+#include "sync/secure/address.h"
 
 #define WAYS_MAX      (CHANNELS_MAX + 64)
 #define LANES_MAX     128
@@ -102,55 +102,11 @@ struct xport {
 
 /* ---- Addresses --------------------------------------------------------------------------------------------------- */
 
-/* "10.0.0.1:7472", "[2001:db8::1]:7472": numeric, in the one form that all hosts write. The port behind it must exist
- * too. 0 or -EINVAL. */
-static int parse_address(const char *text, char canonical[ADDRESS_LEN], char host[ADDRESS_LEN],
-			 unsigned int *port)
-{
-	const char *colon = strrchr(text, ':');
-	char copy[ADDRESS_LEN], bare[INET6_ADDRSTRLEN];
-	uint8_t address[sizeof(struct in6_addr)];
-	int family = AF_INET, end = 0;
-	size_t nr;
-
-	if (!colon || strlen(text) >= sizeof(copy))
-		return -EINVAL;
-	nr = (size_t)(colon - text);
-	memcpy(copy, text, nr);
-	copy[nr] = '\0';
-	if (copy[0] == '[' && nr > 2 && copy[nr - 1] == ']') {
-		family = AF_INET6;
-		copy[nr - 1] = '\0';
-		memmove(copy, copy + 1, nr - 1);
-	}
-	if (sscanf(colon + 1, "%5u%n", port, &end) != 1 || colon[1 + end] || *port == 0 ||
-	    *port > 65534)
-		return -EINVAL;
-	if (inet_pton(family, copy, address) != 1 ||
-	    !inet_ntop(family, address, bare, sizeof(bare)))
-		return -EINVAL;
-	snprintf(host, ADDRESS_LEN, family == AF_INET6 ? "[%s]" : "%s", bare);
-	return snprintf(canonical, ADDRESS_LEN, "%s:%u", host, *port) < ADDRESS_LEN ? 0 : -EINVAL;
-}
-
-static int canonical_address(const char *text, char canonical[ADDRESS_LEN])
+static int make_url(const char *address, unsigned int plane, char url[URL_LEN])
 {
 	char host[ADDRESS_LEN];
 	unsigned int port;
-
-	return parse_address(text, canonical, host, &port);
-}
-
-int xport_address(const char *text, char canonical[WIRE_TEXT_LEN])
-{
-	return canonical_address(text, canonical);
-}
-
-static int make_url(const char *address, unsigned int plane, char url[URL_LEN])
-{
-	char canonical[ADDRESS_LEN], host[ADDRESS_LEN];
-	unsigned int port;
-	int r = parse_address(address, canonical, host, &port);
+	int r = address_split(address, host, &port);
 
 	if (r < 0)
 		return r;
@@ -322,7 +278,7 @@ static void way_make(struct xport *xport, const char *address)
 	size_t at = way_lower(xport, address);
 	struct way *way;
 
-	if (canonical_address(address, canonical) < 0 || strcmp(canonical, address) ||
+	if (address_canonical(address, canonical) < 0 || strcmp(canonical, address) ||
 	    is_ipv6(address) != is_ipv6(xport->address) || make_url(address, 0, url) < 0 ||
 	    strcmp(address, xport->address) == 0)
 		return;
@@ -819,7 +775,7 @@ void xport_send_seed(struct xport *xport, const char *address, const void *bytes
 {
 	char canonical[ADDRESS_LEN];
 
-	if (canonical_address(address, canonical) < 0)
+	if (address_canonical(address, canonical) < 0)
 		channels_counters(xport->channels)->no_route++;
 	else
 		channels_send_seed(xport->channels, canonical, bytes, nr);
@@ -833,7 +789,7 @@ int xport_bulk(struct xport *xport, uint32_t to, const void *bytes, size_t nr)
 int xport_peer(struct xport *xport, uint32_t host, const char *address)
 {
 	char canonical[ADDRESS_LEN];
-	int r = canonical_address(address, canonical);
+	int r = address_canonical(address, canonical);
 
 	return r < 0 ? r : channels_peer(xport->channels, host, canonical);
 }
@@ -942,7 +898,7 @@ int xport_open(const struct xport_config *config, int64_t now, struct xport **op
 	xport->now = xport->look_ms = xport->hello_ms = now;
 	xport->sweep_ms = now + SWEEP_MS;
 	env.data = xport;
-	r = canonical_address(config->address, xport->address);
+	r = address_canonical(config->address, xport->address);
 	if (r < 0) {
 		identity_free(config->identity);
 	} else {

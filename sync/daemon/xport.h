@@ -53,9 +53,6 @@ struct xport_counters {
 #undef XPORT_COUNTER
 };
 
-/* The one form of an address that all hosts write. -EINVAL: not numeric, no port, or no port behind it. */
-int xport_address(const char *text, char canonical[WIRE_TEXT_LEN]);
-
 /* 0; -EINVAL: the address; -EADDRINUSE, -EADDRNOTAVAIL and others of the network. */
 int xport_open(const struct xport_config *config, int64_t now_ms, struct xport **xport);
 void xport_close(struct xport *xport);

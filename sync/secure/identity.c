@@ -13,8 +13,11 @@
 #include "sync/secure/identity.h"
 
 #define KEY_FILE	 "host.key"
+#define NEXT_KEY_FILE	 "host.key.new"
 #define CERTIFICATE_FILE "host.cert"
 #define CHARTER_FILE	 "charter"
+#define RENEWALS_FILE	 "renewals"
+#define RENEWALS_MAX	 (4 << 20)
 
 #define _cleanup_identity_ _cleanup_(cleanup_identity)
 
@@ -62,35 +65,63 @@ int identity_read_secret(const char *path, struct secret_key *secret)
 	return nr == SECRET_BYTES && secret_key_whole(secret) ? 0 : -EBADMSG;
 }
 
+static bool belongs(const struct secret_key *secret, const struct certificate *certificate)
+{
+	struct public_key key = secret_key_public(secret);
+
+	return public_key_equal(&key, &certificate->key);
+}
+
+static int load_secret(const char *directory, const char *file, struct secret_key *secret)
+{
+	char path[PATH_MAX];
+	int r = path_of(directory, file, path);
+
+	return r < 0 ? r : identity_read_secret(path, secret);
+}
+
+/* A new certificate is what brings a new key into use: until the files have changed their names both keys are there. */
+static int load_secret_of(const char *directory, const struct certificate *certificate,
+			  struct secret_key *secret)
+{
+	int r = load_secret(directory, KEY_FILE, secret);
+
+	if (r == 0 && belongs(secret, certificate))
+		return 0;
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (load_secret(directory, NEXT_KEY_FILE, secret) == 0 && belongs(secret, certificate))
+		return 0;
+	return r < 0 ? r : -EKEYREJECTED;
+}
+
+int identity_load_charter(const char *directory, struct charter *charter)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t nr;
+	int r = read_file(directory, CHARTER_FILE, CHARTER_MAX, &data, &nr);
+
+	return r < 0 ? r : charter_open(charter, data, nr);
+}
+
 int identity_load(const char *directory, struct identity **identity)
 {
 	_cleanup_identity_ struct identity *new = calloc(1, sizeof(*new));
-	_cleanup_free_ char *certificate = NULL, *charter = NULL;
-	char path[PATH_MAX];
-	struct public_key key;
+	_cleanup_free_ char *data = NULL;
 	size_t nr;
 	int r;
 
 	if (!new)
 		return -ENOMEM;
-	r = path_of(directory, KEY_FILE, path);
+	r = read_file(directory, CERTIFICATE_FILE, CERTIFICATE_MAX, &data, &nr);
 	if (r == 0)
-		r = identity_read_secret(path, &new->secret);
+		r = certificate_open(&new->certificate, data, nr);
 	if (r == 0)
-		r = read_file(directory, CERTIFICATE_FILE, CERTIFICATE_MAX, &certificate, &nr);
+		r = load_secret_of(directory, &new->certificate, &new->secret);
 	if (r == 0)
-		r = certificate_open(&new->certificate, certificate, nr);
+		r = identity_load_charter(directory, &new->charter);
 	if (r == 0)
-		r = read_file(directory, CHARTER_FILE, CHARTER_MAX, &charter, &nr);
-	if (r == 0)
-		r = charter_open(&new->charter, charter, nr);
-	if (r < 0)
-		return r;
-
-	key = secret_key_public(&new->secret);
-	if (!public_key_equal(&key, &new->certificate.key))
-		return -EKEYREJECTED;
-	r = charter_admits(&new->charter, &new->certificate);
+		r = charter_admits(&new->charter, &new->certificate);
 	if (r < 0)
 		return r == -EXDEV ? -EKEYREJECTED : r;
 	*identity = TAKE_PTR(new);
@@ -127,14 +158,60 @@ int identity_keep_certificate(const char *directory, const struct certificate *c
 	return keep(directory, CERTIFICATE_FILE, certificate->bytes, certificate->nr);
 }
 
-int identity_keep_secret(const char *directory, const struct secret_key *secret)
+int identity_next_secret(const char *directory, struct secret_key *secret)
 {
-	return keep(directory, KEY_FILE, secret->bytes, SECRET_BYTES);
+	return load_secret(directory, NEXT_KEY_FILE, secret);
+}
+
+int identity_keep_next_secret(const char *directory, const struct secret_key *secret)
+{
+	return keep(directory, NEXT_KEY_FILE, secret->bytes, SECRET_BYTES);
+}
+
+int identity_take_next_secret(const char *directory)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+	int r = path_of(directory, NEXT_KEY_FILE, from);
+
+	if (r == 0)
+		r = path_of(directory, KEY_FILE, to);
+	if (r < 0)
+		return r;
+	return rename(from, to) < 0 ? -errno : 0;
+}
+
+int identity_keep_renewals(const char *directory, const void *certificates, size_t nr)
+{
+	return keep(directory, RENEWALS_FILE, certificates, nr);
+}
+
+int identity_each_renewal(const char *directory,
+			  void (*each)(void *data, const struct certificate *certificate),
+			  void *each_data)
+{
+	_cleanup_free_ char *data = NULL;
+	struct certificate certificate;
+	struct reader reader;
+	struct slice bytes;
+	size_t nr;
+	int r = read_file(directory, RENEWALS_FILE, RENEWALS_MAX, &data, &nr);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	reader_init(&reader, data, nr);
+	while (reader_left(&reader)) {
+		get_slice(&reader, &bytes);
+		if (reader.bad || certificate_read(&certificate, bytes.bytes, bytes.nr) < 0)
+			return -EBADMSG;
+		each(each_data, &certificate);
+	}
+	return 0;
 }
 
 uint64_t identity_stamp(const char *directory)
 {
-	static const char *const files[] = {KEY_FILE, CERTIFICATE_FILE, CHARTER_FILE};
+	static const char *const files[] = {KEY_FILE, CERTIFICATE_FILE, CHARTER_FILE,
+					    RENEWALS_FILE};
 	uint64_t stamp = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
