@@ -106,6 +106,7 @@ enum exit_status run_cluster_init(const struct invocation *call)
 		status = cluster_config_write(call, directory, name, NULL, true);
 	if (status != EXIT_DONE)
 		return status;
+	cluster_folder_changed(call);
 	if (call->json)
 		return print_json(json_pack("{s:s, s:i, s:s}", "host", name, "id", 1, "cluster",
 					    json_text(authority->hosts, "cluster")));
@@ -160,16 +161,31 @@ static enum exit_status read_request(const struct invocation *call, const char *
 	return EXIT_DONE;
 }
 
-/* The key to certify: of a request, or made here. */
-static enum exit_status invited_key(const struct invocation *call, const char *name,
-				    struct invitation *invitation, struct public_key *key)
+static void make_key(struct invitation *invitation, struct public_key *key)
 {
-	if (given(call, "--request"))
-		return read_request(call, name, key);
 	secret_key_make(&invitation->secret);
 	invitation->has_secret = true;
 	*key = secret_key_public(&invitation->secret);
-	return EXIT_DONE;
+}
+
+/* A member keeps its key, unless it asks for another one. */
+static enum exit_status present_key(const struct invocation *call,
+				    const struct authority *authority, const json_t *host,
+				    struct public_key *key)
+{
+	const char *name = given_argument(call);
+	struct certificate certificate;
+	enum exit_status status;
+
+	if (!given(call, "--operator")) {
+		complain("there is a host %s already; for a new key of it run `cluster request %s` "
+			 "there and give that with --request",
+			 name, name);
+		return EXIT_INPUT;
+	}
+	status = authority_certificate(authority, host, &certificate);
+	*key = certificate.key;
+	return status;
 }
 
 static enum exit_status certify(const struct invocation *call, struct authority *authority,
@@ -178,18 +194,17 @@ static enum exit_status certify(const struct invocation *call, struct authority 
 	const char *name = given_argument(call);
 	json_t *host = authority_find(authority, name);
 	uint32_t roles = (uint32_t)json_number(host, "roles");
+	enum exit_status status = EXIT_DONE;
 	struct public_key key;
-	enum exit_status status;
 
-	if (host && !given(call, "--request")) {
-		complain("there is a host %s already; for a new key of it run `cluster request %s` "
-			 "there and give that with --request",
-			 name, name);
-		return EXIT_INPUT;
-	}
+	if (given(call, "--request"))
+		status = read_request(call, name, &key);
+	else if (host)
+		status = present_key(call, authority, host, &key);
+	else
+		make_key(invitation, &key);
 	if (given(call, "--operator"))
 		roles |= ROLE_OPERATOR;
-	status = invited_key(call, name, invitation, &key);
 	if (status == EXIT_DONE)
 		status = authority_certify(authority, host, name, &key, roles,
 					   &invitation->certificate);
@@ -252,6 +267,7 @@ static enum exit_status publish_charter(const struct invocation *call,
 static enum exit_status print_charter(const struct invocation *call,
 				      const struct authority *authority, const char *done)
 {
+	cluster_folder_changed(call);
 	if (call->json)
 		return print_json(
 			json_pack("{s:I}", "charter", (json_int_t)authority->charter.version));
@@ -330,6 +346,7 @@ static enum exit_status rotate_host(const struct invocation *call)
 				      cluster_folder(call->instance, directory));
 	if (status != EXIT_DONE)
 		return status;
+	cluster_folder_changed(call);
 	if (call->json)
 		return print_json(json_pack("{s:s}", "host", self->certificate.name));
 	printf("this host has a new key; `cluster revoke %s --old` ends the former one\n",

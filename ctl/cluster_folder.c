@@ -3,9 +3,11 @@
 #include <limits.h>
 #include <string.h>
 
+#include "client.h"
 #include "cluster_folder.h"
 #include "file.h"
 #include "instance.h"
+#include "json.h"
 #include "output.h"
 
 const char *cluster_folder(const char *instance, char *path)
@@ -72,16 +74,37 @@ static int keep_charter(const char *directory, const struct charter *charter)
 	return identity_keep_charter(directory, charter);
 }
 
+/* With the certificate its key is in use, whatever the file is called; now it gets its name. */
+static int name_key(const char *directory, const struct certificate *certificate)
+{
+	struct secret_key secret;
+	struct public_key key;
+	int r = identity_next_secret(directory, &secret);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	key = secret_key_public(&secret);
+	secret_key_wipe(&secret);
+	return public_key_equal(&key, &certificate->key) ? identity_take_next_secret(directory) : 0;
+}
+
 enum exit_status cluster_folder_certify(const char *directory,
 					const struct certificate *certificate,
 					const struct charter *charter)
 {
 	int r = keep_charter(directory, charter);
 
-	/* With the certificate its key is in use, whatever it is called. */
 	if (r == 0)
 		r = identity_keep_certificate(directory, certificate);
 	if (r == 0)
-		r = identity_take_next_secret(directory);
+		r = name_key(directory, certificate);
 	return r < 0 ? cluster_folder_failed(directory, r) : EXIT_DONE;
+}
+
+void cluster_folder_changed(const struct invocation *call)
+{
+	_cleanup_json_ json_t *reply = NULL;
+
+	/* Without an answer it sees it by itself, a second later. */
+	(void)sync_request(call->instance, "cluster-reload", NULL, &reply);
 }

@@ -16,11 +16,14 @@ enum exit_status cluster_folder_make(const char *directory);
 enum exit_status cluster_folder_identity(const struct invocation *call, struct identity **identity);
 bool cluster_folder_is_member(const char *directory);
 
-/* Key, certificate and charter, in an order that leaves a member a member whenever the power goes. The key is
- * host.key.new already. A charter that is older than the one here is left out. */
+/* Charter and certificate, in an order that leaves a member a member whenever the power goes. Its key is there already:
+ * the one in use, or host.key.new. A charter that is older than the one here is left out. */
 enum exit_status cluster_folder_certify(const char *directory,
 					const struct certificate *certificate,
 					const struct charter *charter);
+
+/* Something has changed: dfwsyncd, if it runs, has seen it when this returns. */
+void cluster_folder_changed(const struct invocation *call);
 
 /* Turns a negative errno into words. */
 enum exit_status cluster_folder_failed(const char *directory, int r);

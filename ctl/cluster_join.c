@@ -93,29 +93,33 @@ static enum exit_status read_invitation(const char *file, struct invitation *inv
 	return EXIT_DONE;
 }
 
-/* What the invitation brings, or what `cluster request` made: it becomes host.key.new. */
+static bool fits(int r, struct secret_key *secret, const struct certificate *certificate)
+{
+	struct public_key key;
+
+	if (r < 0)
+		return false;
+	key = secret_key_public(secret);
+	secret_key_wipe(secret);
+	return public_key_equal(&key, &certificate->key);
+}
+
+/* What the invitation brings, what `cluster request` has made, or the key that is in use already. */
 static enum exit_status take_key(const char *directory, const struct invitation *invitation)
 {
+	const struct certificate *certificate = &invitation->certificate;
 	struct secret_key secret;
-	struct public_key key;
 	int r;
 
 	if (invitation->has_secret) {
 		r = identity_keep_next_secret(directory, &invitation->secret);
 		return r < 0 ? cluster_folder_failed(directory, r) : EXIT_DONE;
 	}
-	r = identity_next_secret(directory, &secret);
-	if (r < 0 && r != -ENOENT)
-		return cluster_folder_failed(directory, r);
-	if (r == 0) {
-		key = secret_key_public(&secret);
-		secret_key_wipe(&secret);
-	}
-	if (r == -ENOENT || !public_key_equal(&key, &invitation->certificate.key)) {
-		complain("the invitation is for another key than `cluster request` has made here");
-		return EXIT_INPUT;
-	}
-	return EXIT_DONE;
+	if (fits(identity_next_secret(directory, &secret), &secret, certificate) ||
+	    fits(identity_secret(directory, &secret), &secret, certificate))
+		return EXIT_DONE;
+	complain("the invitation is for another key than `cluster request` has made here");
+	return EXIT_INPUT;
 }
 
 /* A join that was cut short has the certificate already. */
@@ -189,6 +193,7 @@ enum exit_status run_cluster_join(const struct invocation *call)
 			cluster_config_write(call, directory, certificate->name, invitation, false);
 	if (status != EXIT_DONE)
 		return status;
+	cluster_folder_changed(call);
 	if (call->json)
 		return print_json(json_pack("{s:s, s:I}", "host", certificate->name, "id",
 					    (json_int_t)certificate->host));

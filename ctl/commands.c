@@ -773,8 +773,8 @@ const struct command commands[] = {
 	 .details =
 		 "It holds a certificate, the charter and where to find the cluster. Without "
 		 "--request it holds the new host's secret key too, and whoever has it is that "
-		 "host: bring it there on a safe way. With --request of a host that is a member it "
-		 "gets a certificate for its new key.",
+		 "host: bring it there on a safe way. A host that is a member gets another "
+		 "certificate: for its new key with --request, with another role with --operator.",
 	 .run = run_cluster_invite},
 	{.name = "cluster request",
 	 .argument = {.name = "NAME", .help = "name of this host", .check = check_host_name},

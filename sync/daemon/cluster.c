@@ -57,6 +57,8 @@ static void on_charter(void *data, const struct charter *charter)
 	if (r < 0)
 		log_errno(r, "cannot keep the cluster's new charter");
 	d->cluster.identity->charter = *charter;
+	log_notice("charter %llu holds", (unsigned long long)charter->version);
+	d->cluster.identity->charter = *charter;
 	d->cluster.identity_stamp = identity_stamp(d->cluster.dir);
 }
 
@@ -68,7 +70,27 @@ static void on_renewed(void *data, const struct certificate *certificate)
 	if (r < 0)
 		log_errno(r, "cannot keep the new certificate of this host");
 	d->cluster.identity->certificate = *certificate;
+	log_notice("this host has certificate %llu", (unsigned long long)certificate->serial);
+	d->cluster.identity->certificate = *certificate;
 	d->cluster.identity_stamp = identity_stamp(d->cluster.dir);
+}
+
+static void on_renewal(void *data, const struct certificate *certificate)
+{
+	struct syncd *d = data;
+	int r = xport_renew(d->cluster.xport, certificate);
+
+	if (r < 0)
+		log_errno(r, "the new certificate of host %s is not handed out", certificate->name);
+}
+
+/* Certificates that the CA here has made for others. */
+static void hand_out_renewals(struct syncd *d)
+{
+	int r = identity_each_renewal(d->cluster.dir, on_renewal, d);
+
+	if (r < 0)
+		log_errno(r, "%s/renewals", d->cluster.dir);
 }
 
 static void on_xport(void *data, uint32_t events)
@@ -234,7 +256,10 @@ static int start(struct syncd *d)
 		return r;
 	}
 	r = open_xport(d, identity);
-	return r < 0 ? r : start_core(d);
+	if (r < 0)
+		return r;
+	hand_out_renewals(d);
+	return start_core(d);
 }
 
 static void try_start(struct syncd *d)
@@ -283,6 +308,7 @@ static void follow_identity(struct syncd *d)
 		if (r == 0) {
 			identity_free(cluster->identity);
 			cluster->identity = TAKE_PTR(own);
+			hand_out_renewals(d);
 			log_notice("key, certificate and charter of this host are read again");
 		}
 	}
@@ -309,6 +335,11 @@ static void look(struct syncd *d)
 		return;
 	}
 	follow_identity(d);
+}
+
+void cluster_reload(struct syncd *d)
+{
+	look(d);
 }
 
 /* ---- Leaving ---------------------------------------------------------------------------------------------------- */

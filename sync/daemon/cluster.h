@@ -35,6 +35,8 @@ void cluster_close(struct syncd *d);
 /* Once in each turn of the loop. */
 void cluster_turn(struct syncd *d);
 
+/* Looks at the files of the cluster folder now, and not in the course of the next second. */
+void cluster_reload(struct syncd *d);
 /* Tells the others that this host leaves; a second later the files of the cluster folder go, and the call is answered. */
 int cluster_leave(struct syncd *d, struct control_call *call);
 

@@ -57,6 +57,14 @@ static int run_takeover(struct syncd *d, struct control_call *call, const json_t
 	return 0;
 }
 
+static int run_reload(struct syncd *d, struct control_call *call, const json_t *arguments)
+{
+	(void)arguments;
+	cluster_reload(d);
+	control_done(call, NULL);
+	return 0;
+}
+
 /* Answered when it is done: cluster_leave keeps the call. */
 static int run_leave(struct syncd *d, struct control_call *call, const json_t *arguments)
 {
@@ -120,6 +128,7 @@ static const struct command {
 	{.name = "status", .run = run_status},
 	{.name = "cluster-status", .run = status_cluster},
 	{.name = "cluster-takeover", .run = run_takeover},
+	{.name = "cluster-reload", .run = run_reload},
 	{.name = "cluster-leave", .run = run_leave},
 	{.name = "vport-list", .run = run_vport_list},
 	{.name = "policy-apply", .run = generations_apply},

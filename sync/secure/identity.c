@@ -158,6 +158,11 @@ int identity_keep_certificate(const char *directory, const struct certificate *c
 	return keep(directory, CERTIFICATE_FILE, certificate->bytes, certificate->nr);
 }
 
+int identity_secret(const char *directory, struct secret_key *secret)
+{
+	return load_secret(directory, KEY_FILE, secret);
+}
+
 int identity_next_secret(const char *directory, struct secret_key *secret)
 {
 	return load_secret(directory, NEXT_KEY_FILE, secret);

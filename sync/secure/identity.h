@@ -31,7 +31,8 @@ int identity_load_charter(const char *directory, struct charter *charter);
 int identity_keep_charter(const char *directory, const struct charter *charter);
 int identity_keep_certificate(const char *directory, const struct certificate *certificate);
 
-/* The key that has no certificate yet. take: it has, and takes the place of the former one. */
+/* The key in use, and the one that has no certificate yet. take: it has, and takes the place of the former one. */
+int identity_secret(const char *directory, struct secret_key *secret);
 int identity_next_secret(const char *directory, struct secret_key *secret);
 int identity_keep_next_secret(const char *directory, const struct secret_key *secret);
 int identity_take_next_secret(const char *directory);
