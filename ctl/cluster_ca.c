@@ -97,6 +97,8 @@ enum exit_status run_cluster_init(const struct invocation *call)
 	if (status == EXIT_DONE)
 		status = refuse_member(directory);
 	if (status == EXIT_DONE)
+		status = cluster_config_check(call, directory, NULL);
+	if (status == EXIT_DONE)
 		status = cluster_folder_make(directory);
 	if (status == EXIT_DONE)
 		status = authority_make(call, &authority);

@@ -61,21 +61,48 @@ static json_t *seeds_json(const struct invitation *invitation, const char *self)
 	return seeds;
 }
 
+/* By command, or the one of who invites; NULL: it is none, or no memory. */
+static json_t *own_store(const struct invocation *call, const struct invitation *invitation)
+{
+	const char *value = given_value(call, "--store");
+
+	if (!value && invitation && invitation->store[0])
+		value = invitation->store;
+	return store_json(value ? value : "local");
+}
+
+enum exit_status cluster_config_check(const struct invocation *call, const char *directory,
+				      const struct invitation *invitation)
+{
+	_cleanup_json_ json_t *store = own_store(call, invitation);
+
+	if (store)
+		return store_check(call, store, directory);
+	complain("the store of the invitation %s", check_store(invitation->store));
+	return EXIT_INPUT;
+}
+
 enum exit_status cluster_config_write(const struct invocation *call, const char *directory,
 				      const char *name, const struct invitation *invitation,
 				      bool writer)
 {
 	const char *replicas = given_value(call, "--replicas");
-	_cleanup_json_ json_t *config = NULL;
+	_cleanup_json_ json_t *config = NULL, *store = own_store(call, invitation);
 	_cleanup_free_ char *text = NULL;
 	char address[WIRE_TEXT_LEN];
+	enum exit_status status;
 	int r = own_address(given_value(call, "--address"), address);
 
+	if (!store)
+		return no_memory();
+	status = store_files_copy(call, store, directory);
+	if (status != EXIT_DONE)
+		return status;
 	if (r == 0) {
-		config = json_pack("{s:s, s:s, s:o, s:i, s:b, s:s}", "name", name, "address",
+		config = json_pack("{s:s, s:s, s:o, s:i, s:b, s:O}", "name", name, "address",
 				   address, "seeds", seeds_json(invitation, address), "replicas",
 				   replicas ? replicas[0] - '0' : 1, "writer", writer, "store",
-				   "local");
+				   store);
 		text = config ? json_dumps(config, JSON_INDENT(2)) : NULL;
 		if (!text)
 			return no_memory();
@@ -103,6 +130,7 @@ enum exit_status cluster_config_seeds(const struct invocation *call, struct invi
 	enum exit_status status = state_json_or_complain(call, "cluster/" CONFIG_FILE,
 							 "this host is in no cluster", &config);
 	const char *address = json_text(config, "address");
+	_cleanup_free_ char *store = NULL;
 	const json_t *seed;
 	size_t i;
 
@@ -110,6 +138,11 @@ enum exit_status cluster_config_seeds(const struct invocation *call, struct invi
 		return status;
 	if (address)
 		cluster_config_add_seed(invitation, address);
+	store = store_text(json_object_get(config, "store"));
+	if (!store)
+		return no_memory();
+	if (strlen(store) < sizeof(invitation->store) && strcmp(store, "local") != 0)
+		strcpy(invitation->store, store);
 	json_array_foreach (json_object_get(config, "seeds"), i, seed)
 		if (json_is_string(seed))
 			cluster_config_add_seed(invitation, json_string_value(seed));

@@ -12,11 +12,14 @@ const char *check_cluster_address(const char *value);
 const char *check_host_name(const char *value);
 const char *check_replicas(const char *value);
 
-/* Writes it, with --address and --replicas: from then on this host is a member. Complains. */
+/* Whether --store, or the invitation's store, can be used here. Complains. */
+enum exit_status cluster_config_check(const struct invocation *call, const char *directory,
+				      const struct invitation *invitation);
+/* Writes it, with --address, --replicas and the store: from then on this host is a member. Complains. */
 enum exit_status cluster_config_write(const struct invocation *call, const char *directory,
 				      const char *name, const struct invitation *invitation,
 				      bool writer);
-/* This host's address and its seeds, for an invitation. Complains. */
+/* This host's address, its seeds and its store, for an invitation. Complains. */
 enum exit_status cluster_config_seeds(const struct invocation *call, struct invitation *invitation);
 /* Once, and if there is room. */
 void cluster_config_add_seed(struct invitation *invitation, const char *address);

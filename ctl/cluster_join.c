@@ -185,7 +185,10 @@ enum exit_status run_cluster_join(const struct invocation *call)
 		complain("--address is needed: where this host shall listen for the others");
 		return EXIT_INPUT;
 	}
-	status = member ? check_member(directory, invitation) : cluster_folder_make(directory);
+	status = member ? check_member(directory, invitation)
+			: cluster_config_check(call, directory, invitation);
+	if (status == EXIT_DONE && !member)
+		status = cluster_folder_make(directory);
 	if (status == EXIT_DONE)
 		status = certify(directory, invitation);
 	if (status == EXIT_DONE && !member)

@@ -140,6 +140,9 @@ static const struct option_spec status_options[] = {
 	 .help = "how many other hosts keep a copy of the flows of this host's vports (1)", \
 	 .check = check_replicas}
 
+#define OWN_STORE(words) \
+	{.name = "--store", .argument = "STORE", .help = words, .check = check_store}
+
 static const struct option_spec cluster_init_options[] = {
 	{.name = "--name",
 	 .argument = "NAME",
@@ -147,6 +150,8 @@ static const struct option_spec cluster_init_options[] = {
 	 .check = check_host_name},
 	OWN_ADDRESS(true),
 	REPLICAS,
+	OWN_STORE("where the policy lies: local, or etcd=URL[,URL].. (local)"),
+	STORE_OPTIONS,
 };
 
 static const struct option_spec cluster_invite_options[] = {
@@ -163,7 +168,9 @@ static const struct option_spec cluster_invite_options[] = {
 	 .completion = COMPLETE_FILE},
 };
 
-static const struct option_spec cluster_join_options[] = {OWN_ADDRESS(false), REPLICAS};
+static const struct option_spec cluster_join_options[] = {
+	OWN_ADDRESS(false), REPLICAS,
+	OWN_STORE("where the policy lies, if not where it does for who invites"), STORE_OPTIONS};
 
 static const struct option_spec cluster_revoke_options[] = {
 	{.name = "--old", .help = "only its former certificates: it stays a member by the newest"},
@@ -666,12 +673,13 @@ const struct command commands[] = {
 	 .argument = POLICY_FILE,
 	 OPTIONS(policy_apply_options),
 	 .help = "bring a policy into force",
-	 .details = "The file and all that it includes are checked here, then sent to dfwd, which "
-		    "realises them as a new generation. Every packet sees either the old policy or "
-		    "the new one. After an error nothing has changed.\n"
-		    "In a cluster this is done on the writer, and on it alone, or on any operator if "
-		    "the policy lies in etcd: it becomes a generation of all hosts, which stage it "
-		    "first and bring it into force together.",
+	 .details =
+		 "The file and all that it includes are checked here, then sent to dfwd, which "
+		 "realises them as a new generation. Every packet sees either the old policy or "
+		 "the new one. After an error nothing has changed.\n"
+		 "In a cluster this is done on the writer, and on it alone, or on any operator if "
+		 "the policy lies in etcd: it becomes a generation of all hosts, which stage it "
+		 "first and bring it into force together.",
 	 .json = "An object; for an invalid policy that of `policy check`:",
 	 FIELDS(apply_fields),
 	 .run = run_policy_apply},

@@ -74,6 +74,25 @@ json_t *store_json(const char *value)
 	return strncmp(value, "etcd=", 5) == 0 ? etcd_json(value + 5) : NULL;
 }
 
+char *store_text(const json_t *store)
+{
+	char *text = NULL;
+	size_t nr = 0, i;
+	FILE *file = open_memstream(&text, &nr);
+	const json_t *url;
+
+	if (!file)
+		return NULL;
+	if (json_is_string(store))
+		fputs(json_string_value(store), file);
+	json_array_foreach (json_object_get(store, "etcd"), i, url)
+		fprintf(file, "%s%s", i ? "," : "etcd=", json_string_value(url));
+	if (fclose(file) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
 const char *check_store(const char *value)
 {
 	_cleanup_json_ json_t *store = store_json(value);
@@ -138,8 +157,8 @@ static bool wants_tls(const json_t *store)
 	return false;
 }
 
-static enum exit_status look_at_options(const struct invocation *call, const json_t *store,
-					const char *directory)
+enum exit_status store_check(const struct invocation *call, const json_t *store,
+			     const char *directory)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(store_files); i++) {
 		if (json_is_string(store) && given(call, store_files[i].option)) {
@@ -214,7 +233,7 @@ enum exit_status store_files_copy(const struct invocation *call, const json_t *s
 				  const char *directory)
 {
 	_cleanup_(contents_free) struct content contents[ARRAY_SIZE(store_files)] = {};
-	enum exit_status status = look_at_options(call, store, directory);
+	enum exit_status status = store_check(call, store, directory);
 
 	for (size_t i = 0; status == EXIT_DONE && i < ARRAY_SIZE(store_files); i++)
 		if (given(call, store_files[i].option))
@@ -232,17 +251,14 @@ enum exit_status store_files_copy(const struct invocation *call, const json_t *s
 
 static enum exit_status print_store(const struct invocation *call, const json_t *store)
 {
-	const json_t *url;
-	size_t i;
+	_cleanup_free_ char *text = NULL;
 
 	if (call->json)
 		return print_json(json_pack("{s:O}", "store", store));
-	if (json_is_string(store))
-		puts(json_string_value(store));
-	json_array_foreach (json_object_get(store, "etcd"), i, url)
-		printf("%s%s", i ? "," : "etcd=", json_string_value(url));
-	if (json_is_object(store))
-		putchar('\n');
+	text = store_text(store);
+	if (!text)
+		return no_memory();
+	puts(text);
 	return EXIT_DONE;
 }
 

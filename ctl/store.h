@@ -36,6 +36,12 @@ const char *check_store(const char *value);
 /* Of a value that check_store has passed: the member "store" of cluster.json, or NULL without memory. */
 json_t *store_json(const char *value);
 
+/* The other way round; malloc'd, NULL without memory. */
+char *store_text(const json_t *store);
+
+/* What is missing for this store, or makes no sense with it, is wrong input. Complains. */
+enum exit_status store_check(const struct invocation *call, const json_t *store,
+			     const char *directory);
 /* Copies the files that the options name into the cluster folder, and with the local store removes those that are there.
  * What is missing for this store is wrong input. Complains. */
 enum exit_status store_files_copy(const struct invocation *call, const json_t *store,

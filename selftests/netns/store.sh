@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# dfwctl cluster store: what it writes for dfwsyncd, and what it refuses.
+# dfwctl cluster store, and --store of cluster init and join: what they write for dfwsyncd, and what they refuse.
 # shellcheck disable=SC2015
 
 # shellcheck source=selftests/lib.sh
@@ -74,3 +74,44 @@ alone() {
     refuses 1,2 "in no cluster" ctl cluster store local
 }
 it "a host of no cluster has no store" alone
+
+# ---- becoming a member -----------------------------------------------------------------------------------------------
+
+# ctl_of LETTER arguments: of another instance
+ctl_of() {
+    local instance=$ID$1
+    shift
+    in_host "$DFWCTL" -i "$instance" "$@"
+}
+config_of() { jq -c "$2" "/var/lib/dfw/$ID$1/cluster/cluster.json"; }
+
+inits() {
+    refuses 2 "https needs --etcd-ca" ctl_of a cluster init --name a --address 10.0.0.1 --store etcd=https://e || return 1
+    [[ ! -e /var/lib/dfw/${ID}a/ca ]] || because "a CA was made" || return 1
+    ctl_of a cluster init --name a --address 10.0.0.1 --store etcd=https://e:2379 --etcd-ca "$TMP/pem" >"$TMP/out" 2>&1 ||
+        because "$(cat "$TMP/out")" || return 1
+    [[ $(config_of a .store) == '{"etcd":["https://e:2379"]}' && -f /var/lib/dfw/${ID}a/cluster/etcd-ca.pem ]] || because "$(config_of a .)"
+}
+it "cluster init --store: what cannot be is refused before anything is made, else it is written" inits
+
+joins() {
+    ctl_of a cluster invite b --out "$TMP/invitation" >/dev/null 2>&1 || because "no invitation" || return 1
+    refuses 2 "https needs --etcd-ca" ctl_of b cluster join "$TMP/invitation" --address 10.0.0.2 || return 1
+    [[ ! -e /var/lib/dfw/${ID}b/cluster/cluster.json ]] || because "it has joined" || return 1
+    ctl_of b cluster join "$TMP/invitation" --address 10.0.0.2 --etcd-ca "$TMP/pem" >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    [[ $(config_of b .store) == '{"etcd":["https://e:2379"]}' ]] || because "$(config_of b .)"
+}
+it "an invitation carries the store; its files are the new host's" joins
+
+joins_elsewhere() {
+    ctl_of a cluster invite c --out "$TMP/invitation-c" >/dev/null 2>&1 || because "no invitation" || return 1
+    ctl_of c cluster join "$TMP/invitation-c" --address 10.0.0.3 --store local >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    [[ $(config_of c .store) == '"local"' ]] || because "$(config_of c .)"
+}
+it "unless it is told another one" joins_elsewhere
+
+forged() {
+    jq '.invitation.store = "etcd=ftp://e"' "$TMP/invitation-c" >"$TMP/invitation-d"
+    refuses 2 "the store of the invitation is neither" ctl_of d cluster join "$TMP/invitation-d" --address 10.0.0.4
+}
+it "a store that is none is refused" forged

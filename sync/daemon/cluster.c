@@ -363,7 +363,9 @@ int cluster_leave(struct syncd *d, struct control_call *call)
 /* What a later life in another cluster must not find. The count of lives stays: it may be this cluster again. */
 static void finish_leaving(struct syncd *d)
 {
-	static const char *const files[] = {"cluster.json", "host.key", "host.cert", "charter"};
+	static const char *const files[] = {"cluster.json", "host.key",	    "host.cert",
+					    "charter",	    "etcd-ca.pem",  "etcd-cert.pem",
+					    "etcd-key.pem", "etcd-password"};
 	char path[PATH_MAX];
 
 	log_notice("this host has left the cluster");

@@ -110,6 +110,12 @@ int invitation_write(const struct invitation *invitation, char **text)
 			  "certificate", bytes_json(certificate->bytes, certificate->nr), "charter",
 			  bytes_json(charter->bytes, charter->nr), "seeds", seeds_json(invitation));
 
+	if (json && invitation->store[0] &&
+	    json_object_set_new(json_object_get(json, "invitation"), "store",
+				json_string(invitation->store)) < 0) {
+		json_decref(json);
+		return -ENOMEM;
+	}
 	if (json && invitation->has_secret &&
 	    json_object_set_new(json_object_get(json, "invitation"), "secret",
 				bytes_json(invitation->secret.bytes, SECRET_BYTES)) < 0) {
@@ -131,6 +137,18 @@ static int read_seeds(struct invitation *invitation, const json_t *seeds)
 		    address_canonical(json_string_value(seed), invitation->seeds[i]) < 0)
 			return -EBADMSG;
 	invitation->nr_seeds = json_array_size(seeds);
+	return 0;
+}
+
+static int read_store(struct invitation *invitation, const json_t *store)
+{
+	const char *text = json_string_value(store);
+
+	if (!store)
+		return 0;
+	if (!text || strlen(text) >= sizeof(invitation->store))
+		return -EBADMSG;
+	strcpy(invitation->store, text);
 	return 0;
 }
 
@@ -177,6 +195,8 @@ int invitation_read(struct invitation *invitation, const char *text, size_t nr)
 		r = read_charter(invitation, body);
 	if (r == 0)
 		r = read_seeds(invitation, json_object_get(body, "seeds"));
+	if (r == 0)
+		r = read_store(invitation, json_object_get(body, "store"));
 	if (r == 0)
 		r = read_secret(invitation, body);
 	if (r == 0 && charter_admits(&invitation->charter, &invitation->certificate) < 0)

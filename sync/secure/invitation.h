@@ -8,13 +8,14 @@
  * What goes by hand between an operator's host and one that becomes a member, or changes its key. Texts, JSON:
  *
  *	request		{"request": {"name", "key", "signature"}}: this key asks for a certificate of that name
- *	invitation	{"invitation": {"certificate", "charter", "seeds": ["10.0.0.1:7472"], "secret"}}
+ *	invitation	{"invitation": {"certificate", "charter", "seeds": ["10.0.0.1:7472"], "store", "secret"}}
  *
- * Bytes are in base64. "secret" is there only if the key was made for the host: then the text is a secret too.
+ * Bytes are in base64. "store" is where the policy lies, as people type it; without it that is "local". "secret" is there only if the key was made for the host: then the text is a secret too.
  */
 
 #define INVITATION_MAX	 131072
 #define INVITATION_SEEDS 16
+#define INVITATION_STORE 1024
 
 struct request {
 	char name[WIRE_TEXT_LEN];
@@ -28,6 +29,7 @@ struct invitation {
 	bool has_secret; /* fits the certificate */
 	size_t nr_seeds;
 	char seeds[INVITATION_SEEDS][WIRE_TEXT_LEN];
+	char store[INVITATION_STORE]; /* "": the local one */
 };
 
 /* *text is malloc'd. -ENOMEM. */
