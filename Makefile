@@ -5,6 +5,8 @@ VERSION := 0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
 SBINDIR := $(PREFIX)/sbin
+LIBDIR := $(PREFIX)/lib
+INCLUDEDIR := $(PREFIX)/include
 MANDIR := $(PREFIX)/share/man
 DATADIR := $(PREFIX)/share/dfw
 COMPLETIONDIR := $(PREFIX)/share/bash-completion/completions
@@ -40,6 +42,7 @@ POLICY := $(wildcard policy/*.c) $(patsubst %.y,$(B)/%.tab.c,$(wildcard policy/*
 COMMON := $(wildcard lib/*.c) $(POLICY)
 LOADER := $(wildcard loader/*.c)
 CTL := $(wildcard ctl/*.c)
+CLIENT := $(wildcard client/*.c)
 SYNC := $(wildcard sync/*.c)
 SYNCD := $(wildcard sync/daemon/*.c)
 # Keys, certificates and sessions: needs libsodium and sync/wire.c.
@@ -115,12 +118,17 @@ $(B)/dfwd: $(call obj,$(LOADER) $(COMMON))
 $(B)/dfwsyncd: $(call obj,$(SYNCD) $(SECURE) $(ETCD) $(SYNC) $(COMMON))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWSYNCD_LIBS)
-$(B)/dfwctl: $(call obj,$(CTL) $(SECURE) sync/wire.c $(COMMON))
+$(B)/libdfw.a: $(call obj,$(CLIENT))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+$(B)/dfwctl: $(call obj,$(CTL) $(SECURE) sync/wire.c $(COMMON)) $(B)/libdfw.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(DFWCTL_LIBS)
 
 install: all ## install binaries, man pages, completion and units (DESTDIR, PREFIX)
 	install -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(addprefix $(B)/,$(PROGRAMS))
+	install -D -m 0644 -t $(DESTDIR)$(LIBDIR) $(B)/libdfw.a
+	install -D -m 0644 -t $(DESTDIR)$(INCLUDEDIR)/dfw include/dfw/migrate.h
 	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man5 docs/man/*.5
 	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man7 docs/man/*.7
 	install -D -m 0644 -t $(DESTDIR)$(MANDIR)/man8 docs/man/*.8
@@ -134,6 +142,7 @@ install: all ## install binaries, man pages, completion and units (DESTDIR, PREF
 
 uninstall: ## remove what install has put there
 	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,$(PROGRAMS)) $(DESTDIR)$(COMPLETIONDIR)/dfwctl
+	rm -f $(DESTDIR)$(LIBDIR)/libdfw.a $(DESTDIR)$(INCLUDEDIR)/dfw/migrate.h
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(wildcard docs/man/*.5)))
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(wildcard docs/man/*.7)))
 	rm -f $(addprefix $(DESTDIR)$(DATADIR)/,libvirt-hook dfw-migrate)

@@ -6,10 +6,8 @@
 
 #include <jansson.h>
 
+#include "client/request.h"
 #include "command.h"
-
-#define CLIENT_CONNECT_MS 2000
-#define CLIENT_REPLY_MS	  30000
 
 /* 1: dfwd of the instance runs, 0: it does not; -EPERM: not allowed to look. Takes no time. */
 int dfwd_running(const char *instance);
@@ -31,10 +29,11 @@ enum exit_status sync_call(const struct invocation *call, const char *command, j
 
 /* As client_request, with dfwsyncd, for what can do without an answer. */
 int sync_request(const char *instance, const char *command, json_t *arguments, json_t **reply);
+/* What went wrong between us and a daemon, in words on stderr. */
+enum exit_status daemon_failed(const char *instance, enum daemon_id daemon, const char *command,
+			       int error);
 
 /* A socket that hears the events of the topics ("f ", "v ", ...), or a negative errno as above. */
 int client_subscribe(const char *instance, const char *const *topics, size_t nr);
-
-void sleep_ms(long ms);
 
 #endif

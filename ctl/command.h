@@ -162,6 +162,12 @@ enum exit_status run_cluster_status(const struct invocation *call);
 enum exit_status run_cluster_takeover(const struct invocation *call);
 enum exit_status run_cluster_leave(const struct invocation *call);
 enum exit_status run_cluster_store(const struct invocation *call);
+enum exit_status run_migrate_prepare(const struct invocation *call);
+enum exit_status run_migrate_start(const struct invocation *call);
+enum exit_status run_migrate_activate(const struct invocation *call);
+enum exit_status run_migrate_rollback(const struct invocation *call);
+enum exit_status run_migrate_status(const struct invocation *call);
+enum exit_status run_sync_status(const struct invocation *call);
 enum exit_status run_watch(const struct invocation *call);
 
 #endif

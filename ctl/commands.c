@@ -51,7 +51,11 @@ const size_t nr_global_options = ARRAY_SIZE(global_options);
 		.check = check_profile                                         \
 	}
 
-static const struct option_spec vport_add_options[] = {VPORT_OPTIONS(true)};
+static const struct option_spec vport_add_options[] = {
+	VPORT_OPTIONS(true),
+	{.name = "--moved",
+	 .help = "in a cluster: another host has it until now, its VM has come here"},
+};
 static const struct option_spec vport_set_options[] = {VPORT_OPTIONS(false)};
 
 #define FLOW_FILTER_OPTIONS                                                                \
@@ -215,6 +219,19 @@ static const struct option_spec watch_options[] = {
 	 .check = check_seconds},
 };
 
+static const struct option_spec migrate_prepare_options[] = {
+	{.name = "--to",
+	 .argument = "HOST",
+	 .help = "the host it moves to",
+	 .check = check_vport,
+	 .required = true},
+	{.name = "--strict", .help = "rather refuse than lose a flow"},
+	{.name = "--wait",
+	 .argument = "SECONDS",
+	 .help = "wait so long (60) until it could be paused; 0: begin only",
+	 .check = check_seconds},
+};
+
 static const struct option_spec shutdown_options[] = {
 	{.name = "--detach",
 	 .help = "take everything out of the kernel: nothing is filtered any more"},
@@ -338,6 +355,38 @@ static const struct field_spec charter_fields[] = {
 
 static const struct field_spec store_fields[] = {
 	{"store", "\"local\", or an object with the array etcd of URLs"},
+};
+
+static const struct field_spec migrate_fields[] = {
+	{"vport", "its name"},
+	{"role", "what the vport is to the host that was asked: active, handover, released, "
+		 "replica, prepared, staged, pulling, none"},
+	{"phase",
+	 "where the move stands: none; on the source preparing, precopy, pausing, offered, "
+	 "handed-over, rolling-back; on the destination arriving, staged, pulling"},
+	{"peer", "the other host of the move; \"\": none"},
+	{"safe", "true: the VM could be paused now"},
+	{"flows", "that the host knows of the vport"},
+	{"behind", "changes of flows that the other host does not have"},
+	{"behind_ms", "age of the oldest of them"},
+	{"took_ms", "how long the command took"},
+};
+
+static const struct field_spec sync_status_fields[] = {
+	{"vports", "array, the vports of this host"},
+	{"vports[].vport", "its name"},
+	{"vports[].role", "as of `migrate status`; so are phase, flows, peer, safe, behind"},
+	{"vports[].epoch", "of its ownership: grows with each move"},
+	{"vports[].strict", "true: its move refuses rather than loses"},
+	{"vports[].held", "true: it denies everything"},
+	{"vports[].peers", "array, the hosts that get its flows"},
+	{"vports[].peers[].host", "its name"},
+	{"vports[].peers[].changes", "changes that it does not have yet (BEHIND)"},
+	{"vports[].peers[].ms", "age of the oldest of them"},
+	{"vports[].peers[].safe", "true: a move to it could be paused now"},
+	{"vports[].peers[].room", "false: it has no room for more flows"},
+	{"vports[].result", "how its last move ended or why it stands, in words"},
+	{"counters", "object: what was dropped, refused or begun anew, by name"},
 };
 
 static const struct field_spec takeover_fields[] = {
@@ -546,7 +595,11 @@ const struct command commands[] = {
 	 .help = "add the port of a VM",
 	 .details = "The device need not exist yet: it is filtered from the first packet after it "
 		    "appears. Without a policy everything is dropped. With an IPv6 address it also "
-		    "has the link-local address that its MAC makes, unless --ip names one.",
+		    "has the link-local address that its MAC makes, unless --ip names one.\n"
+		    "In a cluster names are the cluster's. With --moved it is the vport of that "
+		    "name of another host, for a VM that moved without `migrate`: it denies until "
+		    "its flows have been pulled from there, which that host grants when the device "
+		    "is gone there, or from a copy when the host is gone.",
 	 .json = "The object of `vport show`.",
 	 .run = run_vport_add},
 	{.name = "vport set",
@@ -829,6 +882,49 @@ const struct command commands[] = {
 	 .json = "An object:",
 	 FIELDS(cluster_status_fields),
 	 .run = run_cluster_status},
+	{.name = "sync status",
+	 .help = "how far the copies of the flows of this host's vports are",
+	 .details =
+		 "TO MOVE is \"safe\" when the vport could be paused for a move to PEER now: what "
+		 "is left to copy takes some milliseconds.",
+	 .json = "An object:",
+	 FIELDS(sync_status_fields),
+	 .run = run_sync_status},
+	{.name = "migrate prepare",
+	 .argument = VPORT_ARGUMENT("name of the vport"),
+	 OPTIONS(migrate_prepare_options),
+	 .help = "begin to move a vport, while its VM runs",
+	 .details = "The destination makes the vport, which denies everything there until it is "
+		    "activated, and the flows are copied. Can be said on any host of the cluster.",
+	 .json = "An object:",
+	 FIELDS(migrate_fields),
+	 .run = run_migrate_prepare},
+	{.name = "migrate start",
+	 .argument = VPORT_ARGUMENT("name of the vport"),
+	 .help = "hand it over; its VM is paused",
+	 .details = "From here on the source denies. The last changes are copied, and count and "
+		    "hash of all flows compared.",
+	 .json = "An object, as of `migrate prepare`.",
+	 .run = run_migrate_start},
+	{.name = "migrate activate",
+	 .argument = VPORT_ARGUMENT("name of the vport"),
+	 .help = "bring it into force on this host, where its VM runs",
+	 .details = "Not needed when the VM announces itself (RARP, gratuitous ARP, neighbour "
+		    "advertisement) or sends anything else: that activates it. Of a vport that was "
+		    "not prepared the flows are pulled from the host that had it, or from a copy.",
+	 .json = "An object, as of `migrate prepare`.",
+	 .run = run_migrate_activate},
+	{.name = "migrate rollback",
+	 .argument = VPORT_ARGUMENT("name of the vport"),
+	 .help = "end a move: the vport stays where it was",
+	 .details = "After `migrate start` too, until the destination has activated it.",
+	 .json = "An object, as of `migrate prepare`.",
+	 .run = run_migrate_rollback},
+	{.name = "migrate status",
+	 .argument = VPORT_ARGUMENT("name of the vport"),
+	 .help = "where a move stands",
+	 .json = "An object, as one of the vports of `sync status`.",
+	 .run = run_migrate_status},
 	{.name = "cluster takeover",
 	 .help = "make this host the writer of the policy",
 	 .details = "For when the writer is lost, or shall be another one. What the former writer "

@@ -102,6 +102,8 @@ static enum exit_status vport_arguments(const struct invocation *call, json_t *a
 	enum exit_status status = take_text(call, "--dev", "dev", arguments);
 
 	take_mac(call, arguments);
+	if (given(call, "--moved"))
+		json_object_set_new(arguments, "moved", json_true());
 	if (status == EXIT_DONE)
 		status = take_text(call, "--profile", "profile", arguments);
 	if (status == EXIT_DONE)

@@ -14,6 +14,7 @@
  *                       "vports","attached","flows","events_lost","log_suppressed","changes_in_place",
  *                       "changes_staged","changes_no_room"}
  * vport-add         {"name","dev","macs":[..],"ips":[..],"tags":{k:v},"profile"}     -> the vport
+ *                   "moved": true: the port of that name of another host
  * vport-set         the same, "name" and what is to change (lists are replaced whole)  -> the vport
  * vport-del         {"name"}
  * uplink-add        {"name","mode": "auto","native","generic","fast_path": true}, all but "name" optional -> the uplink

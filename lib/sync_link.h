@@ -16,9 +16,10 @@
  *                  and what the cluster calls the policy (its hash). Descriptors: the maps changes and change_losses, the
  *                  program exchange, the map exchange (see <dfw/change.h>, <dfw/exchange.h>)          first of all
  *   vports         memfd: [{"name", "uuid", "epoch", "dev", "macs", "ips", "learned", "vlans", "tags", "profile",
- *                  "slot", "maps", "attached", "ready", "held", "arriving"}], all of them, at hello and after each change. "maps" is
- *                  another number when the port has other maps than before; "arriving": made by port-prepare
- *   seen           {"uuid"}: the VM of a held port sends; at most ten a second
+ *                  "slot", "maps", "attached", "ready", "held", "seen",
+ *                  "arriving"}], all of them, at hello and after each change. "maps" is
+ *                  another number when the port has other maps than before; "seen": held, and its VM sends,
+ *                  so it runs here; "asks": new, held until port-activate says that no other host has it; "arriving": made by port-prepare
  * Requests of dfwsyncd:
  *   remote-vports  memfd: {"vports": [{"name", "uuid", "host", "macs", "ips", "learned", "tags"}], "hosts": ["b", ..],
  *                  "whole": bool}. Ports of other hosts, for groups. What dfwd knows of a host that is not in "hosts" stays,

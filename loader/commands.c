@@ -113,7 +113,10 @@ static int run_vport_add(struct dfwd *d, const json_t *arguments, struct reply *
 		log_error("dev: a vport needs the name of its device");
 		return -EINVAL;
 	}
-	r = remote_ports_conflict(d, spec);
+	if (json_is_true(json_object_get(arguments, "moved")))
+		r = remote_ports_adopt(d, spec);
+	else
+		r = remote_ports_conflict(d, spec);
 	if (r < 0)
 		return r;
 	strcpy(name, spec->name);

@@ -162,7 +162,7 @@ static int consume_one(void *data, void *record, size_t bytes)
 	struct consumer *consumer = data;
 	struct dfwd *d = consumer->d;
 	const struct dfw_event *event = record;
-	const struct port *port;
+	struct port *port;
 	char text[EVENT_TEXT_LEN];
 	struct event_view view;
 

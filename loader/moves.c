@@ -62,6 +62,7 @@ int run_port_hold(struct dfwd *d, const struct link_packet *packet, struct clust
 	if (r < 0)
 		return r;
 	port->answer_ns = 0;
+	port->seen = false;
 	r = set_switches(d, port, DFW_PORT_HELD, 0);
 	if (r == 0)
 		log_info("vport %s: is held", port->spec->name);
@@ -100,6 +101,7 @@ int run_port_activate(struct dfwd *d, const struct link_packet *packet, struct c
 		return r;
 	/* The packets flow; that a restart knows it too can come second. */
 	port->answer_ns = 0;
+	port->seen = false;
 	if (port->spec->arriving || port->spec->epoch != (uint64_t)epoch) {
 		port->spec->arriving = false;
 		port->spec->epoch = (uint64_t)epoch;
@@ -299,10 +301,11 @@ void moves_link_lost(struct dfwd *d)
 	}
 }
 
-void moves_seen(struct dfwd *d, const struct port *port)
+/* It may be the last that a silent VM says for long: whoever asks later hears of it too. */
+void moves_seen(struct dfwd *d, struct port *port)
 {
-	char uuid[UUID_TEXT_LEN];
-
-	uuid_format(port->spec->uuid, uuid);
-	cluster_link_tell(d, json_pack("{s:s, s:s}", "notice", "seen", "uuid", uuid), NULL, 0);
+	if (port->seen || !(port->config.flags & DFW_PORT_HELD))
+		return;
+	port->seen = true;
+	cluster_link_vports_changed(d);
 }

@@ -29,6 +29,6 @@ void moves_tick(struct dfwd *d);
 void moves_link_lost(struct dfwd *d);
 
 /* The VM of a held port sends. */
-void moves_seen(struct dfwd *d, const struct port *port);
+void moves_seen(struct dfwd *d, struct port *port);
 
 #endif

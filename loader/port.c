@@ -40,6 +40,9 @@ static const struct part parts[] = {
 	{PART("state", states)},
 };
 
+/* Tells the maps of a port from those of one that had its name before. */
+static uint32_t last_maps;
+
 static const struct outer_map *part_outer(const struct object *object, const struct part *part)
 {
 	return (const struct outer_map *)((const char *)object + part->outer);
@@ -170,6 +173,7 @@ static int port_new(struct vport_spec **spec, const struct dfw_port_config *conf
 	if (!new)
 		return -ENOMEM;
 	new->state = -1;
+	new->maps = ++last_maps;
 	new->slot = config->slot;
 	new->config = *config;
 	new->spec = TAKE_PTR(*spec);
@@ -384,7 +388,7 @@ static int resize_part(const struct object *object, struct port *port, const str
 		r = map_put(part_outer(object, part)->fd, &port->slot, &new);
 	if (r < 0)
 		return r;
-	port->maps++;
+	port->maps = ++last_maps;
 	return pin_replace(new,
 			   pin_vport_path(object->instance, port->spec->name, part->pin, path));
 }

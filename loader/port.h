@@ -16,9 +16,10 @@
 struct port {
 	struct vport_spec *spec;
 	uint32_t slot;
-	uint32_t maps;	  /* grows when it is given other maps */
+	uint32_t maps;	  /* another number for other maps */
 	uint32_t ifindex; /* of the device it is attached to; 0: the device is not there */
 	bool attach_failed; /* the device is there, and enforcing it has failed: tried again each second */
+	bool seen;	    /* held, and its VM has sent something since: it runs here */
 	bool left_out; /* made by a pattern, and the policy does not take it: denies until the next policy */
 	bool same_banks;	       /* both banks have the same config and rules */
 	struct dfw_port_config config; /* what is in force: the active bank's */

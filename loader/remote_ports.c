@@ -297,3 +297,15 @@ int remote_ports_conflict(const struct dfwd *d, const struct vport_spec *spec)
 	}
 	return 0;
 }
+
+int remote_ports_adopt(const struct dfwd *d, struct vport_spec *spec)
+{
+	for (size_t i = 0; i < d->remote.nr; i++) {
+		if (strcmp(d->remote.list[i].name, spec->name) != 0)
+			continue;
+		memcpy(spec->uuid, d->remote.list[i].uuid, sizeof(spec->uuid));
+		return 0;
+	}
+	log_error("no other host of the cluster has a vport %s", spec->name);
+	return -EINVAL;
+}

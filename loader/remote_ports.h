@@ -49,4 +49,7 @@ int remote_ports_append(const struct dfwd *d, struct policy_port *ports, size_t 
 /* Logs and returns -EEXIST when a port of another host has the name. */
 int remote_ports_conflict(const struct dfwd *d, const struct vport_spec *spec);
 
+/* The spec is to be the port of its name of another host. Logs and returns -EINVAL when there is none. */
+int remote_ports_adopt(const struct dfwd *d, struct vport_spec *spec);
+
 #endif

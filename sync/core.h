@@ -219,7 +219,8 @@ struct peer *peer_find(struct port *port, uint32_t host);
 struct peer *peer_add(struct sync *sync, struct port *port, uint32_t host, bool pinned);
 void peer_drop(struct sync *sync, struct port *port, struct peer *peer);
 void peer_restart(struct sync *sync, struct port *port, struct peer *peer);
-bool peer_caught_up(const struct port *port, const struct peer *peer);
+/* A move to it could pause now. */
+bool peer_is_close(const struct sync *sync, const struct port *port, const struct peer *peer);
 int64_t peer_lag_ms(const struct sync *sync, const struct port *port, const struct peer *peer);
 void port_clear_flows(struct sync *sync, struct port *port);
 /* The datapath of a port that becomes its destination learns what is here already. */

@@ -67,12 +67,11 @@ void peer_drop(struct sync *sync, struct port *port, struct peer *peer)
 	*peer = port->peers[--port->nr_peers];
 }
 
-bool peer_caught_up(const struct port *port, const struct peer *peer)
+bool peer_is_close(const struct sync *sync, const struct port *port, const struct peer *peer)
 {
-	const struct flow_entry *oldest = flows_after(&port->flows, peer->acked);
-
 	/* A stream that was never acknowledged says nothing about the peer, even when the log is empty. */
-	return peer->status == FLOWS_OK && peer->answered && !oldest;
+	return peer->status == FLOWS_OK && peer->answered &&
+	       peer_lag_ms(sync, port, peer) <= SAFE_LAG_MS;
 }
 
 int64_t peer_lag_ms(const struct sync *sync, const struct port *port, const struct peer *peer)

@@ -318,7 +318,7 @@ size_t sync_lag(const struct sync *sync, struct uuid id, struct sync_lag *lag, s
 			.peer = peer->host,
 			.changes = port->flows.head - peer->acked,
 			.ms = peer_lag_ms(sync, port, peer),
-			.safe = peer_caught_up(port, peer),
+			.safe = peer_is_close(sync, port, peer),
 			.status = peer->status,
 		};
 	}

@@ -6,6 +6,10 @@ peer.py echo PORT                   TCP and UDP server, both families, any numbe
 peer.py talk ADDRESS PORT           one TCP connection; a line for each round trip, until it is killed or closed
 peer.py udp ADDRESS PORT N          N datagrams, the number of answers
 peer.py many ADDRESS PORT N         opens N connections, holds them, says how many, until killed
+peer.py hold ADDRESS PORT N         the same; at each SIGUSR1 it says how many of them still echo: "alive N"
+peer.py pulse PORT                  UDP: sends to whoever sent it something first, 50 datagrams a second, for ever
+peer.py hear ADDRESS PORT           asks a pulse once and says nothing more; a line for each datagram that comes
+peer.py announce DEVICE             five RARPs of the device's own MAC, as QEMU sends them when a guest resumes
 peer.py flood ADDRESS/PORT...       UDP datagrams to these in turn, from a few ports, as fast as it goes, until killed
 peer.py trickle ADDRESS/PORT...     the same, a hundred a second to each
 peer.py count ADDRESS/PORT...       counts datagrams that come to these; prints a line "ADDRESS/PORT COUNT" each on SIGTERM
@@ -65,6 +69,44 @@ def many(address, port, n):
         except OSError: break
     print(len(held), flush=True)
     signal.pause()
+def hold(address, port, n):
+    held = []
+    for _ in range(int(n)):
+        held.append(socket.create_connection((address, int(port)), 5))
+    def alive(*_):
+        for s in held:
+            s.settimeout(15); s.sendall(b"still?")
+        good = 0
+        for s in held:
+            try: good += s.recv(6) == b"still?"
+            except OSError: pass
+        print("alive", good, flush=True)
+    signal.signal(signal.SIGUSR1, alive)
+    print(len(held), flush=True)
+    while True: signal.pause()
+def pulse(port):
+    u = listener(int(port), socket.SOCK_DGRAM)
+    print("ready", flush=True)
+    _, to = u.recvfrom(100)
+    while True:
+        try: u.sendto(b"pulse", to)
+        except OSError: pass
+        time.sleep(.02)
+def hear(address, port):
+    u = socket.socket(family(address), socket.SOCK_DGRAM)
+    u.connect((address, int(port)))
+    u.send(b"begin")
+    n = 0
+    while True:
+        try: u.recv(100); n += 1; print(n, flush=True)
+        except OSError: time.sleep(.02)
+def announce(device):
+    p = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    p.bind((device, 0))
+    mac = p.getsockname()[4]
+    for wait in (0, .05, .15, .25, .35):
+        time.sleep(wait)
+        p.send(b"\xff" * 6 + mac + bytes.fromhex("80350001080006040003") + mac + b"\0" * 4 + mac + b"\0" * 4 + b"\0" * 18)
 def targets(words): return [(w.split("/")[0], int(w.split("/")[1])) for w in words]
 def flood(*words):
     to = targets(words)

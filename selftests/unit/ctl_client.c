@@ -7,6 +7,7 @@
 #undef CLIENT_REPLY_MS
 #define CLIENT_CONNECT_MS 300
 #define CLIENT_REPLY_MS	  1000
+#include "client/request.c"
 #include "ctl/client.c"
 
 #include <pthread.h>

@@ -123,7 +123,8 @@ static int run_ask(struct syncd *d, struct control_call *call, const json_t *arg
 static const struct command {
 	const char *name;
 	int (*run)(struct syncd *d, struct control_call *call, const json_t *arguments);
-	bool at_owner; /* of the vport, see forward.h */
+	bool at_owner;	 /* of the vport, see forward.h ... */
+	bool here_first; /* ... unless it is here too */
 } commands[] = {
 	{.name = "status", .run = run_status},
 	{.name = "cluster-status", .run = status_cluster},
@@ -135,10 +136,11 @@ static const struct command {
 	{.name = "policy-wait", .run = generations_wait},
 	{.name = "ask", .run = run_ask},
 	{.name = "migrate-prepare", .run = moves_prepare, .at_owner = true},
+	{.name = "migrate-wait", .run = moves_wait, .at_owner = true},
 	{.name = "migrate-start", .run = moves_start, .at_owner = true},
 	{.name = "migrate-activate", .run = moves_activate},
 	{.name = "migrate-rollback", .run = moves_rollback, .at_owner = true},
-	{.name = "migrate-status", .run = moves_status},
+	{.name = "migrate-status", .run = moves_status, .at_owner = true, .here_first = true},
 	{.name = "sync-status", .run = moves_sync_status},
 };
 
@@ -158,11 +160,15 @@ int command_run(struct syncd *d, struct control_call *call, const json_t *reques
 {
 	const json_t *arguments = json_object_get(request, "arguments");
 	const struct command *command = find_command(request);
+	const char *name;
 	uint32_t owner;
+	bool here;
 
 	if (!command)
 		return -EINVAL;
-	owner = command->at_owner ? forward_owner(d, arguments) : 0;
+	name = json_text(arguments, "vport");
+	here = command->here_first && name && vports_find_name(d, name);
+	owner = command->at_owner && !here ? forward_owner(d, arguments) : 0;
 	return owner ? forward_command(d, owner, call, command->name, arguments)
 		     : command->run(d, call, arguments);
 }

@@ -286,6 +286,25 @@ static void begin_pause(struct syncd *d, struct datapath_port *port)
 		port->pause = PAUSE_WANTED;
 }
 
+/* What the destination is compared with is what the core knows: it has to be what the kernel has. False: all flows are
+ * looked at once more. */
+static bool compare_with_kernel(struct syncd *d, struct datapath_port *port)
+{
+	uint64_t kernel = datapath_flows(d, port->id);
+	struct sync_flows known = {};
+
+	sync_flows(d->cluster.sync, port->id, &known);
+	if (kernel == known.count)
+		return true;
+	if (!port->compared) {
+		port->compared = port->scan_wanted = true;
+		return false;
+	}
+	log_warning("vport %s: its kernel counts %llu flows, %llu are there", name_of(d, port->id),
+		    (unsigned long long)kernel, (unsigned long long)known.count);
+	return true;
+}
+
 /* Nothing changes any more: the rest of a scan, the last changes, and those that nobody has answered yet. */
 static void end_pause(struct syncd *d, struct datapath_port *port)
 {
@@ -298,6 +317,8 @@ static void end_pause(struct syncd *d, struct datapath_port *port)
 	if (port->scan_wanted || port->scanning)
 		return;
 	collect_due(d, port, true);
+	if (!compare_with_kernel(d, port))
+		return;
 	r = collect_half_open(d, port);
 	if (r < 0) {
 		log_errno(r, "vport %s: cannot read its half-open flows", name_of(d, port->id));
@@ -330,6 +351,7 @@ int datapath_pause(void *data, struct uuid id)
 	if (port->watch != WATCH_ON || sync_port_role(d->cluster.sync, id, NULL) != PORT_ACTIVE)
 		port->scan_wanted = true;
 	port->pause = PAUSE_WANTED;
+	port->compared = false;
 	begin_pause(d, port);
 	return -EINPROGRESS;
 }
@@ -476,8 +498,10 @@ int datapath_prepare(void *data, struct uuid id, struct slice description, uint6
 	if (!port)
 		return -ENOMEM;
 	/* New to the cluster, not to its host; dfwd holds it already if it was added just now. */
-	if (port->here && !port->arriving)
+	if (port->here && (!port->arriving || d->datapath.adding)) {
+		port->full = port->refused = port->failed = 0;
 		return 0;
+	}
 	switch (port->prepare) {
 	case PREPARE_NONE:
 		return ask_prepare(d, port, description, flows);
@@ -509,26 +533,54 @@ static void follow_prepare(struct syncd *d, struct datapath_port *port)
 	}
 }
 
-bool datapath_keeps_off(struct syncd *d, struct uuid id)
+/* A port that a move has made here: that dfwd has it is no sign that the VM runs, that it sends is. */
+static bool keeps_off(struct syncd *d, struct datapath_port *port, enum port_role role)
 {
-	enum port_role role = sync_port_role(d->cluster.sync, id, NULL);
-	struct datapath_port *port = datapath_find(d, id);
-
-	if (role == PORT_PREPARED || role == PORT_STAGED || role == PORT_PULLING)
-		return true;
-	if (!port || !port->held)
+	if (!port->held || port->seen || port->asks)
 		return false;
-	/* Given to another host, and dfwd was not there to be told. */
-	if (role == PORT_RELEASED) {
-		datapath_release(d, id);
-		return true;
+	if (!port->arriving) {
+		/* Given to another host, and dfwd was not there to be told. */
+		if (role == PORT_RELEASED)
+			datapath_release(d, port->id);
+		return role == PORT_RELEASED;
 	}
-	if (!port->arriving)
-		return false;
-	/* In the middle of a PREPARE, or left of a life before this one: the source asks again, or the VM shows up. */
+	/* In the middle of a PREPARE, or left of a life before this one: the source asks again. */
 	if (port->prepare == PREPARE_NONE && !port->left_over_ms)
 		port->left_over_ms = d->loop.now_ms + LEFT_OVER_MS;
 	return true;
+}
+
+int datapath_here(struct syncd *d, const struct local_vport *vport, bool strict)
+{
+	const struct slice description = {.bytes = vport->value, .nr = vport->nr};
+	int r;
+
+	d->datapath.adding = true;
+	r = sync_port_add(d->cluster.sync, vport->id, description, strict);
+	d->datapath.adding = false;
+	return r;
+}
+
+void datapath_add(struct syncd *d, const struct local_vport *vport)
+{
+	enum port_role role = sync_port_role(d->cluster.sync, vport->id, NULL);
+	struct datapath_port *port = datapath_find(d, vport->id);
+	int r;
+
+	if (!port)
+		return;
+	if (role == PORT_PREPARED || role == PORT_STAGED) {
+		if (port->seen) {
+			log_info("vport %s: its VM sends", vport->name);
+			sync_move_activate(d->cluster.sync, vport->id);
+		}
+		return;
+	}
+	if (role == PORT_PULLING || keeps_off(d, port, role))
+		return;
+	r = datapath_here(d, vport, false);
+	if (r < 0)
+		log_errno(r, "vport %s: the cluster cannot be told", vport->name);
 }
 
 /* ---- Flows ------------------------------------------------------------------------------------------------------- */
@@ -685,6 +737,14 @@ void datapath_on_link_lost(struct syncd *d)
 	d->datapath.member_told = false;
 }
 
+/* It has other maps than before, or is another port of that id. */
+static void begin_anew(struct datapath_port *port)
+{
+	collect_forget(port);
+	close_maps(port);
+	port->watch = WATCH_OFF;
+}
+
 static void on_vport(struct syncd *d, const struct local_vport *vport)
 {
 	struct datapath_port *port = get(d, vport->id);
@@ -695,9 +755,11 @@ static void on_vport(struct syncd *d, const struct local_vport *vport)
 	port->here = true;
 	port->attached = json_is_true(json_object_get(vport->json, "attached"));
 	port->held = json_is_true(json_object_get(vport->json, "held"));
+	port->seen = vport->seen;
+	port->asks = json_is_true(json_object_get(vport->json, "asks"));
 	port->arriving = json_is_true(json_object_get(vport->json, "arriving"));
 	if (port->maps != maps)
-		close_maps(port);
+		begin_anew(port);
 	port->maps = maps;
 	take_slot(d, port, json_number(vport->json, "slot"));
 }
@@ -713,27 +775,11 @@ void datapath_on_vports(struct syncd *d)
 	for (size_t i = datapath->nr_ports; i > 0; i--) {
 		struct datapath_port *port = datapath->ports[i - 1];
 
-		if (!port->here && port->prepare == PREPARE_NONE && port->pause == PAUSE_NONE)
+		if (port->here)
+			continue;
+		begin_anew(port);
+		if (port->prepare == PREPARE_NONE && port->pause == PAUSE_NONE)
 			forget(d, port);
-	}
-}
-
-void datapath_on_seen(struct syncd *d, const struct link_packet *packet)
-{
-	const struct local_vport *vport;
-	enum port_role role;
-	struct uuid id;
-
-	if (!d->cluster.sync || uuid_parse(json_text(packet->json, "uuid"), &id) < 0)
-		return;
-	vport = vports_find(d, id);
-	role = sync_port_role(d->cluster.sync, id, NULL);
-	if (role == PORT_PREPARED || role == PORT_STAGED) {
-		log_info("vport %s: its VM sends", name_of(d, id));
-		sync_move_activate(d->cluster.sync, id);
-	} else if (vport && (role == PORT_NONE || role == PORT_REPLICA || role == PORT_RELEASED)) {
-		sync_port_add(d->cluster.sync, id,
-			      (struct slice){.bytes = vport->value, .nr = vport->nr}, false);
 	}
 }
 

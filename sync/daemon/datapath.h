@@ -8,6 +8,7 @@
 #include "sync/env.h"
 
 struct link_packet;
+struct local_vport;
 struct syncd;
 
 /*
@@ -52,6 +53,8 @@ struct datapath_port {
 	bool here;     /* dfwd has told of it */
 	bool attached;
 	bool held;
+	bool seen;     /* held, and its VM sends: it runs here */
+	bool asks;     /* was added just now */
 	bool arriving; /* made by port-prepare */
 
 	/* Activation that dfwd has not confirmed; epoch 0: none. */
@@ -66,6 +69,7 @@ struct datapath_port {
 
 	uint8_t pause; /* enum pause_state */
 	uint8_t watch; /* enum watch_state */
+	bool compared; /* with the kernel's number of flows, and all were looked at */
 	bool maps_asked;
 	int flows_map, half_open_map, state_map; /* to read; -1: not here */
 
@@ -87,6 +91,7 @@ struct datapath {
 	struct flow_exchange exchange;
 	struct change_ring ring;
 	bool open;	      /* the two above */
+	bool adding;	      /* the core asks for a port that dfwd has */
 	bool member_told;     /* dfwd knows that this host is a member */
 	uint64_t losses;      /* of the ring, seen */
 	uint64_t losses_told; /* rescans that they led to */
@@ -105,13 +110,14 @@ void datapath_stop(struct syncd *d);
 
 /* dfwd's notices, and its end. */
 void datapath_on_hello(struct syncd *d, const struct link_packet *packet);
-void datapath_on_seen(struct syncd *d, const struct link_packet *packet);
 void datapath_on_link_lost(struct syncd *d);
 /* Its list of vports was read. */
 void datapath_on_vports(struct syncd *d);
 
-/* A vport of dfwd's that the core shall not take for one whose VM runs here; what is to be done about it is done. */
-bool datapath_keeps_off(struct syncd *d, struct uuid id);
+/* Tells the core that the VM of one of dfwd's vports runs here, if it does. */
+void datapath_add(struct syncd *d, const struct local_vport *vport);
+/* It does, somebody says so. */
+int datapath_here(struct syncd *d, const struct local_vport *vport, bool strict);
 
 struct datapath_port *datapath_find(const struct syncd *d, struct uuid id);
 

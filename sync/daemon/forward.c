@@ -7,6 +7,7 @@
 #include "sync/daemon/commands.h"
 #include "sync/daemon/daemon.h"
 #include "sync/daemon/forward.h"
+#include "sync/daemon/query_answers.h"
 
 #define LONGEST_MS 70000 /* longer than any command waits */
 
@@ -77,9 +78,21 @@ static void on_reply(void *data, json_t *reply)
 
 void forward_answer(struct syncd *d, struct question *question)
 {
-	struct control_call *call = control_call_new(on_reply, question);
+	const json_t *text = question_text(question);
+	uint32_t asker = question_asker(question);
+	const char *command = json_text(text, "command");
+	struct control_call *call;
 	int r;
 
+	if (!query_is_operator(d, asker) &&
+	    !(command && moves_concern(d, asker, command, json_object_get(text, "arguments")))) {
+		d->queries.refused++;
+		question_refuse(
+			question, -EACCES,
+			"only the other host of the move, and operators' hosts, may ask for this");
+		return;
+	}
+	call = control_call_new(on_reply, question);
 	if (!call) {
 		question_refuse(question, -ENOMEM, "no memory");
 		return;

@@ -7,7 +7,7 @@
 
 /*
  * Commands about a vport that its owner carries out, whichever host they are given to: `migrate prepare` on the destination
- * is one. The owner does what operators' hosts ask for, and nobody else's.
+ * is one. The owner does what operators' hosts ask for, and what concerns the other host of a move (moves.h).
  */
 
 /* The owner of the vport that the arguments name, by the registry; 0: nobody, or this host. */

@@ -170,7 +170,6 @@ static const struct notice {
 } notices[] = {
 	{"hello", on_hello},
 	{"vports", vports_on_notice},
-	{"seen", datapath_on_seen},
 };
 
 static void on_notice(struct syncd *d, const char *name, const struct link_packet *packet)

@@ -9,11 +9,11 @@
 #include "sync/daemon/moves.h"
 #include "sync/daemon/vport_text.h"
 
-#define PREPARE_WAIT_MS 60000 /* unless the caller says otherwise */
-#define WAIT_MS		10000
-#define POLL_MS		5
-#define LAG_ROOM	8     /* peers of a port */
-#define SAFE_QUEUED	10000 /* flows that a final delta may have: they go in some 10 ms */
+#define WAIT_MS	     10000
+#define WAIT_MOST_MS 20000 /* who asks notices then that nobody answers */
+#define POLL_MS	     5
+#define LAG_ROOM     8	   /* peers of a port */
+#define SAFE_BEHIND  10000 /* flows that a final delta may have: they go in some 10 ms */
 
 static const char *const result_texts[MOVE_RESULTS] = {
 	[MOVE_OK] = "done",
@@ -49,13 +49,13 @@ static json_t *lag_json(const struct syncd *d, const struct datapath_port *port,
 			const struct sync_lag *lag)
 {
 	char name[WIRE_TEXT_LEN];
-	size_t queued = port ? collect_queued(port) : 0;
+	uint64_t behind = lag->changes + (port ? collect_queued(port) : 0);
 	bool scans = port && (port->scan_wanted || port->scanning);
 
 	return json_pack("{s:s, s:I, s:I, s:b, s:b}", "host", cluster_host_name(d, lag->peer, name),
-			 "changes", (json_int_t)(lag->changes + queued), "ms", (json_int_t)lag->ms,
-			 "safe", lag->safe && lag->ms <= 50 && queued <= SAFE_QUEUED && !scans,
-			 "room", lag->status != FLOWS_NO_ROOM);
+			 "changes", (json_int_t)behind, "ms", (json_int_t)lag->ms, "safe",
+			 lag->safe && behind <= SAFE_BEHIND && !scans, "room",
+			 lag->status != FLOWS_NO_ROOM);
 }
 
 static json_t *peers_json(const struct syncd *d, struct uuid id)
@@ -69,20 +69,35 @@ static json_t *peers_json(const struct syncd *d, struct uuid id)
 	return peers;
 }
 
-static bool is_safe(const struct syncd *d, struct uuid id, uint32_t peer)
+static json_t *lag_of(const struct syncd *d, struct uuid id, uint32_t peer)
 {
 	struct sync_lag lag[LAG_ROOM];
 	size_t nr = sync_lag(d->cluster.sync, id, lag, LAG_ROOM);
 
-	for (size_t i = 0; i < nr && i < LAG_ROOM; i++) {
-		_cleanup_json_ json_t *json = NULL;
+	for (size_t i = 0; i < nr && i < LAG_ROOM; i++)
+		if (lag[i].peer == peer)
+			return lag_json(d, datapath_find(d, id), &lag[i]);
+	return NULL;
+}
 
-		if (lag[i].peer != peer)
-			continue;
-		json = lag_json(d, datapath_find(d, id), &lag[i]);
-		return json_is_true(json_object_get(json, "safe"));
-	}
-	return false;
+static bool is_safe(const struct syncd *d, struct uuid id, uint32_t peer)
+{
+	_cleanup_json_ json_t *lag = lag_of(d, id, peer);
+
+	return json_is_true(json_object_get(lag, "safe"));
+}
+
+static void add_peer(const struct syncd *d, struct uuid id, uint32_t peer, json_t *json)
+{
+	_cleanup_json_ json_t *lag = lag_of(d, id, peer);
+	char name[WIRE_TEXT_LEN];
+
+	json_object_set_new(json, "peer", json_string(cluster_host_name(d, peer, name)));
+	if (!lag)
+		return;
+	json_object_set(json, "safe", json_object_get(lag, "safe"));
+	json_object_set(json, "behind", json_object_get(lag, "changes"));
+	json_object_set(json, "behind_ms", json_object_get(lag, "ms"));
 }
 
 static json_t *move_json(const struct syncd *d, const char *name, struct uuid id)
@@ -90,21 +105,19 @@ static json_t *move_json(const struct syncd *d, const char *name, struct uuid id
 	const struct datapath_port *port = datapath_find(d, id);
 	struct sync_flows flows = {};
 	struct sync_move move = {};
-	char peer[WIRE_TEXT_LEN];
 	uint64_t epoch;
 	enum port_role role = sync_port_role(d->cluster.sync, id, &epoch);
 	json_t *json;
 
 	sync_flows(d->cluster.sync, id, &flows);
 	sync_move_status(d->cluster.sync, id, &move);
-	json = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:o}", "vport", name, "role",
-			 role_names[role], "phase", phase_names[move.phase], "epoch",
-			 (json_int_t)epoch, "flows", (json_int_t)flows.count, "strict", move.strict,
-			 "held", port && port->held, "peers", peers_json(d, id));
+	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:o}", "vport", name, "host",
+			 d->cluster.config.name, "role", role_names[role], "phase",
+			 phase_names[move.phase], "epoch", (json_int_t)epoch, "flows",
+			 (json_int_t)flows.count, "strict", move.strict, "held", port && port->held,
+			 "peers", peers_json(d, id));
 	if (move.phase != PHASE_NONE && move.peer)
-		json_object_set_new(json, "to", json_string(cluster_host_name(d, move.peer, peer)));
-	if (move.phase == PHASE_PRECOPY)
-		json_object_set_new(json, "safe", json_boolean(is_safe(d, id, move.peer)));
+		add_peer(d, id, move.peer, json);
 	if (port && port->result >= 0)
 		json_object_set_new(json, "result", json_string(result_texts[port->result]));
 	return json;
@@ -242,7 +255,8 @@ void moves_turn(struct syncd *d)
 			continue;
 		}
 		*at = call->next;
-		if (r > 0)
+		/* Whoever waits until it is safe looks at how far it is, and asks again. */
+		if (r > 0 || (r == 0 && call->wait == WAIT_SAFE))
 			complete(d, call);
 		else
 			fail(call, late);
@@ -263,7 +277,7 @@ void moves_stop(struct syncd *d)
 
 /* ---- Commands ---------------------------------------------------------------------------------------------------- */
 
-/* Says where it is when it is not here. */
+/* Of this host: what is another one's went there. */
 static int find_vport(struct syncd *d, const json_t *arguments, const struct local_vport **vport)
 {
 	const char *name = json_text(arguments, "vport");
@@ -272,11 +286,12 @@ static int find_vport(struct syncd *d, const json_t *arguments, const struct loc
 	if (r < 0)
 		return r;
 	*vport = name ? vports_find_name(d, name) : NULL;
-	if (*vport)
-		return 0;
-	log_error("there is no vport \"%s\" on this host; `dfwctl vport list` shows where it is",
-		  name ? name : "");
-	return -EINVAL;
+	if (!*vport) {
+		log_error("there is no vport \"%s\" on this host", name ? name : "");
+		return -EINVAL;
+	}
+	sync_clock(d->cluster.sync, d->loop.now_ms);
+	return 0;
 }
 
 static void forget_result(const struct syncd *d, struct uuid id)
@@ -294,14 +309,20 @@ static int find_host(struct syncd *d, const json_t *arguments, uint32_t *host)
 	*host = name ? cluster_host_find(d, name) : 0;
 	if (*host && *host != d->cluster.host)
 		return 0;
-	log_error(*host ? "\"%s\" is this host" : "there is no host \"%s\" in the cluster",
+	log_error(*host ? "it is on host \"%s\" already" : "there is no host \"%s\" in the cluster",
 		  name ? name : "");
 	return -EINVAL;
 }
 
+static int64_t wait_ms(const json_t *arguments)
+{
+	json_int_t ms = json_number(arguments, "wait_ms");
+
+	return ms < 0 ? 0 : ms < WAIT_MOST_MS ? ms : WAIT_MOST_MS;
+}
+
 int moves_prepare(struct syncd *d, struct control_call *call, const json_t *arguments)
 {
-	const json_t *wait = json_object_get(arguments, "wait_ms");
 	const struct local_vport *vport;
 	uint32_t host = 0;
 	int r = find_vport(d, arguments, &vport);
@@ -321,8 +342,15 @@ int moves_prepare(struct syncd *d, struct control_call *call, const json_t *argu
 		log_error("host %s is not alive", json_text(arguments, "to"));
 	if (r < 0)
 		return r == -ENOENT || r == -EALREADY ? -EINVAL : r;
-	return wait_for(d, call, vport, WAIT_SAFE,
-			wait ? json_integer_value(wait) : PREPARE_WAIT_MS);
+	return wait_for(d, call, vport, WAIT_SAFE, wait_ms(arguments));
+}
+
+int moves_wait(struct syncd *d, struct control_call *call, const json_t *arguments)
+{
+	const struct local_vport *vport;
+	int r = find_vport(d, arguments, &vport);
+
+	return r < 0 ? r : wait_for(d, call, vport, WAIT_SAFE, wait_ms(arguments));
 }
 
 int moves_start(struct syncd *d, struct control_call *call, const json_t *arguments)
@@ -333,7 +361,6 @@ int moves_start(struct syncd *d, struct control_call *call, const json_t *argume
 	if (r < 0)
 		return r;
 	forget_result(d, vport->id);
-	sync_clock(d->cluster.sync, d->loop.now_ms);
 	r = sync_move_pause(d->cluster.sync, vport->id);
 	if (r == -ENOENT || r == -EAGAIN) {
 		log_error("vport %s: no move is prepared: `migrate prepare` first", vport->name);
@@ -357,12 +384,9 @@ int moves_activate(struct syncd *d, struct control_call *call, const json_t *arg
 			  vport->name);
 		return -EINVAL;
 	}
-	sync_clock(d->cluster.sync, d->loop.now_ms);
 	r = sync_move_activate(d->cluster.sync, vport->id);
 	if (r == -ENOENT)
-		r = sync_port_add(d->cluster.sync, vport->id,
-				  (struct slice){.bytes = vport->value, .nr = vport->nr},
-				  json_is_true(json_object_get(arguments, "strict")));
+		r = datapath_here(d, vport, json_is_true(json_object_get(arguments, "strict")));
 	if (r < 0)
 		return log_errno(r, "vport %s cannot be activated", vport->name);
 	return wait_for(d, call, vport, WAIT_ACTIVE, WAIT_MS);
@@ -376,7 +400,6 @@ int moves_rollback(struct syncd *d, struct control_call *call, const json_t *arg
 	if (r < 0)
 		return r;
 	forget_result(d, vport->id);
-	sync_clock(d->cluster.sync, d->loop.now_ms);
 	r = sync_move_rollback(d->cluster.sync, vport->id);
 	if (r == -ENOENT) {
 		log_error("vport %s: no move is under way from this host", vport->name);
@@ -392,10 +415,27 @@ int moves_status(struct syncd *d, struct control_call *call, const json_t *argum
 	const struct local_vport *vport;
 	int r = find_vport(d, arguments, &vport);
 
-	if (r < 0)
-		return r;
-	control_done(call, move_json(d, vport->name, vport->id));
-	return 0;
+	if (r == 0)
+		control_done(call, move_json(d, vport->name, vport->id));
+	return r;
+}
+
+/* Whose command is another host to carry out for this one? A host may have a vport moved to itself, and end a move to
+ * itself; for others it takes an operator. */
+bool moves_concern(const struct syncd *d, uint32_t host, const char *command,
+		   const json_t *arguments)
+{
+	const char *name = json_text(arguments, "vport"), *to = json_text(arguments, "to");
+	const struct local_vport *vport = name ? vports_find_name(d, name) : NULL;
+	struct sync_move move = {};
+
+	if (strcmp(command, "migrate-status") == 0 || strcmp(command, "migrate-wait") == 0)
+		return true;
+	if (strcmp(command, "migrate-prepare") == 0)
+		return to && cluster_host_find(d, to) == host;
+	if (vport)
+		sync_move_status(d->cluster.sync, vport->id, &move);
+	return vport && move.phase != PHASE_NONE && move.peer == host;
 }
 
 /* ---- sync status ------------------------------------------------------------------------------------------------- */

@@ -15,11 +15,16 @@ struct moves {
 };
 
 int moves_prepare(struct syncd *d, struct control_call *call, const json_t *arguments);
+int moves_wait(struct syncd *d, struct control_call *call, const json_t *arguments);
 int moves_start(struct syncd *d, struct control_call *call, const json_t *arguments);
 int moves_activate(struct syncd *d, struct control_call *call, const json_t *arguments);
 int moves_rollback(struct syncd *d, struct control_call *call, const json_t *arguments);
 int moves_status(struct syncd *d, struct control_call *call, const json_t *arguments);
 int moves_sync_status(struct syncd *d, struct control_call *call, const json_t *arguments);
+
+/* May that host have this one carry out the command, without being an operator's? */
+bool moves_concern(const struct syncd *d, uint32_t host, const char *command,
+		   const json_t *arguments);
 
 /* Once in each turn of the loop. */
 void moves_turn(struct syncd *d);

@@ -63,12 +63,12 @@ static const struct answer {
 	{.what = "host", .run = answer_host},
 	{.what = "flow-find", .run = answer_by_dfwd},
 	{.what = "flow-kill", .run = answer_by_dfwd, .operators_only = true},
-	{.what = "command", .run = forward_answer, .operators_only = true},
+	{.what = "command", .run = forward_answer}, /* which looks who asks */
 	{.what = "rules", .run = answer_by_dfwd},
 	{.what = "drift", .run = answer_by_dfwd},
 };
 
-static bool is_operator(const struct syncd *d, uint32_t host)
+bool query_is_operator(const struct syncd *d, uint32_t host)
 {
 	const struct certificate *certificate = host == d->cluster.host
 							? &d->cluster.identity->certificate
@@ -84,7 +84,7 @@ void query_run(struct syncd *d, struct question *question)
 	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
 		if (!what || strcmp(answers[i].what, what) != 0)
 			continue;
-		if (!answers[i].operators_only || is_operator(d, question_asker(question))) {
+		if (!answers[i].operators_only || query_is_operator(d, question_asker(question))) {
 			answers[i].run(d, question);
 			return;
 		}

@@ -7,4 +7,7 @@
 /* Answers a question of another host, or of this one, now or later. */
 void query_run(struct syncd *d, struct question *question);
 
+/* Whether the host's certificate has that role. */
+bool query_is_operator(const struct syncd *d, uint32_t host);
+
 #endif

@@ -59,6 +59,7 @@ static int read_vport(json_t *json, struct local_vport *vport)
 	    uuid_parse(json_text(json, "uuid"), &vport->id) < 0)
 		return -EBADMSG;
 	strcpy(vport->name, name);
+	vport->seen = json_is_true(json_object_get(json, "seen"));
 	r = vport_from_json(json, vport->value, &vport->nr);
 	if (r == -EMSGSIZE) {
 		log_error("vport %s: addresses and tags are more than other hosts can be told "
@@ -96,19 +97,6 @@ static int read_list(json_t *json, struct vports *vports)
 
 /* ---- For the core ----------------------------------------------------------------------------------------------- */
 
-static void add(struct syncd *d, const struct local_vport *vport)
-{
-	struct slice description = {.bytes = vport->value, .nr = vport->nr};
-	int r;
-
-	/* One that a move has made here: that dfwd has it is no sign that the VM runs. */
-	if (datapath_keeps_off(d, vport->id))
-		return;
-	r = sync_port_add(d->cluster.sync, vport->id, description, false);
-	if (r < 0)
-		log_errno(r, "vport %s: the cluster cannot be told", vport->name);
-}
-
 /* What was released to another host is not removed: its fence and its flows have their time. */
 static void drop(struct syncd *d, struct uuid id)
 {
@@ -120,7 +108,7 @@ static void drop(struct syncd *d, struct uuid id)
 
 static bool same(const struct local_vport *a, const struct local_vport *b)
 {
-	return a->nr == b->nr && memcmp(a->value, b->value, a->nr) == 0;
+	return a->seen == b->seen && a->nr == b->nr && memcmp(a->value, b->value, a->nr) == 0;
 }
 
 static void tell_differences(struct syncd *d, const struct vports *former)
@@ -132,7 +120,7 @@ static void tell_differences(struct syncd *d, const struct vports *former)
 		const struct local_vport *old = find_in(former, d->vports.list[i].id);
 
 		if (!old || !same(old, &d->vports.list[i]))
-			add(d, &d->vports.list[i]);
+			datapath_add(d, &d->vports.list[i]);
 	}
 }
 
@@ -148,7 +136,7 @@ static void drop_missing(void *data, const struct ledger *record)
 void vports_start(struct syncd *d)
 {
 	for (size_t i = 0; i < d->vports.nr; i++)
-		add(d, &d->vports.list[i]);
+		datapath_add(d, &d->vports.list[i]);
 	ledger_each(&d->disk.ledger, drop_missing, d);
 }
 

@@ -15,6 +15,7 @@ struct local_vport {
 	struct uuid id;
 	char name[DFW_PORT_NAME_LEN];
 	json_t *json; /* as dfwd told */
+	bool seen;    /* held, and its VM sends */
 	uint8_t value[ENTRY_VALUE_MAX];
 	uint16_t nr; /* 0: it does not fit into the registry */
 };

@@ -1,0 +1,183 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# VMs move between hosts, and their connections with them: strict TCP under iperf3, idle connections, UDP that only the other
+# end still sends. By command, without one, back again; with a daemon killed in each phase.
+# shellcheck source=selftests/cluster_lib.sh disable=SC2015,SC2119,SC2317
+. "$(dirname "$0")/../cluster_lib.sh"
+need_root
+[[ -x $DFWSYNCD ]] || skip_all "dfwsyncd is not built in $BUILD"
+
+IDLE=1000
+
+policy() {
+    apply_on a --wait 10 <<EOP
+profile tight { max-flows ${1:-65536} }
+default in drop
+default out drop
+tier move {
+    ping: allow service icmp-echo, icmp6-echo
+    web:  allow in service tcp 7000, tcp 5201
+    time: allow out service udp 7100
+}
+EOP
+}
+
+# ---- the VM's ways ---------------------------------------------------------------------------------------------------
+
+unplug() { ip -n "$(vm "$1")" link del eth0; }
+# plug HOST N: resumed there, and announced as QEMU does it
+plug() {
+    vm_cable "$1" "$2" && in_vm "$2" /usr/bin/python3 "$HERE/netns/peer.py" announce eth0
+}
+# vport N on HOST: does its kernel enforce it?
+active_on() { [[ $(ctl_on "$1" -j vport list 2>/dev/null | jq -r --arg v "vm$2" '.[] | select(.name == $v) | "\(.host) \(.held)"') == "$1 false" ]]; }
+becomes_active() {
+    until_true "${3:-10}" active_on "$1" "$2" ||
+        because "vm$2 is not active on $1: $(ctl_on "$1" migrate status "vm$2" 2>&1 | tail -n 1); $(ctl_on "$1" -j vport list | jq -c 'map([.name, .host, .held])')"
+}
+phase() { ctl_on "$1" -j migrate status "vm$2" 2>/dev/null | jq -r .phase; }
+role() { ctl_on "$1" -j migrate status "vm$2" 2>/dev/null | jq -r .role; }
+role_is() { [[ $(role "$1" "$2") == "$3" ]] || because "vm$2 is $(role "$1" "$2") on host $1, not $3"; }
+migrate() {
+    local host=$1
+    shift
+    ctl_on "$host" migrate "$@" >"$TMP/out" 2>&1 || because "migrate $*: $(cat "$TMP/out")"
+}
+# move FROM TO N [options]: as a hook would, while its traffic goes on
+move() {
+    local from=$1 to=$2 n=$3
+    shift 3
+    migrate "$from" prepare "vm$n" --to "$to" "$@" && unplug "$n" && migrate "$from" start "vm$n" && plug "$to" "$n" &&
+        becomes_active "$to" "$n"
+}
+
+# ---- traffic ---------------------------------------------------------------------------------------------------------
+
+hold_idle() {
+    background idle exec ip netns exec "$WIRE" /usr/bin/python3 "$HERE/netns/peer.py" hold "$(vm_ip 1)" 7000 "$IDLE"
+    IDLE_PID=$LAST
+    until_true 30 grep -q "^$IDLE$" "$TMP/idle" || because "no $IDLE connections: $(tail -n 1 "$TMP/idle")"
+}
+alive_told() { (($(grep -c alive "$TMP/idle") > $1)); }
+idle_alive() {
+    local before
+    before=$(grep -c alive "$TMP/idle")
+    kill -USR1 "$IDLE_PID"
+    until_true 40 alive_told "$before" || because "no answer" || return 1
+    [[ $(tail -n 1 "$TMP/idle") == "alive $IDLE" ]] || because "of $IDLE connections: $(tail -n 1 "$TMP/idle")"
+}
+begin_udp() {
+    background pulse exec ip netns exec "$WIRE" /usr/bin/python3 "$HERE/netns/peer.py" pulse 7100
+    until_true 10 grep -q ready "$TMP/pulse" || because "no server" || return 1
+    background talk-udp exec ip netns exec "$(vm 1)" /usr/bin/python3 "$HERE/netns/peer.py" hear "$WIRE_IP" 7100
+    until_true 10 grep -q . "$TMP/talk-udp" || because "nothing is heard"
+}
+begin_iperf() {
+    background iperf-server exec ip netns exec "$(vm 1)" iperf3 -s -p 5201
+    until_true 10 in_vm 1 nc -z "$(vm_ip 1)" 5201 || because "no iperf3 server" || return 1
+    background iperf exec ip netns exec "$WIRE" iperf3 -c "$(vm_ip 1)" -p 5201 -t 600 -i 0.2 --forceflush -b 200M
+    until_true 10 grep -q bits/sec "$TMP/iperf" || because "iperf3: $(tail -n 2 "$TMP/iperf")"
+}
+iperf_runs() {
+    local before
+    before=$(grep -c bits/sec "$TMP/iperf")
+    # shellcheck disable=SC2317
+    goes_on() { (($(grep bits/sec "$TMP/iperf" | tail -n +$((before + 1)) | grep -vc ' 0.00 bits/sec') >= 3)); }
+    until_true 15 goes_on || because "iperf3 stands still: $(tail -n 2 "$TMP/iperf")"
+}
+all_alive_on() {
+    talks tcp && talks udp && iperf_runs && idle_alive || return 1
+    (($(ctl_on "$1" -j flow list --vport vm1 | jq length) >= IDLE)) || because "host $1 has $(ctl_on "$1" -j flow list --vport vm1 | jq length) flows"
+}
+
+begin() {
+    vm_on a 1 && policy && listen "$(vm 1)" 7000 && talk tcp "$WIRE" "$(vm_ip 1)" 7000 && begin_udp && begin_iperf && hold_idle
+}
+must "three hosts, one cluster" cluster_up a b c
+must "vm1 on host a: strict TCP under iperf3, $IDLE idle connections, UDP that only the other end sends" begin
+
+# ---- by command ------------------------------------------------------------------------------------------------------
+
+prepared() {
+    migrate b prepare vm1 --to b && role_is a 1 active && role_is b 1 prepared && talks tcp &&
+        [[ $(ctl_on a -j sync status | jq '.vports[0].peers[] | select(.host == "b") | .safe') == true ]] ||
+        because "${FAIL_REASON:-$(ctl_on a sync status)}"
+}
+it "migrate prepare, said on the destination: it denies there, runs on here, and says that it is safe" prepared
+back() { migrate a rollback vm1 && role_is a 1 active && talks tcp && until_true 10 test "$(phase a 1)" = none; }
+it "rollback before the start: the vport goes on as if nothing had been" back
+moved() { move a b 1 && all_alive_on b; }
+it "moved from a to b: not one connection breaks" moved
+gone() { [[ $(ctl_on a -j vport list --local | jq length) == 0 ]] || because "$(ctl_on a vport list --local)"; }
+it "...host a has it no more" gone
+again() { move b c 1 && all_alive_on c && move c a 1 && all_alive_on a; }
+it "...and on to c, and back to a" again
+taken_back() {
+    migrate a prepare vm1 --to b && unplug 1 && migrate a start vm1 && role_is a 1 handover && role_is b 1 staged &&
+        migrate a rollback vm1 && role_is a 1 active && plug a 1 && all_alive_on a
+}
+it "rollback after the handing over: the VM goes on where it was, with its connections" taken_back
+too_late() {
+    move a b 1 && ! migrate b rollback vm1 && all_alive_on b
+}
+it "rollback when the destination has it: refused" too_late
+by_itself() {
+    migrate b prepare vm1 --to a && unplug 1 && migrate b start vm1 && vm_cable a 1 && migrate a activate vm1 && all_alive_on a
+}
+it "activated by command" by_itself
+
+# ---- without a command -----------------------------------------------------------------------------------------------
+
+arrives() {
+    local host=$1
+    unplug 1 && vm_cable "$host" 1 && ctl_on "$host" vport add vm1 --moved --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" \
+        --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" >"$TMP/out" 2>&1 || because "vport add --moved: $(cat "$TMP/out")" || return 1
+    becomes_active "$host" 1 15
+}
+unannounced() { arrives b && all_alive_on b && until_true 10 gone; }
+it "moved without a word: the destination pulls the flows from the host that had it" unannounced
+refused_name() {
+    ! ctl_on c vport add vm1 --dev tapx --mac "$(vm_mac 9)" --ip "$(vm_ip 9)" >"$TMP/out" 2>&1 && grep -q "host b" "$TMP/out" ||
+        because "$(cat "$TMP/out")"
+}
+it "the name of another host's vport is taken, unless it is said to have moved" refused_name
+
+# ---- who dies --------------------------------------------------------------------------------------------------------
+
+# Nobody decides otherwise because a dfwsyncd is dead.
+source_dies_preparing() {
+    migrate b prepare vm1 --to a && syncd_end_on b KILL && talks tcp && iperf_runs && syncd_on b && cluster_whole &&
+        until_true 20 role_is b 1 active && move b a 1 && all_alive_on a
+}
+it "the source's dfwsyncd is killed while it prepares: it runs on, and moves when it is back" source_dies_preparing
+source_dies_handed_over() {
+    migrate a prepare vm1 --to b && unplug 1 && migrate a start vm1 && syncd_end_on a KILL && plug b 1 &&
+        until_true 10 role_is b 1 active && all_alive_on b && syncd_on a && cluster_whole && until_true 10 gone && role_is b 1 active
+}
+it "...killed when it has handed over: the destination takes it, and the source gives it up when it is back" source_dies_handed_over
+both_die_handed_over() {
+    migrate b prepare vm1 --to a && unplug 1 && migrate b start vm1 && syncd_end_on b KILL && syncd_end_on a KILL &&
+        syncd_on a && syncd_on b && cluster_whole && role_is b 1 handover && plug a 1 &&
+        becomes_active a 1 30 && all_alive_on a
+}
+it "...source and destination, when it was handed over: offered again from the kernel's flows, and taken" both_die_handed_over
+destination_dies_preparing() {
+    migrate a prepare vm1 --to b && syncd_end_on b KILL && talks tcp && syncd_on b && cluster_whole &&
+        until_true 30 test "$(phase a 1)" != preparing && { migrate a rollback vm1 || true; } && role_is a 1 active && move a b 1 && all_alive_on b
+}
+it "the destination's dfwsyncd is killed while it prepares: the move can be begun anew" destination_dies_preparing
+dfwd_dies() {
+    migrate b prepare vm1 --to a && dfwd_end_on b KILL && talks tcp && dfwd_on b && unplug 1 && until_true 10 migrate b start vm1 &&
+        plug a 1 && becomes_active a 1 && all_alive_on a
+}
+it "the source's dfwd is killed and started again in the middle of a move" dfwd_dies
+
+# ---- strict ----------------------------------------------------------------------------------------------------------
+
+tight() { ctl_on a vport set vm1 --profile tight >"$TMP/out" 2>&1 && policy 10; }
+no_room() {
+    ! migrate a prepare vm1 --to b --strict && grep -q "room" "$TMP/out" && role_is a 1 active && talks tcp ||
+        because "${FAIL_REASON:-$(cat "$TMP/out")}"
+}
+it "a profile with room for fewer flows than there are, at the destination" tight
+it "...refuses at prepare, and the VM runs on where it is" no_room
