@@ -382,6 +382,13 @@ static __always_inline int handle_fully(context_t *ctx, struct packet *p,
 	return action;
 }
 
+/* What the VM sends and may send goes on by the fast path, if there is one. */
+static __always_inline int go_on(context_t *ctx, const struct packet *p, int action)
+{
+	return p->direction == DFW_OUT && action == TC_ACT_UNSPEC ? path_take(ctx, p->now_ns)
+								  : action;
+}
+
 static __always_inline int handle(context_t *ctx, const __u32 direction)
 {
 	const struct dfw_port_config *config;
@@ -413,18 +420,16 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 		struct dfw_flow *flow = lane_find(p);
 
 		if (flow && lane_pass(p, flow, config, direction))
-			return TC_ACT_UNSPEC;
+			return go_on(ctx, p, TC_ACT_UNSPEC);
 		read = true;
 	}
-	return handle_fully(ctx, p, config, read);
+	return go_on(ctx, p, handle_fully(ctx, p, config, read));
 }
 
 SEC("tc")
 int dfw_out(struct __sk_buff *skb)
 {
-	int action = handle(skb, DFW_OUT);
-
-	return action == TC_ACT_UNSPEC ? path_take(skb) : action;
+	return handle(skb, DFW_OUT);
 }
 
 SEC("tc")
@@ -436,7 +441,7 @@ int dfw_in(struct __sk_buff *skb)
 SEC("tc")
 int dfw_wire_in(struct __sk_buff *skb)
 {
-	return path_take(skb);
+	return path_take(skb, context_now_ns());
 }
 
 SEC("tc")

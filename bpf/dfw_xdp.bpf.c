@@ -49,13 +49,12 @@ static __always_inline bool sum_is_right(struct xdp_md *ctx, struct packet *p,
 }
 
 /* Decides a frame for the path's port. DIRECT and DROPPED are verdicts; else nothing has changed. */
-static __always_inline enum dfw_way decide(struct xdp_md *ctx, const struct dfw_path *path)
+static __always_inline enum dfw_way decide(struct xdp_md *ctx, struct packet *p,
+					   const struct dfw_path *path)
 {
-	struct packet *p = packet_enter(PACKET_PLACE_TRAFFIC, DFW_IN, path->slot);
-	const struct dfw_port_config *config;
+	const struct dfw_port_config *config = port_config(p->slot, p->bank);
 	struct dfw_flow *flow;
 
-	config = p ? port_config(p->slot, p->bank) : NULL;
 	if (!config || (config->flags & (DFW_PORT_READY | DFW_PORT_HELD)) != DFW_PORT_READY)
 		return DFW_WAY_NOT_READY;
 	if (!lane_parse(ctx, p, config, DFW_IN, true))
@@ -79,7 +78,7 @@ static __always_inline enum dfw_way decide(struct xdp_md *ctx, const struct dfw_
 }
 
 /* The same for a tagged frame that the bridge takes the tag from: it is judged, and sent on, without. */
-static __always_inline enum dfw_way decide_untagged(struct xdp_md *ctx,
+static __always_inline enum dfw_way decide_untagged(struct xdp_md *ctx, struct packet *p,
 						    const struct ethernet *ethernet,
 						    struct vlan_tag tag,
 						    const struct dfw_path *path)
@@ -95,7 +94,7 @@ static __always_inline enum dfw_way decide_untagged(struct xdp_md *ctx,
 	end = (void *)(long)ctx->data_end;
 	if (data + sizeof(plain) <= end)
 		__builtin_memcpy(data, &plain, sizeof(plain));
-	way = decide(ctx, path);
+	way = decide(ctx, p, path);
 	if (way == DFW_WAY_DIRECT || way == DFW_WAY_DROPPED)
 		return way;
 	/* As it was. There is room: it lay there. */
@@ -119,6 +118,7 @@ static __always_inline enum dfw_way choose_way(struct xdp_md *ctx,
 	struct vlan_tag tag = {};
 	struct ethernet ethernet;
 	struct dfw_path_key key;
+	struct packet *p;
 	enum dfw_way way;
 	__u16 vlan = 0;
 
@@ -138,21 +138,24 @@ static __always_inline enum dfw_way choose_way(struct xdp_md *ctx,
 	key = path_key(uplink_ifindex, vlan, &ethernet);
 	if (!path_find(&key, path) || path->slot >= DFW_MAX_PORTS)
 		return DFW_WAY_UNLEARNT;
-	way = path_judge(path, state, context_now_ns());
+	p = packet_enter(PACKET_PLACE_TRAFFIC, DFW_IN, path->slot);
+	if (!p)
+		return DFW_WAY_NOT_READY;
+	way = path_judge(path, state, p->now_ns);
 	if (way != DFW_WAY_DIRECT)
 		return way;
 	if (!path_fits(path, bytes))
 		return DFW_WAY_MTU;
 	if (vlan == path->vlan)
-		return decide(ctx, path);
-	return path->vlan ? DFW_WAY_TAGS : decide_untagged(ctx, &ethernet, tag, path);
+		return decide(ctx, p, path);
+	return path->vlan ? DFW_WAY_TAGS : decide_untagged(ctx, p, &ethernet, tag, path);
 }
 
 SEC("xdp")
 int dfw_xdp(struct xdp_md *ctx)
 {
 	struct dfw_path_state *state = path_state_on();
-	struct dfw_path path;
+	struct dfw_path path = {};
 	enum dfw_way way;
 
 	if (!state)

@@ -286,11 +286,13 @@ static __always_inline bool lane_denied(context_t *ctx, struct packet *p,
 		    ? dhcp_ports(p)
 		    : (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
 		return false;
-	if (flow_lookup(p, false) || flow_lookup(p, true) || flow_may_begin(ctx, p) != STAGE_GO_ON)
-		return false;
 	slot = classify(p, ruleset, local_is_own(p, config));
 	info = slot < 0 ? NULL : rule_info(ruleset, slot);
 	if (!info || info->action != DFW_ACTION_DROP || info->flags & DFW_RULE_LOG)
+		return false;
+	/* Of UDP, lane_find has seen that there is no confirmed flow. */
+	if ((p->key.protocol == PROTOCOL_TCP && flow_lookup(p, false)) || flow_lookup(p, true) ||
+	    flow_may_begin(ctx, p) != STAGE_GO_ON)
 		return false;
 	reason = info->flags & DFW_RULE_DEFAULT ? DFW_REASON_DEFAULT : DFW_REASON_RULE;
 	p->rule_slot = slot;

@@ -226,9 +226,9 @@ struct {
 } path_state SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, DFW_MAX_PATHS);
-	__type(key, struct dfw_path_key);
+	__type(key, __u32);
 	__type(value, struct dfw_path);
 } paths SEC(".maps");
 

@@ -52,21 +52,52 @@ static __always_inline struct dfw_path_key path_key(__u32 ifindex, __u16 vlan,
 	return key;
 }
 
-static __always_inline __u64 path_whose(const struct dfw_path_key *key)
+#define PATH_WORDS (offsetof(struct dfw_path, check) / 8)
+
+static __always_inline __u64 path_sum(const struct dfw_path *path)
 {
-	return mac_number(key->destination) | (__u64)key->ifindex << 48;
+	const __u64 *words = (const __u64 *)path;
+	__u64 sum = 0x9e3779b97f4a7c15; /* so that nothing is not something */
+
+	for (__u32 i = 0; i < PATH_WORDS; i++)
+		sum = (sum ^ words[i]) * 3;
+	return sum;
+}
+
+/* Index of the first element of the key's set. Multiplication spreads what is alike in MACs to the upper bits. */
+static __always_inline __u32 path_set(const struct dfw_path_key *key)
+{
+	const __u64 *words = (const __u64 *)key;
+	__u64 hash = words[0] * 0x9e3779b97f4a7c15 + words[1] * 0xc2b2ae3d27d4eb4f +
+		     words[2] * 0x165667b19e3779f9;
+
+	return (hash >> 40) % DFW_PATH_SETS * DFW_PATH_WAYS;
+}
+
+static __always_inline bool path_key_equal(const struct dfw_path_key *a,
+					   const struct dfw_path_key *b)
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
 }
 
 /* Copies the path; false: there is none. */
 static __always_inline bool path_find(const struct dfw_path_key *key, struct dfw_path *path)
 {
-	struct dfw_path *found = bpf_map_lookup_elem(&paths, key);
+	__u32 first = path_set(key);
 
-	if (!found)
-		return false;
-	*path = *found;
-	barrier();
-	return *(volatile __u64 *)&found->whose == path_whose(key);
+	for (__u32 way = 0; way < DFW_PATH_WAYS; way++) {
+		__u32 index = first + way;
+		struct dfw_path *found = bpf_map_lookup_elem(&paths, &index);
+
+		if (!found || !path_key_equal(&found->key, key))
+			continue;
+		*path = *found;
+		barrier();
+		return path_key_equal(&path->key, key) && path->check == path_sum(path);
+	}
+	return false;
 }
 
 /* Why the path does not hold any more; DIRECT: it does. */
@@ -206,20 +237,18 @@ static __always_inline enum dfw_way path_choose(struct __sk_buff *skb,
 }
 
 /* Sends a frame that has just come in straight on, or lets it go the normal way. Returns the tc action. */
-DFW_STAGE int path_take(struct __sk_buff *skb)
+DFW_STAGE int path_take(struct __sk_buff *skb, __u64 now_ns)
 {
 	struct dfw_path_state *state = path_state_on();
 	__u32 ifindex = skb->ifindex;
 	enum dfw_way way = DFW_WAY_TAGS;
 	struct ethernet ethernet;
 	struct dfw_device *device;
-	struct dfw_path path;
-	__u64 now_ns;
+	struct dfw_path path = {};
 	__u16 vlan;
 
 	if (!state || !context_load(skb, 0, &ethernet, sizeof(ethernet)))
 		return TC_ACT_UNSPEC;
-	now_ns = context_now_ns();
 	if (path_tag(skb, &vlan))
 		way = path_choose(skb, state, vlan, &ethernet, now_ns, &path);
 	if (way == DFW_WAY_DIRECT && path_retag(skb, vlan, path.vlan)) {
@@ -251,14 +280,39 @@ static __always_inline bool path_bridged(const struct dfw_device *in, __u16 vlan
 }
 
 /* Does the map say already what it would be told? */
-static __always_inline bool path_known(const struct dfw_path_key *key, const struct dfw_path *path)
+static __always_inline bool path_known(const struct dfw_path *path)
 {
 	struct dfw_path known;
 
-	return path_find(key, &known) && known.epoch == path->epoch &&
+	return path_find(&path->key, &known) && known.epoch == path->epoch &&
 	       known.ifindex == path->ifindex && known.slot == path->slot &&
 	       known.mtu == path->mtu && known.vlan == path->vlan && known.flags == path->flags &&
 	       (__s64)(path->learnt_ns - known.learnt_ns) < RENEWED_NS;
+}
+
+/* Puts a path in its set: in the place of what it was, of one that does not hold any more, or of the oldest. */
+static __always_inline void path_keep(struct dfw_path *path, const struct dfw_path_state *state)
+{
+	__u32 first = path_set(&path->key);
+	struct dfw_path *place = NULL;
+
+	for (__u32 way = 0; way < DFW_PATH_WAYS; way++) {
+		__u32 index = first + way;
+		struct dfw_path *found = bpf_map_lookup_elem(&paths, &index);
+
+		if (!found)
+			return;
+		if (path_key_equal(&found->key, &path->key)) {
+			place = found;
+			break;
+		}
+		if (!place || path_judge(found, state, path->learnt_ns) != DFW_WAY_DIRECT ||
+		    found->learnt_ns < place->learnt_ns)
+			place = found;
+	}
+	path->check = path_sum(path);
+	if (place)
+		*place = *path;
 }
 
 /* Notes where a marked frame goes out, and takes the mark off. `slot`: of the port there, or DFW_MAX_PORTS. */
@@ -267,7 +321,6 @@ DFW_STAGE int path_learn(struct __sk_buff *skb, __u32 slot)
 	struct dfw_path_state *state = path_state_on();
 	__u32 in_ifindex = skb->ingress_ifindex, out_ifindex = skb->ifindex, mtu = 0;
 	__u16 vlan_in = skb->tc_index & VLAN_VID_MASK, vlan;
-	struct dfw_path_key key;
 	struct ethernet ethernet;
 	struct dfw_device *in, *out;
 	struct dfw_path path = {};
@@ -296,17 +349,16 @@ DFW_STAGE int path_learn(struct __sk_buff *skb, __u32 slot)
 		path.flags |= DFW_PATH_XMIT;
 	if (bpf_check_mtu(skb, 0, &mtu, 0, 0) < 0)
 		return 0;
-	key = path_key(in_ifindex, vlan_in, &ethernet);
-	path.whose = path_whose(&key);
+	path.key = path_key(in_ifindex, vlan_in, &ethernet);
 	path.epoch = state->epoch;
 	path.ifindex = out_ifindex;
 	path.slot = slot;
 	path.mtu = mtu;
 	path.vlan = vlan;
-	if (path_known(&key, &path))
+	if (path_known(&path))
 		return 0;
 	count_way(path.place, DFW_WAY_LEARNT);
-	bpf_map_update_elem(&paths, &key, &path, BPF_ANY);
+	path_keep(&path, state);
 	return 0;
 }
 

@@ -9,7 +9,6 @@
 #include <linux/genetlink.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
-#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 
 #include "bridges.h"
@@ -17,6 +16,7 @@
 #include "log.h"
 #include "maps.h"
 #include "netlink.h"
+#include "stations.h"
 #include "uplinks.h"
 #include "view_pins.h"
 
@@ -437,18 +437,18 @@ static int write_devices(struct dfwd *d, struct bridged_device *list, size_t nr,
 
 /* ---- All of it -------------------------------------------------------------------------------------------------- */
 
-static void end_paths(const struct bridges *bridges)
+void bridges_end_paths(struct dfwd *d)
 {
-	if (bridges->state)
-		__atomic_fetch_add(&bridges->state->epoch, 1, __ATOMIC_SEQ_CST);
+	if (d->bridges.state)
+		__atomic_fetch_add(&d->bridges.state->epoch, 1, __ATOMIC_SEQ_CST);
 }
 
 /* What the datapath has heard may not be what the bridge has taken: of a VLAN that a port was no member of, say. */
-static void end_all(const struct bridges *bridges)
+static void end_all(struct dfwd *d)
 {
-	if (bridges->state)
-		__atomic_fetch_add(&bridges->state->stations_epoch, 1, __ATOMIC_SEQ_CST);
-	end_paths(bridges);
+	if (d->bridges.state)
+		__atomic_fetch_add(&d->bridges.state->stations_epoch, 1, __ATOMIC_SEQ_CST);
+	bridges_end_paths(d);
 }
 
 static void switch_paths(const struct dfwd *d, bool any)
@@ -456,11 +456,11 @@ static void switch_paths(const struct dfwd *d, bool any)
 	__atomic_store_n(&d->bridges.state->on, any, __ATOMIC_SEQ_CST);
 }
 
-static int look(struct dfwd *d)
+/* *changed: the devices are not what they were. */
+static int look(struct dfwd *d, bool *changed)
 {
 	struct survey survey = {};
 	struct bridged_device *list = NULL;
-	bool changed = false;
 	size_t nr = 0;
 	int r = survey_links(&survey);
 
@@ -470,7 +470,7 @@ static int look(struct dfwd *d)
 		r = survey_features(&survey);
 	if (r == 0) {
 		list = list_devices(d, &survey, &nr);
-		r = list ? write_devices(d, list, nr, &changed) : -ENOMEM;
+		r = list ? write_devices(d, list, nr, changed) : -ENOMEM;
 	}
 	free(survey.facts);
 	if (r < 0) {
@@ -480,8 +480,6 @@ static int look(struct dfwd *d)
 	free(d->bridges.known);
 	d->bridges.known = list;
 	d->bridges.nr_known = nr;
-	if (changed)
-		end_all(&d->bridges);
 	switch_paths(d, nr != 0);
 	return 0;
 }
@@ -496,7 +494,7 @@ static bool any_uplink(const struct dfwd *d)
 
 void bridges_changed(struct dfwd *d)
 {
-	end_all(&d->bridges);
+	end_all(d);
 	d->bridges.dirty = true;
 }
 
@@ -504,18 +502,25 @@ void bridges_tick(struct dfwd *d)
 {
 	struct bridges *bridges = &d->bridges;
 	uint64_t now_ns = monotonic_ns();
-	bool dirty = bridges->dirty;
+	bool changed = bridges->dirty;
 
-	if (!bridges->state || (!dirty && (now_ns < bridges->renew_ns || !any_uplink(d))))
+	if (!bridges->state || (!changed && (now_ns < bridges->renew_ns || !any_uplink(d))))
 		return;
 	bridges->renew_ns = now_ns + RENEW_NS;
-	bridges->dirty = look(d) < 0;
-	/* A packet that was under way when the change came may have shown its path behind our first word. */
-	if (dirty)
-		end_all(bridges);
+	bridges->dirty = look(d, &changed) < 0;
+	if (!changed)
+		return;
+	/* Once more: a packet that was under way when the change came may have shown its path behind our first word. */
+	end_all(d);
+	stations_survey(d);
 }
 
 /* ---- What the kernel tells -------------------------------------------------------------------------------------- */
+
+bool bridges_has(const struct dfwd *d, uint32_t ifindex)
+{
+	return find_device(d->bridges.known, d->bridges.nr_known, ifindex) != NULL;
+}
 
 static bool concerns_us(const struct bridges *bridges, uint32_t ifindex)
 {
@@ -524,46 +529,6 @@ static bool concerns_us(const struct bridges *bridges, uint32_t ifindex)
 		    bridges->known[i].value.bridge == ifindex)
 			return true;
 	return false;
-}
-
-/* The bridge's table has changed: does it say anything else now than the datapath has heard? */
-static void take_station(struct dfwd *d, const struct nlmsghdr *header)
-{
-	const struct ndmsg *neighbour = mnl_nlmsg_get_payload(header);
-	struct dfw_station_key key = {};
-	const struct nlattr *attribute;
-	struct dfw_station station;
-	uint16_t vlan = 0;
-	bool has_mac = false;
-
-	mnl_attr_for_each(attribute, header, sizeof(*neighbour))
-	{
-		switch (mnl_attr_get_type(attribute)) {
-		case NDA_MASTER:
-			key.bridge = mnl_attr_get_u32(attribute);
-			break;
-		case NDA_VLAN:
-			vlan = mnl_attr_get_u16(attribute);
-			break;
-		case NDA_LLADDR:
-			if (mnl_attr_get_payload_len(attribute) != sizeof(key.mac))
-				return;
-			memcpy(key.mac, mnl_attr_get_payload(attribute), sizeof(key.mac));
-			has_mac = true;
-			break;
-		}
-	}
-	if (!key.bridge || !has_mac)
-		return;
-	/* Of a bridge that filters none, the table has VLAN 0. */
-	key.vlan = vlan;
-	if (map_get(d->object.stations, &key, &station) < 0)
-		return;
-	if ((header->nlmsg_type == RTM_NEWNEIGH) ==
-	    (station.ifindex == (uint32_t)neighbour->ndm_ifindex))
-		return;
-	map_remove(d->object.stations, &key);
-	end_paths(&d->bridges);
 }
 
 static int take_news(const struct nlmsghdr *header, void *data)
@@ -575,7 +540,7 @@ static int take_news(const struct nlmsghdr *header, void *data)
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH:
 		if (((const struct ndmsg *)mnl_nlmsg_get_payload(header))->ndm_family == AF_BRIDGE)
-			take_station(d, header);
+			stations_news(d, header);
 		return MNL_CB_OK;
 	case RTM_NEWLINK:
 	case RTM_DELLINK:

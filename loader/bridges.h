@@ -29,6 +29,10 @@ struct bridges {
 int bridges_open(struct dfwd *d);
 void bridges_close(struct dfwd *d);
 
+/* Ends all paths. */
+void bridges_end_paths(struct dfwd *d);
+/* Whether the device takes part, as a port or an uplink. */
+bool bridges_has(const struct dfwd *d, uint32_t ifindex);
 /* Ends all paths, and has everything looked at again. */
 void bridges_changed(struct dfwd *d);
 /* Handles what rtnetlink has to tell. */

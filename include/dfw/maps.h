@@ -31,7 +31,8 @@
  *   changes           RINGBUF struct dfw_change
  *   change_losses     ARRAY[1] u64
  *   exchange          ARRAY struct dfw_exchange
- *   paths, stations   LRU_HASH, see <dfw/path.h>
+ *   paths             ARRAY struct dfw_path
+ *   stations          LRU_HASH struct dfw_station_key -> struct dfw_station
  *   path_state        ARRAY[1] struct dfw_path_state
  *   devices           HASH ifindex -> struct dfw_device
  *   uplink_list       ARRAY struct dfw_uplink

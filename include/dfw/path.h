@@ -11,29 +11,30 @@
  */
 #define DFW_PATH_LIFE_NS 1000000000ULL
 
-#define DFW_MAX_PATHS	 32768
 #define DFW_MAX_STATIONS 32768
 #define DFW_MAX_UPLINKS	 16
 
 /* Both MACs, so that the bridge hears each station once a second, too, and does not forget it. */
 struct dfw_path_key {
-	__u32 ifindex; /* of the device where the frame came in */
-	__u16 vlan;    /* VLAN id of its tag there, 0 for untagged */
 	__u8 destination[6];
+	__u16 vlan; /* VLAN id of its tag where it came in, 0 for untagged */
 	__u8 source[6];
-	__u8 zero[2];
-};
-DFW_ASSERT_SIZE(struct dfw_path_key, 20);
+	__u16 zero;
+	__u32 ifindex; /* of the device where it came in */
+	__u32 zero_too;
+} __attribute__((aligned(8)));
+DFW_ASSERT_SIZE(struct dfw_path_key, 24);
 
 enum dfw_path_flag {
 	DFW_PATH_FAST = 1 << 0, /* packets may take it; else it only tells XDP whose rules hold */
 	DFW_PATH_XMIT = 1 << 1, /* the device at its end takes frames from XDP */
 };
 
-/* Readers copy it, then look at `whose`, which is written before the rest: the kernel may give an element that they hold
- * to another key. */
+/* Element of `paths`, a table of sets: the path of a key lies in the set that its hash names (bpf/path.h), if it was not
+ * pushed out by newer ones. An array, since a lookup there costs a third of one in a hash; and nothing but speed is lost with
+ * a path. Whoever reads it copies it and then looks whether `check` fits: another CPU may be writing. */
 struct dfw_path {
-	__u64 whose;	 /* of its key: destination, and ifindex modulo 65536 */
+	struct dfw_path_key key;
 	__u64 learnt_ns; /* CLOCK_MONOTONIC */
 	__u32 epoch;	 /* of struct dfw_path_state when it was learnt */
 	__u32 ifindex;	 /* of the device where the bridge sends the frame out */
@@ -43,8 +44,13 @@ struct dfw_path {
 	__u8 flags;	 /* enum dfw_path_flag */
 	__u8 place;	 /* index in `path_ways` for what comes in on key.ifindex */
 	__u32 zero;
+	__u64 check; /* sum of all words before */
 };
-DFW_ASSERT_SIZE(struct dfw_path, 40);
+DFW_ASSERT_SIZE(struct dfw_path, 64);
+
+#define DFW_PATH_SETS 32768
+#define DFW_PATH_WAYS 2 /* of a set */
+#define DFW_MAX_PATHS (DFW_PATH_SETS * DFW_PATH_WAYS)
 
 /* The one value of `path_state`, which dfwd has mapped: its words are changed by atomic operations only. */
 struct dfw_path_state {

@@ -49,12 +49,13 @@ static unsigned long stack_of(const char *log)
 	}
 }
 
+/* Appends to the list. */
 static int measure(const char *path, struct stats *list, size_t *nr)
 {
 	static char logs[MAX_PROGRAMS][LOG_BYTES];
 	struct bpf_object *object = bpf_object__open_file(path, NULL);
 	struct bpf_program *program;
-	size_t i = 0;
+	size_t i = 0, first = *nr;
 	int r;
 
 	if (!object) {
@@ -63,7 +64,7 @@ static int measure(const char *path, struct stats *list, size_t *nr)
 	}
 	bpf_object__for_each_program(program, object)
 	{
-		if (i == MAX_PROGRAMS)
+		if (first + i == MAX_PROGRAMS)
 			break;
 		bpf_program__set_log_level(program, LOG_STATS);
 		bpf_program__set_log_buf(program, logs[i++], LOG_BYTES);
@@ -71,10 +72,9 @@ static int measure(const char *path, struct stats *list, size_t *nr)
 	r = bpf_object__load(object);
 	if (r < 0)
 		fprintf(stderr, "%s: the kernel refuses it: %s\n", path, strerror(-r));
-	*nr = 0;
 	bpf_object__for_each_program(program, object)
 	{
-		const char *log = logs[*nr], *processed = strstr(log, "processed ");
+		const char *log = logs[*nr - first], *processed = strstr(log, "processed ");
 
 		if (r < 0 || *nr == MAX_PROGRAMS)
 			break;
@@ -129,9 +129,11 @@ int main(int argc, char **argv)
 	bool write = argc > 1 && strcmp(argv[1], "--write") == 0, same, grown = false;
 	struct stats now[MAX_PROGRAMS] = {}, former[MAX_PROGRAMS] = {};
 	char release[128] = "";
-	size_t nr, nr_former;
+	static const char *const objects[] = {"dfw_tc", "dfw_xdp"};
+	size_t nr = 0, nr_former;
 	const char *build = getenv("DFW_BUILD");
 	char object[4096], expected[4096];
+	int r = 0;
 	struct utsname host;
 
 	argv += write;
@@ -140,20 +142,24 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: verifier_stats [--write] [OBJECT EXPECTED]\n");
 		return 2;
 	}
-	snprintf(object, sizeof(object), "%s/bpf/dfw_tc.bpf.o", build ? build : "build");
 	snprintf(expected, sizeof(expected), "%s/../selftests/bpf/verifier.expected",
 		 build ? build : "build");
-	if (argc == 3) {
-		snprintf(object, sizeof(object), "%s", argv[1]);
+	if (argc == 3)
 		snprintf(expected, sizeof(expected), "%s", argv[2]);
-	}
 	if (geteuid() != 0) {
 		printf("ok 1 - the verifier's figures # SKIP needs root\n1..1\n");
 		return 0;
 	}
 	libbpf_set_print(quiet);
 	uname(&host);
-	if (measure(object, now, &nr) < 0) {
+	if (argc == 3)
+		r = measure(argv[1], now, &nr);
+	for (size_t i = 0; argc == 1 && i < sizeof(objects) / sizeof(objects[0]) && r == 0; i++) {
+		snprintf(object, sizeof(object), "%s/bpf/%s.bpf.o", build ? build : "build",
+			 objects[i]);
+		r = measure(object, now, &nr);
+	}
+	if (r < 0) {
 		printf("not ok 1 - the kernel takes the datapath\n1..1\n");
 		return 1;
 	}

@@ -140,7 +140,7 @@ moves_alone() {
     talks out && talks in
 }
 it "...and still follows a station that moves" moves_alone
-in_wire iperf3 -s -p 5201 -D -I "$TMP/iperf.pid" >/dev/null 2>&1
+background iperf-server in_wire iperf3 -s -p 5201
 stream() {
     background iperf in_vm 1 iperf3 -c "$WIRE_IP" -p 5201 -t 4 -J
     local client=$LAST
@@ -256,4 +256,3 @@ detached() {
         opens "$WIRE" "$(vm_ip 1)" 7000 && [[ ! -e $PINS && $(program) == 0 ]] || because "$FAIL_REASON $(cat "$TMP/out") program $(program)"
 }
 it "dfwd --detach ends XDP, too" detached
-kill "$(cat "$TMP/iperf.pid" 2>/dev/null)" 2>/dev/null

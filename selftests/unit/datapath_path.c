@@ -264,7 +264,7 @@ static void send_frame(const struct wire_frame *f)
 	put_frame(&skb, f);
 	host_current = &skb;
 	if (f->device != PLAIN)
-		action = path_take(&skb);
+		action = path_take(&skb, host_now_ns);
 	frames++;
 	if (action == TC_ACT_REDIRECT) {
 		direct++;
@@ -297,7 +297,7 @@ static void route_frame(const struct wire_frame *f)
 	entry = &table[bridge][vlan][routed.destination];
 	put_frame(&skb, f);
 	host_current = &skb;
-	if (vlan_of(f, &from) && f->device != PLAIN && path_take(&skb) == TC_ACT_UNSPEC) {
+	if (vlan_of(f, &from) && f->device != PLAIN && path_take(&skb, host_now_ns) == TC_ACT_UNSPEC) {
 		takes_the_bridge(f, &skb, &decision);
 		if (entry->known && host_now_ns - entry->heard_ns < AGEING * SECOND &&
 		    takes(entry->device, bridge, vlan))
