@@ -14,8 +14,8 @@
 
 #define QUEUE_MAX     8 /* datagrams that wait for a session, per host */
 #define QUEUE_MS      2000
-#define RETRY_MS      500 /* of a handshake, doubled each time */
-#define RETRY_MAX_MS  8000
+#define RETRY_MS      300 /* of a handshake, doubled from the third time on */
+#define RETRY_MAX_MS  3000
 #define WANTED_MS     10000 /* a handshake is tried as long as somebody wants to send */
 #define ACK_MS	      500 /* what was received is acknowledged then, by what is sent or by itself */
 #define SILENT_MS     2500 /* not acknowledged: the peer is gone, or has forgotten the session */
@@ -861,8 +861,8 @@ static void transmit_handshake(struct channels *channels, struct channel *channe
 
 static void try_handshake(struct channels *channels, struct channel *channel)
 {
-	uint32_t shift = channel->attempts < 4 ? channel->attempts : 4;
-	int64_t pause = RETRY_MS << shift;
+	uint32_t doubled = channel->attempts > 2 ? channel->attempts - 2 : 0;
+	int64_t pause = RETRY_MS << (doubled < 8 ? doubled : 8);
 
 	/* Somebody else may listen there by now, or tell that he does. */
 	if (channel->attempts >= 2)

@@ -99,6 +99,7 @@ struct channels *channels_new(const struct channels_config *config, const struct
 			      int64_t now_ms);
 void channels_free(struct channels *channels);
 
+/* At channels_next, and often enough that what is sent meanwhile finds the clock about right. */
 void channels_tick(struct channels *channels, int64_t now_ms);
 int64_t channels_next(const struct channels *channels);
 
