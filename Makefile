@@ -168,6 +168,11 @@ $(B)/selftests/bench/classify.bpf.o: selftests/bench/classify.bpf.c
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 # Members that come and go, at a rate.
+# selftests/bench/xport.c says what it measures.
+$(B)/selftests/bench/xport: $(call obj,selftests/bench/xport.c sync/daemon/xport.c $(SECURE) $(SYNC) $(COMMON))
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lbpf -lelf -lz -lnanomsg -lsodium -ljansson -lm
 $(B)/selftests/bench/churn: $(call obj,selftests/bench/churn.c)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
@@ -230,8 +235,11 @@ FUZZERS := $(patsubst selftests/fuzz/%_fuzz.c,%,$(wildcard selftests/fuzz/*_fuzz
 FUZZ_CFLAGS := -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option
 FUZZ_datapath := $(HOST_FLAGS) selftests/host/host_maps.c
 FUZZ_etcd_answer := sync/etcd/message.c sync/etcd/record.c -lsodium
-FUZZ_COMMON = $(if $(filter sync% etcd%,$*),$(SYNC),$(COMMON))
-$(B)/fuzz/%: selftests/fuzz/%_fuzz.c $(COMMON) $(SYNC) $(ETCD) $(wildcard bpf/*) | $(GENERATED_HEADERS)
+# Behind a signature that must be right nothing would ever be reached: these say themselves which ones are.
+FUZZ_secure_texts := -Wl,--wrap=signature_right -lsodium
+FUZZ_secure_channels := -Wl,--wrap=signature_right -lsodium
+FUZZ_COMMON = $(if $(filter sync% etcd%,$*),$(SYNC),$(COMMON) $(if $(filter secure%,$*),$(SECURE) sync/wire.c))
+$(B)/fuzz/%: selftests/fuzz/%_fuzz.c $(COMMON) $(SYNC) $(ETCD) $(SECURE) $(wildcard bpf/*) | $(GENERATED_HEADERS)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D) $(B)/fuzz/found-$*
 	$(Q)$(CLANG) $(CPPFLAGS) -Ipolicy $(FUZZ_CFLAGS) -o $@ $< $(FUZZ_$*) $(FUZZ_COMMON) -lbpf -lelf -lz -ljansson -lm

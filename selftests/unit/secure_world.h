@@ -314,9 +314,9 @@ static inline void host_remove(uint32_t id)
 	world.hosts[id].identity = NULL;
 }
 
-static inline void world_begin(uint64_t seed, size_t hosts)
+static inline void world_begin_in(const struct test_cluster *cluster, uint64_t seed, size_t hosts)
 {
-	test_cluster_make(&world.cluster, 1);
+	world.cluster = *cluster;
 	world.first = NULL;
 	world.last = &world.first;
 	world.nr = 0;
@@ -328,6 +328,14 @@ static inline void world_begin(uint64_t seed, size_t hosts)
 	world.rekey_messages = 0;
 	for (uint32_t id = 1; id <= hosts; id++)
 		host_add(id, &world.cluster);
+}
+
+static inline void world_begin(uint64_t seed, size_t hosts)
+{
+	struct test_cluster cluster;
+
+	test_cluster_make(&cluster, 1);
+	world_begin_in(&cluster, seed, hosts);
 }
 
 static inline void world_end(void)
