@@ -364,7 +364,7 @@ static enum exit_status renew_all(const struct invocation *call, struct authorit
 	_cleanup_free_ uint8_t *bytes = malloc(room + 1);
 	char directory[PATH_MAX];
 	enum exit_status status = EXIT_DONE;
-	struct certificate certificate;
+	struct certificate certificate, former;
 	struct writer writer;
 	json_t *host;
 	size_t i;
@@ -377,11 +377,10 @@ static enum exit_status renew_all(const struct invocation *call, struct authorit
 	json_array_foreach (json_object_get(authority->hosts, "hosts"), i, host) {
 		if (json_is_true(json_object_get(host, "revoked")))
 			continue;
-		status = authority_certificate(authority, host, &certificate);
+		status = authority_certificate(authority, host, &former);
 		if (status == EXIT_DONE)
-			status = authority_certify(authority, host, certificate.name,
-						   &certificate.key, certificate.roles,
-						   &certificate);
+			status = authority_certify(authority, host, former.name, &former.key,
+						   former.roles, &certificate);
 		if (status != EXIT_DONE)
 			return status;
 		if (certificate.host == self->certificate.host &&

@@ -449,6 +449,39 @@ static void test_charter(void)
 		CHECK(world.hosts[3].charter == world.cluster.charter.version);
 		world_end();
 	}
+	for (uint32_t revoked = 0; revoked <= CHARTER_REVOKED; revoked += CHARTER_REVOKED) {
+		TEST("a host that slept while the CA's key and all other certificates changed "
+		     "comes in again")
+		{
+			struct secret_key keys[2];
+			struct public_key key;
+
+			world_begin(47, 3);
+			host_stop(2);
+			secret_key_make(&keys[0]);
+			keys[1] = world.cluster.ca;
+			key = secret_key_public(&keys[0]);
+			charter_trust(&world.cluster.charter, &key);
+			for (uint32_t host = 0; host < revoked; host++)
+				charter_revoke(&world.cluster.charter, 100 + host,
+					       REVOKED_FOR_GOOD);
+			world.cluster.charter.version++;
+			CHECK(charter_sign(&world.cluster.charter, keys, 2) == 0);
+			world.cluster.ca = keys[0];
+			test_certify(&world.cluster, A->identity, 1);
+			host_stop(1);
+			host_start(1);
+			host_start(2);
+			channels_peer(B->channels, 1, A->address);
+			for (int i = 0; i < 10 && !A->datagrams; i++) {
+				send_number(2, 1, 1);
+				run_world(500);
+			}
+			CHECK(A->datagrams > 0);
+			CHECK(B->charter == world.cluster.charter.version);
+			world_end();
+		}
+	}
 	TEST("a charter of any length gets through, also when packets are lost")
 	{
 		world_begin(42, 3);

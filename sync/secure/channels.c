@@ -836,6 +836,48 @@ static void on_certificate(struct channels *channels, struct reader *reader)
 	renew_sessions(channels);
 }
 
+/* Who has proven to be a member, but follows an old charter, might not know the CA key by which we have proven it. The
+ * charter proves itself. */
+static void offer_charter(struct channels *channels, const char *address)
+{
+	const struct charter *charter = &channels->identity->charter;
+	const size_t head = GATE_BYTES - SESSION_MAC;
+	uint8_t *packet = channels->packet;
+	size_t nr;
+
+	if (charter->nr > CONTROL_MAX) {
+		packet = channels->env.frame_new(channels->env.data, charter->nr + GATE_BYTES);
+		if (!packet) {
+			channels->counters.no_memory++;
+			return;
+		}
+	}
+	memcpy(packet + head, charter->bytes, charter->nr);
+	nr = channels_gate_seal(channels, SECURE_CHARTER, packet, charter->nr);
+	if (packet != channels->packet)
+		channels->env.push(channels->env.data, address, packet, nr);
+	else
+		channels->env.transmit(channels->env.data, address, packet, nr);
+}
+
+/* The gate is no proof of anything: what it costs is bounded. */
+static void on_offered_charter(struct channels *channels, struct reader *plain)
+{
+	_cleanup_free_ struct charter *charter = NULL;
+
+	if (!bucket_take(&channels->strangers, channels->now, STRANGER_RATE, STRANGER_BURST)) {
+		channels->counters.flooded++;
+		return;
+	}
+	charter = malloc(sizeof(*charter));
+	if (!charter)
+		channels->counters.no_memory++;
+	else if (charter_open(charter, plain->at, reader_left(plain)) < 0)
+		channels->counters.charters_refused++;
+	else if (take_charter(channels, charter) == 0)
+		channels->env.on_charter(channels->env.data, charter);
+}
+
 /* ---- Handshakes -------------------------------------------------------------------------------------------------- */
 
 static void transmit_handshake(struct channels *channels, struct channel *channel)
@@ -1049,6 +1091,8 @@ static void answer(struct channels *channels, struct channel *channel,
 	channel->answer_nr = (size_t)r;
 	channel->answer_ms = channels->now;
 	channels->env.wanted(channels->env.data, channel->next_address);
+	if (offer->charter < channels->identity->charter.version)
+		offer_charter(channels, channel->next_address);
 	send_answer(channels, channel);
 }
 
@@ -1283,7 +1327,7 @@ static void receive_datagram(struct channels *channels, uint8_t *packet, size_t 
 		receive_in(channels, channel, session, &reader);
 }
 
-static void receive_handshake(struct channels *channels, uint8_t *packet, size_t nr)
+static void receive_gated(struct channels *channels, uint8_t *packet, size_t nr)
 {
 	uint8_t type = packet[0];
 	struct reader plain;
@@ -1292,8 +1336,10 @@ static void receive_handshake(struct channels *channels, uint8_t *packet, size_t
 	case 0:
 		if (type == SECURE_HANDSHAKE)
 			on_offer(channels, &plain);
-		else
+		else if (type == SECURE_ANSWER)
 			on_answer(channels, &plain);
+		else
+			on_offered_charter(channels, &plain);
 		break;
 	case EMSGSIZE:
 		channels->counters.truncated++;
@@ -1341,7 +1387,8 @@ void channels_receive(struct channels *channels, int64_t now, void *packet, size
 		break;
 	case SECURE_HANDSHAKE:
 	case SECURE_ANSWER:
-		receive_handshake(channels, packet, nr);
+	case SECURE_CHARTER:
+		receive_gated(channels, packet, nr);
 		break;
 	case SECURE_DATAGRAM:
 		receive_datagram(channels, packet, nr);
@@ -1351,20 +1398,14 @@ void channels_receive(struct channels *channels, int64_t now, void *packet, size
 	}
 }
 
-void channels_receive_frame(struct channels *channels, int64_t now, void *frame, size_t nr)
+static void receive_frame(struct channels *channels, uint8_t *frame, size_t nr)
 {
 	struct channel *channel;
 	struct reader reader;
 	uint32_t sequence;
 	uint64_t stream;
-	uint8_t kind, type;
+	uint8_t kind;
 
-	advance(channels, now);
-	type = type_of(channels, frame, nr, CHANNEL_FRAME_MAX);
-	if (type != SECURE_FRAME) {
-		channels->counters.unknown_type += type != 0;
-		return;
-	}
 	if (!open_message(channels, PLANE_BULK, frame, nr, &channel, &reader))
 		return;
 	get_u8(&reader, &kind);
@@ -1385,6 +1426,23 @@ void channels_receive_frame(struct channels *channels, int64_t now, void *frame,
 		on_charter(channels, channel, &reader);
 	else
 		channels->counters.unknown_type++;
+}
+
+void channels_receive_frame(struct channels *channels, int64_t now, void *frame, size_t nr)
+{
+	advance(channels, now);
+	switch (type_of(channels, frame, nr, CHANNEL_FRAME_MAX)) {
+	case 0:
+		break;
+	case SECURE_FRAME:
+		receive_frame(channels, frame, nr);
+		break;
+	case SECURE_CHARTER:
+		receive_gated(channels, frame, nr);
+		break;
+	default:
+		channels->counters.unknown_type++;
+	}
 }
 
 /* ---- Ways -------------------------------------------------------------------------------------------------------- */

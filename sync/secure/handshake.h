@@ -13,6 +13,8 @@
  *	B -> A  ANSWER    {index of A, ephemeral key of B, sealed with a key that both make of the ephemeral ones:
  *			   {index, life, charter version, address, certificate of B, signature of B over both messages}}
  *
+ *	B -> A  CHARTER, before the answer, if A's is older: A may not know yet the CA key that has certified B
+ *
  * A's first message in the session tells B that A is there now and HANDSHAKE is no replay. B says who it is only to a
  * host that has proven to be a member. Everything is inside the gate: a seal under a key made of the cluster's id, which
  * every member knows and nobody else. It is no proof, but who is not even invited costs one MAC, sees no names, and

@@ -24,6 +24,7 @@ enum secure_type {
 	SECURE_ANSWER = 3,
 	SECURE_DATAGRAM = 4,
 	SECURE_FRAME = 5,
+	SECURE_CHARTER = 6,
 };
 
 enum plane { PLANE_DATAGRAM = 0, PLANE_BULK = 1, PLANES };
