@@ -110,7 +110,7 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call say,SKEL,$<)
 	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
-$(call obj,$(LOADER)): | $(SKELETONS)
+$(call obj,$(LOADER)) $(call san,$(wildcard selftests/bpf/*.c)): | $(SKELETONS)
 
 $(B)/dfwd: $(call obj,$(LOADER) $(COMMON))
 	$(call say,LINK,$@)

@@ -52,28 +52,6 @@ static __always_inline struct dfw_path_key path_key(__u32 ifindex, __u16 vlan,
 	return key;
 }
 
-#define PATH_WORDS (offsetof(struct dfw_path, check) / 8)
-
-static __always_inline __u64 path_sum(const struct dfw_path *path)
-{
-	const __u64 *words = (const __u64 *)path;
-	__u64 sum = 0x9e3779b97f4a7c15; /* so that nothing is not something */
-
-	for (__u32 i = 0; i < PATH_WORDS; i++)
-		sum = (sum ^ words[i]) * 3;
-	return sum;
-}
-
-/* Index of the first element of the key's set. Multiplication spreads what is alike in MACs to the upper bits. */
-static __always_inline __u32 path_set(const struct dfw_path_key *key)
-{
-	const __u64 *words = (const __u64 *)key;
-	__u64 hash = words[0] * 0x9e3779b97f4a7c15 + words[1] * 0xc2b2ae3d27d4eb4f +
-		     words[2] * 0x165667b19e3779f9;
-
-	return (hash >> 40) % DFW_PATH_SETS * DFW_PATH_WAYS;
-}
-
 static __always_inline bool path_key_equal(const struct dfw_path_key *a,
 					   const struct dfw_path_key *b)
 {
@@ -85,7 +63,7 @@ static __always_inline bool path_key_equal(const struct dfw_path_key *a,
 /* Copies the path; false: there is none. */
 static __always_inline bool path_find(const struct dfw_path_key *key, struct dfw_path *path)
 {
-	__u32 first = path_set(key);
+	__u32 first = dfw_path_set(key);
 
 	for (__u32 way = 0; way < DFW_PATH_WAYS; way++) {
 		__u32 index = first + way;
@@ -95,7 +73,7 @@ static __always_inline bool path_find(const struct dfw_path_key *key, struct dfw
 			continue;
 		*path = *found;
 		barrier();
-		return path_key_equal(&path->key, key) && path->check == path_sum(path);
+		return path_key_equal(&path->key, key) && path->check == dfw_path_sum(path);
 	}
 	return false;
 }
@@ -293,7 +271,7 @@ static __always_inline bool path_known(const struct dfw_path *path)
 /* Puts a path in its set: in the place of what it was, of one that does not hold any more, or of the oldest. */
 static __always_inline void path_keep(struct dfw_path *path, const struct dfw_path_state *state)
 {
-	__u32 first = path_set(&path->key);
+	__u32 first = dfw_path_set(&path->key);
 	struct dfw_path *place = NULL;
 
 	for (__u32 way = 0; way < DFW_PATH_WAYS; way++) {
@@ -310,7 +288,7 @@ static __always_inline void path_keep(struct dfw_path *path, const struct dfw_pa
 		    found->learnt_ns < place->learnt_ns)
 			place = found;
 	}
-	path->check = path_sum(path);
+	path->check = dfw_path_sum(path);
 	if (place)
 		*place = *path;
 }

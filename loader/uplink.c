@@ -172,6 +172,12 @@ static int complain(const struct uplink *uplink, int r)
 {
 	if (uplink->attach_failed) /* said before */
 		return r;
+	if (r == -ENOENT) {
+		log_error("uplink %s: libxdp does not find its dispatcher, xdp-dispatcher.o, which "
+			  "comes with it",
+			  uplink->name);
+		return r;
+	}
 	if (!uplink->cause)
 		return log_errno(r, "uplink %s: cannot attach the XDP program", uplink->name);
 	log_error("uplink %s: no XDP in mode %s: %s", uplink->name, uplink_mode_name(uplink->mode),

@@ -266,6 +266,32 @@ flows() {
     ctl -j flow list "$@" | jq length
 }
 
+# ways FROM HOOK WAY: frames; FROM is an uplink or "vports", HOOK xdp or tc
+ways() {
+    ctl -j uplink stats | jq --arg f "$1" --arg h "$2" --arg w "$3" \
+        '[.[] | select((.uplink // "vports") == $f and .hook == $h) | .ways[] | select(.way == $w) | .frames] | add // 0'
+}
+# grows FROM HOOK WAY command...: frames went that way meanwhile; stays: none did
+grows() {
+    local from=$1 hook=$2 way=$3 before after
+    shift 3
+    before=$(ways "$from" "$hook" "$way")
+    "$@" || return 1
+    after=$(ways "$from" "$hook" "$way")
+    ((after > before)) || because "$from $hook $way: still $after; $(ctl uplink stats)"
+}
+stays() {
+    local from=$1 hook=$2 way=$3 before after
+    shift 3
+    before=$(ways "$from" "$hook" "$way")
+    "$@" || return 1
+    after=$(ways "$from" "$hook" "$way")
+    ((after == before)) || because "$from $hook $way: $before, then $after"
+}
+# hooked UPLINK HOOK
+hooked() { [[ $(hook_of "$1") == "$2" ]] || because "$(ctl uplink list)"; }
+hook_of() { ctl -j uplink list | jq -r --arg n "$1" '.[] | select(.name == $n) | .hook'; }
+
 # ---- clients ---------------------------------------------------------------------------------------------------------
 
 # background NAME command...: its output in $TMP/NAME; the number in $LAST. The number must be the command's own, so that

@@ -10,7 +10,7 @@ PACKAGES=(
     # to test
     conntrack curl etcd-client etcd-server ethtool iperf3 iproute2 iputils-ping jq kmod libclang-rt-19-dev
     netcat-openbsd nftables procps python3 python3-scapy tcpdump util-linux
-    busybox-static cpio qemu-system-x86 # the kernel: selftests/qemu/guest.sh
+    busybox-static cpio qemu-system-x86 xdp-tools # the kernel, other XDP programs: selftests/qemu/guest.sh
     # to lint
     clang-format-19 clang-tidy-19 mandoc shellcheck sparse
 )

@@ -30,7 +30,7 @@ enum dfw_path_flag {
 	DFW_PATH_XMIT = 1 << 1, /* the device at its end takes frames from XDP */
 };
 
-/* Element of `paths`, a table of sets: the path of a key lies in the set that its hash names (bpf/path.h), if it was not
+/* Element of `paths`, a table of sets: the path of a key lies in the set that its hash names, if it was not
  * pushed out by newer ones. An array, since a lookup there costs a third of one in a hash; and nothing but speed is lost with
  * a path. Whoever reads it copies it and then looks whether `check` fits: another CPU may be writing. */
 struct dfw_path {
@@ -51,6 +51,27 @@ DFW_ASSERT_SIZE(struct dfw_path, 64);
 #define DFW_PATH_SETS 32768
 #define DFW_PATH_WAYS 2 /* of a set */
 #define DFW_MAX_PATHS (DFW_PATH_SETS * DFW_PATH_WAYS)
+
+/* Index of the first element of a key's set. Multiplication spreads what is alike in MACs to the upper bits. */
+static inline __u32 dfw_path_set(const struct dfw_path_key *key)
+{
+	const __u64 *words = (const __u64 *)key;
+	__u64 hash = words[0] * 0x9e3779b97f4a7c15 + words[1] * 0xc2b2ae3d27d4eb4f +
+		     words[2] * 0x165667b19e3779f9;
+
+	return (hash >> 40) % DFW_PATH_SETS * DFW_PATH_WAYS;
+}
+
+/* What `check` has to be. */
+static inline __u64 dfw_path_sum(const struct dfw_path *path)
+{
+	const __u64 *words = (const __u64 *)path;
+	__u64 sum = 0x9e3779b97f4a7c15; /* so that nothing is not something */
+
+	for (__u32 i = 0; i < __builtin_offsetof(struct dfw_path, check) / 8; i++)
+		sum = (sum ^ words[i]) * 3;
+	return sum;
+}
 
 /* The one value of `path_state`, which dfwd has mapped: its words are changed by atomic operations only. */
 struct dfw_path_state {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The datapath's object in the kernel, by BPF_PROG_RUN: a crafted frame for each reason that a frame can cause, judged by
- * the counter of that name. (A tag in the skb cannot be given to BPF_PROG_RUN; selftests/netns has those.)
+ * The datapath's objects in the kernel, by BPF_PROG_RUN: a crafted frame for each reason that a frame can cause, judged by
+ * the counter of that name, and what XDP takes or leaves. (A tag in the skb cannot be given to BPF_PROG_RUN;
+ * selftests/netns has those.)
  *
  * Usage: prog_run [OBJECT]; without it, that of DFW_BUILD (build)
  */
@@ -20,11 +21,13 @@
 #include <dfw/event.h>
 #include <dfw/exchange.h>
 #include <dfw/maps.h>
+#include <dfw/path.h>
 #include <dfw/port.h>
 #include <dfw/reason.h>
 #include <dfw/ruleset.h>
 
 #include "check.h"
+#include "dfw_xdp.skel.h"
 #include "policy_files.h"
 #include "selftests/host/frames.h"
 
@@ -880,6 +883,217 @@ static void test_watched(void)
 	munmap(places, DFW_EXCHANGE_MAX * sizeof(*places));
 }
 
+/* ---- XDP --------------------------------------------------------------------------------------------------------- */
+
+#define UPLINK 77 /* ifindex, of no device: BPF_PROG_RUN redirects nothing */
+#define VLAN   5  /* which the bridge takes off */
+
+static struct dfw_xdp *xdp;
+
+/* On the maps of the other object. */
+static void load_xdp(void)
+{
+	struct bpf_map *map;
+
+	xdp = dfw_xdp__open();
+	must(xdp, "dfw_xdp");
+	xdp->rodata->uplink_ifindex = UPLINK;
+	xdp->rodata->uplink_place = DFW_WAY_PLACE_XDP(0);
+	bpf_object__for_each_map(map, xdp->obj) if (!bpf_map__is_internal(map))
+		must(bpf_map__reuse_fd(map, fd_of(bpf_map__name(map))) == 0, bpf_map__name(map));
+	must(dfw_xdp__load(xdp) == 0, "dfw_xdp");
+}
+
+static void switch_paths(bool on)
+{
+	const struct dfw_path_state state = {.epoch = 1, .on = on};
+	uint32_t zero = 0;
+
+	must(bpf_map_update_elem(fd_of("path_state"), &zero, &state, BPF_ANY) == 0, "path_state");
+}
+
+static void put_path(uint16_t vlan, uint8_t flags, uint32_t mtu)
+{
+	struct dfw_path wanted = {.key = {.vlan = vlan, .ifindex = UPLINK},
+				  .learnt_ns = UINT64_MAX / 2,
+				  .epoch = 1,
+				  .ifindex = LOOPBACK,
+				  .slot = slot,
+				  .mtu = mtu,
+				  .flags = flags};
+	uint32_t index;
+
+	memcpy(wanted.key.destination, vm.mac, 6);
+	memcpy(wanted.key.source, peer.mac, 6);
+	wanted.check = dfw_path_sum(&wanted);
+	index = dfw_path_set(&wanted.key);
+	must(bpf_map_update_elem(fd_of("paths"), &index, &wanted, BPF_ANY) == 0, "paths");
+}
+
+static uint32_t answer_bytes;
+
+static uint32_t run_xdp(const struct frame *f)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = f->bytes,
+		    .data_size_in = (uint32_t)f->len, .data_out = answer,
+		    .data_size_out = sizeof(answer), .repeat = 1);
+	must(bpf_prog_test_run_opts(bpf_program__fd(xdp->progs.dfw_xdp), &options) == 0,
+	     "BPF_PROG_RUN of dfw_xdp");
+	answer_bytes = options.data_size_out;
+	return options.retval;
+}
+
+static uint64_t way_count(enum dfw_way way)
+{
+	struct dfw_way_counters *each = calloc((size_t)nr_cpus, sizeof(*each));
+	uint32_t place = DFW_WAY_PLACE_XDP(0);
+	uint64_t sum = 0;
+
+	must(each && bpf_map_lookup_elem(fd_of("path_ways"), &place, each) == 0, "path_ways");
+	for (int cpu = 0; cpu < nr_cpus; cpu++)
+		sum += ((uint64_t *)&each[cpu])[way];
+	free(each);
+	return sum;
+}
+
+/* The verdict, the way that was counted, and no trace of the frame but, for a verdict, `reason`. */
+static void expect_way(const struct frame *f, uint32_t verdict, enum dfw_way way,
+		       const char *reason)
+{
+	struct dfw_direction_counters before = read_counters(DFW_IN), after;
+	const struct dfw_reason_counter *then = (void *)&before, *now = (void *)&after;
+	uint64_t ways = way_count(way);
+
+	CHECK(run_xdp(f) == verdict);
+	CHECK(way_count(way) == ways + 1);
+	after = read_counters(DFW_IN);
+	for (size_t i = 0; i < DFW_REASON_COUNT; i++)
+		CHECK(now[i].packets - then[i].packets ==
+		      (reason && strcmp(reason, names[i]) == 0));
+	if (verdict == XDP_PASS)
+		CHECK(answer_bytes == f->len && memcmp(answer, f->bytes, f->len) == 0);
+}
+
+static void test_xdp_kinds(void)
+{
+	struct frame f, plain = udp(&peer, &vm, 7400, 5000);
+
+	TEST("XDP: what has no path, or one that does not hold, passes")
+	{
+		switch_paths(false);
+		CHECK(run_xdp(&plain) == XDP_PASS);
+		switch_paths(true);
+		expect_way(&plain, XDP_PASS, DFW_WAY_UNLEARNT, NULL);
+		put_path(0, DFW_PATH_FAST | DFW_PATH_XMIT, 30);
+		expect_way(&plain, XDP_PASS, DFW_WAY_MTU, NULL);
+		put_path(0, DFW_PATH_FAST | DFW_PATH_XMIT, 1500);
+		f = arp(&peer, peer.ip4, 1);
+		expect_way(&f, XDP_PASS, DFW_WAY_GROUP, NULL);
+		memcpy(f.bytes, vm.mac, 6);
+		expect_way(&f, XDP_PASS, DFW_WAY_ETHERTYPE, NULL);
+		f = udp(&stranger, &vm, 7400, 5000);
+		expect_way(&f, XDP_PASS, DFW_WAY_UNLEARNT, NULL);
+	}
+	TEST("XDP: what is special in any way passes, untouched")
+	{
+		f = icmp(&peer, &vm, false, 8, NULL);
+		expect_way(&f, XDP_PASS, DFW_WAY_NOT_PLAIN, NULL);
+		f = plain;
+		f.bytes[f.len - 1] ^= 1;
+		expect_way(&f, XDP_PASS, DFW_WAY_NOT_PLAIN, NULL);
+		f = plain;
+		f.bytes[24] ^= 1;
+		expect_way(&f, XDP_PASS, DFW_WAY_NOT_PLAIN, NULL);
+		f = plain;
+		frame_tag(&f, 0x8100, 0);
+		expect_way(&f, XDP_PASS, DFW_WAY_TAGS, NULL);
+		f = tcp(false, 7400, 7401, TH_ACK, 1, 1, 0);
+		expect_way(&f, XDP_PASS, DFW_WAY_UNDECIDED, NULL);
+	}
+	TEST("XDP: what a rule may allow, log, reject or limit passes, untouched")
+	{
+		expect_way(&plain, XDP_PASS, DFW_WAY_UNDECIDED, NULL);
+		f = udp(&peer, &vm, 7400, 6000);
+		expect_way(&f, XDP_PASS, DFW_WAY_UNDECIDED, NULL);
+	}
+	TEST("XDP: what a rule denies is dropped, and counted")
+	{
+		f = udp(&peer, &vm, 7400, 7400);
+		expect_way(&f, XDP_DROP, DFW_WAY_DROPPED, "default");
+		f = tcp(false, 7400, 7401, TH_SYN, 1, 0, 0);
+		expect_way(&f, XDP_DROP, DFW_WAY_DROPPED, "default");
+		use_port(PORT_UNREADY);
+		put_path(0, DFW_PATH_FAST | DFW_PATH_XMIT, 1500);
+		expect_way(&f, XDP_PASS, DFW_WAY_NOT_READY, NULL);
+		use_port(PORT_VM);
+		put_path(0, 0, 1500);
+		expect_way(&f, XDP_DROP, DFW_WAY_DROPPED, "default");
+	}
+}
+
+static void test_xdp_flows(void)
+{
+	struct frame f = udp(&vm, &peer, 7500, 7000), g = udp(&peer, &vm, 7000, 7500), tagged = g;
+
+	TEST("XDP: an established flow's packets go straight on, if they may")
+	{
+		expect(DFW_OUT, &f, "passed");
+		expect(DFW_IN, &g, "passed");
+		put_path(0, 0, 1500);
+		expect_way(&g, XDP_PASS, DFW_WAY_OFF, NULL);
+		put_path(0, DFW_PATH_FAST, 1500);
+		expect_way(&g, XDP_PASS, DFW_WAY_NO_XMIT, NULL);
+		put_path(0, DFW_PATH_FAST | DFW_PATH_XMIT, 1500);
+		expect_way(&g, XDP_REDIRECT, DFW_WAY_DIRECT, "passed");
+		CHECK(answer_bytes == g.len && memcmp(answer, g.bytes, g.len) == 0);
+	}
+	TEST("XDP: a tag that the bridge takes off is taken off, and stays when the frame passes")
+	{
+		frame_tag(&tagged, 0x8100, VLAN);
+		put_path(VLAN, DFW_PATH_FAST | DFW_PATH_XMIT, 1500);
+		expect_way(&tagged, XDP_REDIRECT, DFW_WAY_DIRECT, "passed");
+		CHECK(answer_bytes == g.len && memcmp(answer, g.bytes, g.len) == 0);
+		put_path(VLAN, DFW_PATH_FAST, 1500);
+		expect_way(&tagged, XDP_PASS, DFW_WAY_NO_XMIT, NULL);
+	}
+	TEST("XDP: a stream of large segments is left to GRO, and its small ones, too")
+	{
+		uint32_t seq = 2;
+
+		put_path(0, DFW_PATH_FAST | DFW_PATH_XMIT, 1500);
+		f = tcp(false, 80, 7600, TH_SYN, 1, 0, 0);
+		expect(DFW_IN, &f, "passed");
+		f = tcp(true, 80, 7600, TH_SYN | TH_ACK, 9, 2, 0);
+		expect(DFW_OUT, &f, "passed");
+		f = tcp(false, 80, 7600, TH_ACK, seq, 10, 0);
+		expect(DFW_IN, &f, "passed");
+		for (int i = 0; i < 30; i++) {
+			bool small = i < 10;
+
+			f = tcp(false, 80, 7600, TH_ACK, seq, 10, small ? 40 : 1000);
+			if (small)
+				expect_way(&f, XDP_REDIRECT, DFW_WAY_DIRECT, "passed");
+			else
+				expect(DFW_IN, &f, "passed");
+			seq += small ? 40 : 1000;
+			g = tcp(true, 80, 7600, TH_ACK, 10, seq, 0);
+			expect(DFW_OUT, &g, "passed");
+		}
+		f = tcp(false, 80, 7600, TH_ACK, seq, 10, 1000);
+		expect_way(&f, XDP_PASS, DFW_WAY_BULK, NULL);
+		f = tcp(false, 80, 7600, TH_ACK, seq, 10, 4);
+		expect_way(&f, XDP_PASS, DFW_WAY_BULK, NULL);
+	}
+}
+
+static void test_xdp(void)
+{
+	load_xdp();
+	test_xdp_kinds();
+	test_xdp_flows();
+	dfw_xdp__destroy(xdp);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct dfw_addr addresses[] = {VM_ADDRESSES};
@@ -929,6 +1143,7 @@ int main(int argc, char **argv)
 	test_flows();
 	test_rules();
 	test_watched();
+	test_xdp();
 	TEST("every reason that a frame can cause was seen by its name")
 	{
 		for (size_t i = 0; i < DFW_REASON_COUNT; i++)

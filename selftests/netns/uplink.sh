@@ -13,31 +13,6 @@ in_host sysctl -qw net.ipv6.conf.up1.disable_ipv6=1
 ip -n "$HOST" link set up1 master br0 up
 ip -n "$WIRE" link set w1 up
 
-# ways FROM HOOK WAY: frames; FROM is an uplink or "vports"
-ways() {
-    ctl -j uplink stats | jq --arg f "$1" --arg h "$2" --arg w "$3" \
-        '[.[] | select((.uplink // "vports") == $f and .hook == $h) | .ways[] | select(.way == $w) | .frames] | add // 0'
-}
-# grows FROM HOOK WAY command...
-grows() {
-    local from=$1 hook=$2 way=$3 before after
-    shift 3
-    before=$(ways "$from" "$hook" "$way")
-    "$@" || return 1
-    after=$(ways "$from" "$hook" "$way")
-    ((after > before)) || because "$from $hook $way: still $after; $(ctl uplink stats)"
-}
-stays() {
-    local from=$1 hook=$2 way=$3 before after
-    shift 3
-    before=$(ways "$from" "$hook" "$way")
-    "$@" || return 1
-    after=$(ways "$from" "$hook" "$way")
-    ((after == before)) || because "$from $hook $way: $before, then $after"
-}
-hooked() { [[ $(hook_of "$1") == "$2" ]]; }
-hook_of() { ctl -j uplink list | jq -r --arg n "$1" '.[] | select(.name == $n) | .hook'; }
-
 must "dfwd starts" dfwd_start
 must "a vport" vport_add 1
 must "another" vport_add 2

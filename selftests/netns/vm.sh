@@ -133,8 +133,8 @@ it "a stream from the VM keeps its GSO frames, the flow counts their segments" t
 gro() {
     local bytes packets got
     bytes=$(counter tx_bytes) packets=$(counter tx_packets)
-    mkdir "$TMP/www" && head -c 33554432 /dev/zero >"$TMP/www/big"
-    background server in_wire /usr/bin/python3 -m http.server 8000 --bind "$WIRE_IP6" --directory "$TMP/www"
+    mkdir -p "$TMP/www" && head -c 33554432 /dev/zero >"$TMP/www/big"
+    [[ -s $TMP/server ]] || background server in_wire /usr/bin/python3 -m http.server 8000 --bind "$WIRE_IP6" --directory "$TMP/www"
     until_true 10 in_wire curl -sf -o /dev/null -I "http://[$WIRE_IP6]:8000/" || because "no web server" || return 1
     got=$(vm_does "wget -q -O - http://[$WIRE_IP6]:8000/big | wc -c")
     [[ $got == 33554432 ]] || because "the VM gets $got bytes" || return 1
@@ -143,6 +143,25 @@ gro() {
     sized "to the VM" "$bytes" "$packets"
 }
 it "a stream to the VM too, over IPv6" gro
+
+# ---- past the bridge -------------------------------------------------------------------------------------------------
+
+uplink() {
+    ctl uplink add up0 >/dev/null && talk fast "$WIRE" "$(vm_ip 1)" 7000 && grows up0 tc direct talks fast && grows vports tc direct talks fast &&
+        opened && out && stopped && rejected
+}
+it "an uplink: the VM's traffic goes past the bridge, and is decided as before" uplink
+fast_tso() { grows vports tc direct tso; }
+it "...a stream from the VM keeps its GSO frames" fast_tso
+fast_gro() { grows up0 tc direct gro; }
+it "...and one to the VM" fast_gro
+native() {
+    in_wire ethtool -K w0 tx off >/dev/null
+    ctl uplink set up0 --mode native >/dev/null && grows up0 xdp direct talks fast && opened && out && stopped && rejected && udp_in && udp_out
+}
+it "XDP at the uplink's driver sends to the tap" native
+slow() { ctl uplink del up0 >/dev/null && in_wire ethtool -K w0 tx on >/dev/null && stays vports tc direct talks fast; }
+it "without the uplink all take the bridge again" slow
 
 # ---- without dfwd ----------------------------------------------------------------------------------------------------
 

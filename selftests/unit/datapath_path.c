@@ -297,7 +297,8 @@ static void route_frame(const struct wire_frame *f)
 	entry = &table[bridge][vlan][routed.destination];
 	put_frame(&skb, f);
 	host_current = &skb;
-	if (vlan_of(f, &from) && f->device != PLAIN && path_take(&skb, host_now_ns) == TC_ACT_UNSPEC) {
+	if (vlan_of(f, &from) && f->device != PLAIN &&
+	    path_take(&skb, host_now_ns) == TC_ACT_UNSPEC) {
 		takes_the_bridge(f, &skb, &decision);
 		if (entry->known && host_now_ns - entry->heard_ns < AGEING * SECOND &&
 		    takes(entry->device, bridge, vlan))
