@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Shows the firewall at work, in plain words and with real output: three VMs (namespaces) on one bridge, one policy.
-# shellcheck source=selftests/lib.sh disable=SC2015,SC2119,SC2317
-. "$(dirname "$0")/lib.sh"
+# Shows the firewall at work, in plain words and with real output: three hosts, six VMs (all namespaces), one policy, a VM that
+# moves with its connections, a host that dies.
+# shellcheck source=selftests/cluster_lib.sh disable=SC2015,SC2119,SC2317
+. "$(dirname "$0")/cluster_lib.sh"
 [[ $(id -u) == 0 ]] || { echo "demo: needs root (sudo make demo)" >&2; exit 1; }
-[[ -x $DFWD && -x $DFWCTL ]] || { echo "demo: build first (make)" >&2; exit 1; }
+[[ -x $DFWD && -x $DFWCTL && -x $DFWSYNCD ]] || { echo "demo: build first (make)" >&2; exit 1; }
 mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
 
 BOLD="" DIM="" NORMAL=""
@@ -21,9 +22,15 @@ words() {
 }
 # What a person would type, then what it prints.
 run() {
-    printf '   %s$ %s%s\n' "$DIM" "$1" "$NORMAL"
+    printf '   %s%s%s\n' "$DIM" "$1" "$NORMAL"
     shift
     "$@" 2>&1 | sed 's/^/     /'
+}
+# on_host HOST arguments of dfwctl
+on_host() {
+    local host=$1
+    shift
+    run "$host\$ dfwctl $*" ctl_on "$host" "$@"
 }
 # expect YES|NO "in words" command...: runs it and says what came of it
 expect() {
@@ -38,121 +45,136 @@ expect() {
     fi
 }
 fetch() { ip netns exec "$1" curl -sf -m 2 "http://$2/"; }
-ping_once() { ip netns exec "$1" ping -q -c 1 -W 2 "$2"; }
 # talks, for what should not: it does not wait for long
 talks_shortly() { not silent "$1"; }
 reach() { ip netns exec "$1" nc -z -w 1 "$2" "$3"; }
+end_demo() {
+    echo "${BOLD}The demo cannot go on: $FAIL_REASON$NORMAL"
+    exit 1
+}
 
-echo "${BOLD}dfw: one stateful firewall, one port per VM, decided in the kernel$NORMAL"
-words "Three VMs (network namespaces) hang on one bridge; a fourth namespace is the world outside." \
-    "web is 10.77.0.1, db is 10.77.0.2, dev is 10.77.0.3, outside is $WIRE_IP." \
-    "The firewall is an instance of its own, $ID: \"-i $ID\" is left out in what follows."
+# vport HOST N NAME APP: VM n of that host, as its vport
+vport() {
+    vm_space "$2"
+    vm_cable "$1" "$2"
+    ctl_on "$1" vport add "$3" --dev "tap$2" --mac "$(vm_mac "$2")" --ip "$(vm_ip "$2")" --tag "app=$4" >/dev/null || end_demo
+}
 
-host_up
-for n in 1 2 3; do vm_up $n; done
-WEB=$(vm 1) DB=$(vm 2) DEV=$(vm 3)
-mkdir -p "$TMP/www" && echo "hello from web" >"$TMP/www/index.html"
+echo "${BOLD}dfw: one stateful firewall for many hosts, one port per VM, decided in the kernel$NORMAL"
+words "Three hosts, a, b and c, are network namespaces, each with a bridge, dfwd and dfwsyncd; so are their six VMs, and" \
+    "\"outside\", at $WIRE_IP. What you would type on a host is shown behind its name." \
+    "The hosts' instances of dfw are called ${ID}a, ${ID}b and ${ID}c: their \"-i\" is left out in what follows."
+
+step "Three hosts become one firewall"
+cluster_hosts a b c
+for host in a b c; do dfwd_on $host && syncd_on $host || end_demo; done
+on_host a cluster init --name a --address "$(host_address a)"
+for host in b c; do
+    cluster_join a $host || end_demo
+    words "${DIM}a\$ dfwctl cluster invite $host > invitation; $host\$ dfwctl cluster join invitation --address $(host_address $host)$NORMAL"
+done
+cluster_whole || end_demo
+on_host c cluster status
+
+step "Six VMs become its ports; any host knows them all"
+vport a 1 web1 web
+vport b 2 web2 web
+vport b 3 db1 db
+vport c 4 db2 db
+vport c 5 dev1 dev
+vport a 6 dev2 dev
+OUT=$WIRE WEB1=$(vm 1) WEB2=$(vm 2) DEV1=$(vm 5) DEV2=$(vm 6)
+mkdir -p "$TMP/www" && echo "hello from web1" >"$TMP/www/index.html"
 background web in_vm 1 /usr/bin/python3 -m http.server 80 --bind :: --directory "$TMP/www"
-listen "$DB" 5432 && listen "$DB" 22 && listen "$WIRE" 25
+for n in 3 4; do listen "$(vm $n)" 5432 || end_demo; done
+listen "$(vm 3)" 22 && listen "$OUT" 25 || end_demo
 until_true 10 in_vm 1 bash -c 'ss -tln | grep -q ":80 "'
-
-step "Without a firewall everything reaches everything"
-expect YES "outside opens the web page of web" fetch "$WIRE" 10.77.0.1
-expect YES "outside opens the database of db" reach "$WIRE" 10.77.0.2 5432
-
-step "The agent starts, and the three VMs become ports of the firewall"
-dfwd_start || exit 1
-vport() { ctl vport add "$1" --dev "tap$2" --mac "$(vm_mac "$2")" --ip "$(vm_ip "$2")" --ip "$(vm_ip6 "$2")" --ip "$(vm_ll "$2")" --tag "app=$3"; }
-run "dfwctl vport add web --dev tap1 --mac $(vm_mac 1) --ip 10.77.0.1 ... --tag app=web" vport web 1 web
-vport db 2 db >/dev/null
-vport dev 3 dev >/dev/null
-run "dfwctl vport list" ctl vport list
+knows_six() { (($(ctl_on b -j vport list | jq length) == 6)); }
+until_true 10 knows_six
+on_host b vport list
 words "" "A port without a policy denies: nothing fails open."
-expect NO "outside opens the web page of web" fetch "$WIRE" 10.77.0.1
+expect NO "outside opens the web page of web1" fetch "$OUT" 10.77.0.1
 
-step "A policy: groups by tag, services, rules in order; the first that matches decides"
+step "One policy, applied once: groups by tag reach over all hosts, rules in order, the first that matches decides"
 cat >"$TMP/policy.dfw" <<'EOP'
-group web    { tag app=web }
-group db     { tag app=db }
-group world  { 10.77.0.254, fd77::fe }
-service pg   { tcp 5432 }
+group web   { tag app=web }
+group db    { tag app=db }
+group world { 10.77.0.254 }
 
 tier infra {
-    ping:     allow in service ping
-    ping-out: allow out service ping
+    ping:    allow service ping
 }
 tier app {
-    web-in:   allow in from world to web service http log
-    web-db:   allow from web to db service pg
-    no-ssh:   reject in to db service ssh
-    no-mail:  reject out service smtp
+    web-in:  allow in from world to web service http log
+    web-db:  allow from web to db service tcp 5432
+    no-ssh:  reject in to db service ssh
+    no-mail: reject out service smtp
 }
 default in drop log
 default out drop
 EOP
 sed 's/^/     | /' "$TMP/policy.dfw"
-run "dfwctl policy apply policy.dfw" ctl policy apply "$TMP/policy.dfw"
-run "curl http://10.77.0.1/          (outside)" ip netns exec "$WIRE" curl -sS -m 2 http://10.77.0.1/
-run "curl -m 2 http://10.77.0.1/     (dev: it is not in 'world')" ip netns exec "$DEV" curl -sS -m 2 http://10.77.0.1/
-expect YES "outside opens it over IPv6" fetch "$WIRE" "[fd77::1]"
-expect YES "web opens the database of db" reach "$WEB" 10.77.0.2 5432
-expect NO "dev opens the database of db (no rule allows it)" reach "$DEV" 10.77.0.2 5432
-expect NO "outside opens the database of db" reach "$WIRE" 10.77.0.2 5432
-expect YES "outside pings db" ping_once "$WIRE" 10.77.0.2
+run "a\$ dfwctl policy apply policy.dfw --wait" ctl_on a policy apply "$TMP/policy.dfw" --wait 20
+expect YES "outside opens the web page of web1 (host a)" fetch "$OUT" 10.77.0.1
+expect YES "web1 (host a) opens the database db1 (host b)" reach "$WEB1" 10.77.0.3 5432
+expect YES "web2 (host b) opens the database db2 (host c)" reach "$WEB2" 10.77.0.4 5432
+expect NO "dev1 (host c) opens the database db2, on the same host" reach "$DEV1" 10.77.0.4 5432
+expect NO "outside opens the database db1" reach "$OUT" 10.77.0.3 5432
 words "" "'reject' answers at once, so that a client need not wait:"
-run "nc -vz 10.77.0.2 22           (outside to db)" ip netns exec "$WIRE" nc -vz -w 2 10.77.0.2 22
-run "nc -vz $WIRE_IP 25         (web sends mail)" ip netns exec "$WEB" nc -vz -w 2 "$WIRE_IP" 25
+run "outside\$ nc -vz 10.77.0.3 22" ip netns exec "$OUT" nc -vz -w 2 10.77.0.3 22
 
-step "Nobody lies about who he is: dev takes the address of web"
-ip -n "$DEV" addr add 10.77.0.1/24 dev eth0
-expect NO "dev talks to outside from web's address" ip netns exec "$DEV" ping -q -c 1 -W 1 -I 10.77.0.1 "$WIRE_IP"
-ip -n "$DEV" addr del 10.77.0.1/24 dev eth0
-run "dfwctl stats dev" ctl stats dev
+step "Nobody lies about who he is: dev2 takes the address of web1"
+ip -n "$DEV2" addr add 10.77.0.1/24 dev eth0
+expect NO "dev2 talks to outside from web1's address" ip netns exec "$DEV2" ping -q -c 1 -W 1 -I 10.77.0.1 "$WIRE_IP"
+ip -n "$DEV2" addr del 10.77.0.1/24 dev eth0
+on_host a stats dev2
 
-step "Events as they come: outside opens the page of web and tries its port 8080 (both rules say log)"
-background watch ctl watch --seconds 3
-WATCH=$LAST
-sleep 0.5
-fetch "$WIRE" 10.77.0.1 >/dev/null
-reach "$WIRE" 10.77.0.1 8080
-wait "$WATCH"
-run "dfwctl watch --seconds 3" cat "$TMP/watch"
-
-step "What the kernel has: the rules of db with their hits, and the live flows"
-talk session "$WEB" 10.77.0.2 5432
-talks session
-run "dfwctl rules db" ctl rules db
-run "dfwctl flow list --vport db" ctl flow list --vport db
+step "Who talks to whom, asked on any host; and which rule let it"
+talk session "$WEB1" 10.77.0.3 5432 && talks session || end_demo
+on_host c flow find --port 5432
+on_host b rules db1
 words "" "A port is a folder of pinned maps, which any tool can read:"
-run "ls $PINS/vports/db" ls -x -T 0 -w 100 "$PINS/vports/db"
-run "bpftool map dump pinned $PINS/vports/db/state" bpftool map dump pinned "$PINS/vports/db/state"
+run "b\$ ls $PINS""b/vports/db1" ls -x -T 0 -w 100 "${PINS}b/vports/db1"
 
-step "A live change: web may no longer reach db"
-sed -i 's/web-db:   allow/web-db:   drop/' "$TMP/policy.dfw"
-words "web still holds a connection to db; the policy is edited to say:"
-run "grep web-db policy.dfw" grep web-db "$TMP/policy.dfw"
-run "dfwctl policy apply policy.dfw" ctl policy apply "$TMP/policy.dfw"
-expect NO "the open connection of web to db goes on" talks_shortly session
-run "dfwctl policy rollback" ctl policy rollback
-expect YES "after the rollback web opens a new connection to db" talk session "$WEB" 10.77.0.2 5432
+step "db1 moves from host b to host c, with its connections: strict TCP, and c never saw their SYNs"
+on_host b migrate prepare db1 --to c
+words "Its VM is paused and its memory moved; the cable is pulled here. Then the ports change hands:"
+ip -n "$(vm 3)" link del eth0
+on_host b migrate start db1
+words "The VM runs on host c and announces itself, as QEMU does:"
+vm_cable c 3
+in_vm 3 /usr/bin/python3 "$HERE/netns/peer.py" announce eth0
+expect YES "the open connection of web1 to db1 goes on" talks session
+on_host a flow find --port 5432
+expect YES "web2 opens a new connection to db1, where it is now" reach "$WEB2" 10.77.0.3 5432
+expect NO "dev1, now on the same host as db1, opens it" reach "$DEV1" 10.77.0.3 5432
 
-step "The agent is killed (kill -9): the kernel goes on by itself"
-dfwd_end KILL
-run "dfwctl status" ctl status
-expect YES "the open connection of web to db goes on" talks session
-expect YES "outside opens the web page of web: a new connection" fetch "$WIRE" 10.77.0.1
-expect NO "outside opens the database of db" reach "$WIRE" 10.77.0.2 5432
-expect NO "dev opens the database of db" reach "$DEV" 10.77.0.2 5432
-run "dfwctl flow list --vport web     (reads the pinned maps)" ctl flow list --vport web
+step "A live change, for all hosts at once: web may no longer reach db"
+sed -i 's/web-db:  allow/web-db:  drop/' "$TMP/policy.dfw"
+run "a\$ dfwctl policy apply policy.dfw --wait" ctl_on a policy apply "$TMP/policy.dfw" --wait 20
+expect NO "the open connection of web1 to db1 goes on" talks_shortly session
+sed -i 's/web-db:  drop/web-db:  allow/' "$TMP/policy.dfw"
+run "a\$ dfwctl policy apply policy.dfw --wait    (the drop is an allow again)" ctl_on a policy apply "$TMP/policy.dfw" --wait 20
+expect YES "web1 opens a new connection to db1" talk session2 "$WEB1" 10.77.0.3 5432
 
-step "It starts again and takes over what is there"
-dfwd_start || exit 1
-run "dfwctl status" ctl status
-expect YES "the open connection of web to db goes on" talks session
-run "dfwctl shutdown --detach        (takes everything away)" ctl shutdown --detach
-until_true 10 not kill -0 "$DFWD_PID"
-DFWD_PID=
-expect YES "outside opens the database of db, as before" reach "$WIRE" 10.77.0.2 5432
+step "Host a dies: both its daemons are killed (kill -9). No packet is decided differently"
+host_die a
+run "a\$ dfwctl status" ctl_on a status
+expect YES "the open connection of web1 (host a) to db1 goes on" talks session2
+expect YES "outside opens the web page of web1: a new connection" fetch "$OUT" 10.77.0.1
+expect NO "outside opens the database db1" reach "$OUT" 10.77.0.3 5432
+expect NO "dev2 (host a) opens the database db1" reach "$DEV2" 10.77.0.3 5432
+until_true 30 not sees b a alive
+until_true 30 not sees b a suspect
+on_host b cluster status
+
+step "It comes back and takes over what is there"
+host_rise a && until_true 30 sees b a alive || end_demo
+on_host a status
+expect YES "the open connection of web1 to db1 goes on" talks session2
+for host in a b c; do ctl_on $host shutdown --detach >/dev/null; done
+words "${DIM}a\$ dfwctl shutdown --detach    (and so on b and c: enforcement ends)$NORMAL"
+expect YES "outside opens the database db1, as before" reach "$OUT" 10.77.0.3 5432
 
 step "What is left of all this"
 # shellcheck disable=SC2119
@@ -160,10 +182,12 @@ step "What is left of all this"
 trap - EXIT
 left() {
     ip netns list | grep "^$ID"
-    ls -d "$PINS" "$STATE" "/run/dfw/$ID" "$TMP" 2>/dev/null
+    ls -d "$PINS"[abc] "$STATE"[abc] "/run/dfw/$ID"[abc] "$TMP" 2>/dev/null
     for pid in "${PIDS[@]}"; do kill -0 "$pid" 2>/dev/null && echo "process $pid"; done
     return 0
 }
+gone() { [[ -z $(left) ]]; }
+until_true 5 gone
 LEFT=$(left)
 words "${LEFT:-nothing: no namespace, no process, no file, no pinned map}"
 [[ -z $LEFT ]] || FAILED=$((FAILED + 1))
