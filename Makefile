@@ -179,9 +179,12 @@ $(B)/selftests/bench/churn: $(call obj,selftests/bench/churn.c)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lnanomsg -ljansson
 
 ##@ Test
-.PHONY: check unit-tests conformance sim fuzz lint
+.PHONY: check check-long unit-tests conformance sim fuzz lint
 check: deps all unit-tests ## all tests (root)
 	@selftests/run
+
+check-long: deps all ## what takes longer: twenty hosts (root)
+	@selftests/run long
 
 unit-tests: $(UNIT_TESTS) $(B)/selftests/etcd_host ## build the unit tests (with ASan and UBSan)
 
