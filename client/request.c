@@ -59,7 +59,7 @@ static const struct daemon {
 	const char *socket;
 } daemons[] = {
 	[DFWD] = {"dfwd", "dfwd.lock", "control.sock"},
-	[DFWSYNCD] = {"dfwsyncd", "dfwsyncd.lock", "sync-control.sock"},
+	[DFWSYNCD] = {"dfwsyncd", "sync.lock", "sync-control.sock"},
 };
 
 int daemon_running(const char *instance, enum daemon_id daemon)

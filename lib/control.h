@@ -32,7 +32,8 @@
  * "v ", logged verdicts; "d ", drops; "a ", learned addresses; "s ", the daemon's own (a policy, a vport, losses).
  *
  * Files of an instance:
- *   /run/dfw/INSTANCE/            0700   control.sock, events.sock, dfwd.lock (flock'd while it runs; holds the pid)
+ *   /run/dfw/INSTANCE/            0700   control.sock, events.sock, dfwd.lock (flock'd while it runs; holds the pid); of
+ *                                        dfwsyncd: sync.sock, sync-control.sock, sync.lock
  *   /var/lib/dfw/INSTANCE/        0711   vports.json, remote-vports.json, uplinks.json (0600), policy/ (0700), cluster/ and
  *                                        sync/ (0700, dfwsyncd's)
  *   policy/GENERATION.json        {"generation","applied_at","cause","main","files":[{"name","text"}],"object"}

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -143,6 +144,26 @@ int directory_make(const char *path, mode_t mode)
 	if (mkdir(part, mode) < 0 && errno != EEXIST)
 		return -errno;
 	return chmod(part, mode) < 0 ? -errno : 0;
+}
+
+int directory_clear(const char *path, const char *but)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	while (r == 0 && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' || strncmp(entry->d_name, but, strlen(but)) == 0)
+			continue;
+		if (unlinkat(dirfd(dir), entry->d_name, 0) < 0 && errno != ENOENT)
+			r = -errno;
+	}
+	closedir(dir);
+	if (r == 0 && rmdir(path) < 0 && errno != ENOTEMPTY && errno != ENOENT)
+		r = -errno;
+	return r;
 }
 
 static int remove_one(const char *path, const struct stat *stat, int kind, struct FTW *walk)

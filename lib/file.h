@@ -33,6 +33,9 @@ int file_read(const char *path, size_t longest, char **data, size_t *bytes);
 
 /* Makes a directory and what is missing above it. The last one gets exactly `mode`, also if it was there. */
 int directory_make(const char *path, mode_t mode);
+/* Removes what is in a directory but for names that begin with `but`, and the directory if nothing is left. Folders in it stay.
+ * Not being there is success. */
+int directory_clear(const char *path, const char *but);
 /* Removes a directory, what is in it, and so on down. Not being there is success. Follows no symbolic link. */
 int directory_remove(const char *path);
 

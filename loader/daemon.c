@@ -314,7 +314,7 @@ int daemon_detach(struct dfwd *d)
 	if (r == 0)
 		r = object_unpin(d->instance);
 	if (r == 0)
-		r = directory_remove(d->run_dir);
+		r = directory_clear(d->run_dir, "sync");
 	if (r < 0)
 		return r;
 	d->detached = true;

@@ -192,7 +192,7 @@ static int detach(const struct dfwd *d)
 	if (r == 0)
 		r = object_unpin(d->instance);
 	if (r == 0)
-		r = directory_remove(d->run_dir);
+		r = directory_clear(d->run_dir, "sync");
 	if (r == 0)
 		log_notice("detached: enforcement of instance %s has ended", d->instance);
 	return r;

@@ -241,6 +241,8 @@ static int start(struct syncd *d)
 
 	if (r < 0)
 		return r;
+	peers_read(d, cluster->config.seeds, &cluster->config.nr_seeds,
+		   ARRAY_SIZE(cluster->config.seeds));
 	cluster->identity_stamp = identity_stamp(cluster->dir);
 	r = load_identity(d, &cluster->identity, &identity);
 	if (r < 0) {

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sync/daemon/peers.h"
 #include "sync/wire.h"
 
 #define CLUSTER_SEEDS 16
@@ -24,7 +25,7 @@ struct cluster_config {
 	json_t *json; /* what the texts lie in */
 	const char *name;
 	const char *address;
-	const char *seeds[CLUSTER_SEEDS];
+	const char *seeds[CLUSTER_SEEDS + PEERS_KEPT]; /* and those that the last life knew */
 	size_t nr_seeds;
 	uint32_t replicas;
 	bool writer;

@@ -72,6 +72,7 @@ static void turn(void *data)
 
 	datapath_turn(d);
 	cluster_turn(d);
+	peers_turn(d);
 	moves_turn(d);
 	queries_turn(d);
 	generations_turn(d);
@@ -94,6 +95,7 @@ void daemon_stop(struct syncd *d)
 	datapath_close(d);
 	generations_free(d);
 	remote_free(&d->remote);
+	peers_free(&d->peers);
 	vports_free(&d->vports);
 	disk_close(d);
 	control_close(d);

@@ -13,6 +13,7 @@
 #include "sync/daemon/generations.h"
 #include "sync/daemon/link.h"
 #include "sync/daemon/loop.h"
+#include "sync/daemon/peers.h"
 #include "sync/daemon/moves.h"
 #include "sync/daemon/queries.h"
 #include "sync/daemon/remote.h"
@@ -34,6 +35,7 @@ struct syncd {
 	struct cluster cluster;
 	struct vports vports;
 	struct remote remote;
+	struct peers peers;
 	struct generations generations;
 	struct queries queries;
 	struct datapath datapath;

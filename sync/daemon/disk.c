@@ -148,6 +148,8 @@ void disk_forget(struct disk *disk)
 	ledger_each(&disk->ledger, collect_record, disk);
 	if (unlink(disk_path(disk, "manifest", path)) < 0 && errno != ENOENT)
 		log_errno(-errno, "%s", path);
+	if (unlink(disk_path(disk, "peers", path)) < 0 && errno != ENOENT)
+		log_errno(-errno, "%s", path);
 }
 
 /* ---- Manifest --------------------------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@ struct syncd;
  *	ledger		what this host is to its ports, see ledger.h
  *	manifest	writer and manifest that was followed last
  *	objects/HASH	policy objects: the bundle of each generation
+ *	peers		where other hosts were, see peers.h
  */
 
 #define DISK_OBJECTS 16 /* kept; what the manifest names always is among the newest */
@@ -42,7 +43,7 @@ void disk_close(struct syncd *d);
 /* The number of this start, written down. */
 int disk_next_life(struct disk *disk, uint32_t *life);
 
-/* The cluster was left: ledger and manifest go. */
+/* The cluster was left: ledger, manifest and peers go. */
 void disk_forget(struct disk *disk);
 
 /* -ENOENT: none was followed yet. */

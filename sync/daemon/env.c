@@ -48,6 +48,7 @@ static void env_member_changed(void *data, const struct member_record *member)
 		xport_forget(d->cluster.xport, member->host);
 	else if (member->address[0])
 		xport_peer(d->cluster.xport, member->host, member->address);
+	peers_changed(d);
 	remote_changed(d);
 }
 

@@ -118,7 +118,7 @@ int main(int argc, char **argv)
 	}
 	if (privileges_find_user(&d, arguments.user) < 0)
 		return EXIT_USAGE;
-	r = daemon_lock(d.run_dir, "dfwsyncd", d.instance, &lock);
+	r = daemon_lock(d.run_dir, "sync", d.instance, &lock);
 	if (r < 0)
 		return EXIT_FAILURE;
 	return serve(&d) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
