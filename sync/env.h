@@ -122,6 +122,8 @@ struct sync_env {
 			  uint8_t signature[ENTRY_SIGNATURE]);
 	int (*entry_verify)(void *data, uint32_t origin, const struct entry_record *record,
 			    const void *bytes, size_t nr);
+	/* Local store: may the host write the policy? NULL: any may. */
+	bool (*policy_writer)(void *data, uint32_t host);
 
 	/* A host is new, or its state or address changed; this host never. May be NULL. */
 	void (*member_changed)(void *data, const struct member_record *member);

@@ -141,6 +141,10 @@ void policy_on_entry(struct sync *sync, const struct entry *entry)
 		sync->counters.malformed++;
 		return;
 	}
+	if (sync->env->policy_writer && !sync->env->policy_writer(sync->env->data, writer)) {
+		sync->counters.foreign_writers++;
+		return;
+	}
 	if (shared(sync) || !follows(policy, &manifest, writer)) {
 		sync->counters.foreign_writers += shared(sync) || writer != policy->writer;
 		return;

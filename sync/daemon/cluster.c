@@ -49,6 +49,14 @@ static void on_bulk_ready(void *data, uint32_t to)
 	queries_bulk_ready(data, to);
 }
 
+static void sign_anew(struct syncd *d)
+{
+	int r = signatures_publish(d);
+
+	if (r < 0)
+		log_errno(r, "cannot sign anew what this host tells");
+}
+
 static void on_charter(void *data, const struct charter *charter)
 {
 	struct syncd *d = data;
@@ -58,7 +66,8 @@ static void on_charter(void *data, const struct charter *charter)
 		log_errno(r, "cannot keep the cluster's new charter");
 	d->cluster.identity->charter = *charter;
 	log_notice("charter %llu holds", (unsigned long long)charter->version);
-	d->cluster.identity->charter = *charter;
+	/* Who is revoked now has no vports any more. */
+	remote_changed(d);
 	d->cluster.identity_stamp = identity_stamp(d->cluster.dir);
 }
 
@@ -71,7 +80,7 @@ static void on_renewed(void *data, const struct certificate *certificate)
 		log_errno(r, "cannot keep the new certificate of this host");
 	d->cluster.identity->certificate = *certificate;
 	log_notice("this host has certificate %llu", (unsigned long long)certificate->serial);
-	d->cluster.identity->certificate = *certificate;
+	sign_anew(d);
 	d->cluster.identity_stamp = identity_stamp(d->cluster.dir);
 }
 
@@ -169,6 +178,9 @@ static int start_core(struct syncd *d)
 	if (!cluster->sync)
 		return log_errno(-ENOMEM, "cannot start the cluster's state machine");
 	ledger_each(&d->disk.ledger, restore_record, d);
+	r = signatures_publish(d);
+	if (r < 0)
+		return log_errno(r, "cannot sign what this host tells");
 	datapath_start(d);
 	vports_start(d);
 	r = restore_manifest(d);
@@ -218,6 +230,7 @@ static void stop(struct syncd *d)
 	}
 	identity_free(cluster->identity);
 	cluster->identity = NULL;
+	signatures_free(&d->signatures);
 	config_free(&cluster->config);
 	cluster->leave_ms = 0;
 }
@@ -311,6 +324,8 @@ static void follow_identity(struct syncd *d)
 			identity_free(cluster->identity);
 			cluster->identity = TAKE_PTR(own);
 			hand_out_renewals(d);
+			sign_anew(d);
+			remote_changed(d);
 			log_notice("key, certificate and charter of this host are read again");
 		}
 	}

@@ -17,6 +17,7 @@
 #include "sync/daemon/moves.h"
 #include "sync/daemon/queries.h"
 #include "sync/daemon/remote.h"
+#include "sync/daemon/signatures.h"
 #include "sync/daemon/vports.h"
 
 struct control;
@@ -38,6 +39,7 @@ struct syncd {
 	struct peers peers;
 	struct generations generations;
 	struct queries queries;
+	struct signatures signatures;
 	struct datapath datapath;
 	struct moves moves;
 	int signals;

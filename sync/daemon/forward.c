@@ -84,7 +84,7 @@ void forward_answer(struct syncd *d, struct question *question)
 	struct control_call *call;
 	int r;
 
-	if (!query_is_operator(d, asker) &&
+	if (!signatures_operator(d, asker) &&
 	    !(command && moves_concern(d, asker, command, json_object_get(text, "arguments")))) {
 		d->queries.refused++;
 		question_refuse(

@@ -68,15 +68,6 @@ static const struct answer {
 	{.what = "drift", .run = answer_by_dfwd},
 };
 
-bool query_is_operator(const struct syncd *d, uint32_t host)
-{
-	const struct certificate *certificate = host == d->cluster.host
-							? &d->cluster.identity->certificate
-							: xport_certificate(d->cluster.xport, host);
-
-	return certificate && certificate->roles & ROLE_OPERATOR;
-}
-
 void query_run(struct syncd *d, struct question *question)
 {
 	const char *what = json_text(question_text(question), "what");
@@ -84,7 +75,8 @@ void query_run(struct syncd *d, struct question *question)
 	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
 		if (!what || strcmp(answers[i].what, what) != 0)
 			continue;
-		if (!answers[i].operators_only || query_is_operator(d, question_asker(question))) {
+		if (!answers[i].operators_only ||
+		    signatures_operator(d, question_asker(question))) {
 			answers[i].run(d, question);
 			return;
 		}

@@ -8,6 +8,5 @@
 void query_run(struct syncd *d, struct question *question);
 
 /* Whether the host's certificate has that role. */
-bool query_is_operator(const struct syncd *d, uint32_t host);
 
 #endif

@@ -29,13 +29,6 @@ struct collection {
 	bool failed;
 };
 
-static bool has_left(const struct syncd *d, uint32_t host)
-{
-	struct member_record member;
-
-	return sync_member(d->cluster.sync, host, &member) == 0 && member.state == MEMBER_LEFT;
-}
-
 static void collect(void *data, const struct sync_vport *found)
 {
 	struct collection *collection = data;
@@ -44,7 +37,7 @@ static void collect(void *data, const struct sync_vport *found)
 	struct vport vport;
 	json_t *json;
 
-	if (has_left(d, found->host) || vport_decode(found->description, &vport) < 0)
+	if (signatures_revoked(d, found->host) || vport_decode(found->description, &vport) < 0)
 		return;
 	if (collection->nr == collection->room) {
 		size_t room = collection->room ? 2 * collection->room : 64;

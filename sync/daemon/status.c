@@ -75,7 +75,7 @@ static void add_member(void *data, const struct member_record *member)
 
 	sync_host_info(d->cluster.sync, member->host, &info);
 	add_host(status, member->host, member->address, state_name(member->state), &info,
-		 xport_certificate(d->cluster.xport, member->host));
+		 signatures_certificate(d, member->host));
 	entry = json_array_get(status->hosts, nr);
 	json_object_set_new(entry, "heard_ms",
 			    xport_session(d->cluster.xport, member->host, &session)
