@@ -389,7 +389,9 @@ int ruleset_add_class(struct compiled_ruleset *ruleset, const struct address_cla
 		change = row_changes_push(changes);
 		if (!change)
 			return -ENOMEM;
-		*change = (struct row_change){.ref = ref, .chunk = (uint32_t)rows->rows.nr_chunks};
+		*change = (struct row_change){.ruleset = changes->ruleset,
+					      .ref = ref,
+					      .chunk = (uint32_t)rows->rows.nr_chunks};
 		make_row(rows, dimension, NULL, NULL, class, bits);
 		r = rows_add(&rows->rows, bits, rows->nr_chunks, &ruleset->refs[ref]);
 		change->nr_chunks = (uint32_t)rows->rows.nr_chunks - change->chunk;
