@@ -49,7 +49,6 @@ SYNCD := $(wildcard sync/daemon/*.c)
 SECURE := $(wildcard sync/secure/*.c)
 # The policy store on etcd: needs libcurl, libsodium and the core.
 ETCD := $(wildcard sync/etcd/*.c)
-# Without its transport dfwsyncd is compiled, not linked.
 PROGRAMS := dfwd dfwsyncd dfwctl
 UNITS := $(wildcard loader/*.service.in sync/*.service.in)
 SIM := $(wildcard selftests/sim/*.c)
