@@ -7,6 +7,4 @@
 /* Answers a question of another host, or of this one, now or later. */
 void query_run(struct syncd *d, struct question *question);
 
-/* Whether the host's certificate has that role. */
-
 #endif
