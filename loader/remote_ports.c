@@ -148,23 +148,49 @@ static bool has_text(const json_t *list, const char *text)
 	return false;
 }
 
-/* What is known of hosts that dfwsyncd has not heard of yet in this life is kept: it knows less than we do, not more. */
+static void take_claims(json_t *claims, const json_t *port)
+{
+	static const char *const keys[] = {"uuid", "name"};
+	const json_t *address;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++)
+		if (json_text(port, keys[i]))
+			json_object_set_new(claims, json_text(port, keys[i]), json_true());
+	json_array_foreach (json_object_get(port, "ips"), i, address)
+		if (json_is_string(address))
+			json_object_set_new(claims, json_string_value(address), json_true());
+}
+
+static bool is_claimed(const json_t *claims, const json_t *port)
+{
+	const json_t *address;
+	size_t i;
+
+	if (json_object_get(claims, json_text(port, "uuid")) ||
+	    json_object_get(claims, json_text(port, "name")))
+		return true;
+	json_array_foreach (json_object_get(port, "ips"), i, address)
+		if (json_object_get(claims, json_string_value(address)))
+			return true;
+	return false;
+}
+
+/* What is known of hosts that dfwsyncd has not heard of yet in this life is kept: it knows less than we do, not more. But
+ * who has taken its name or address since has them. */
 static int keep_others(const struct dfwd *d, const json_t *told, json_t *list)
 {
 	const json_t *hosts = json_object_get(told, "hosts");
-	_cleanup_json_ json_t *named = json_object();
+	_cleanup_json_ json_t *claims = json_object();
 	json_t *entry;
 	size_t i;
 
 	json_array_foreach (list, i, entry)
-		json_object_set_new(named, json_text(entry, "uuid") ?: "", json_true());
-	json_array_foreach (d->remote.json, i, entry) {
-		const char *host = json_text(entry, "host"), *uuid = json_text(entry, "uuid");
-
-		if (host && uuid && !has_text(hosts, host) && !json_object_get(named, uuid) &&
+		take_claims(claims, entry);
+	json_array_foreach (d->remote.json, i, entry)
+		if (!has_text(hosts, json_text(entry, "host")) && !is_claimed(claims, entry) &&
 		    json_array_append(list, entry) < 0)
 			return -ENOMEM;
-	}
 	return 0;
 }
 

@@ -188,7 +188,6 @@ void antientropy_on_compare(struct sync *sync, uint32_t from, const struct compa
 		return;
 	}
 	sync->ready_ms = earlier(sync->ready_ms, sync->now);
-	sync->in_step = true;
 	if (compare->answer) {
 		sync->compare_ms =
 			sync->now + COMPARE_MIN_MS +

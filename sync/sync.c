@@ -488,11 +488,6 @@ bool sync_host_complete(const struct sync *sync, uint32_t host)
 	return entry && entry->origin->known >= entry->version;
 }
 
-bool sync_in_step(const struct sync *sync)
-{
-	return sync->in_step;
-}
-
 int sync_host_info(const struct sync *sync, uint32_t host, struct host_info *info)
 {
 	const struct entry *entry =

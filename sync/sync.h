@@ -102,8 +102,6 @@ void sync_each_vport(const struct sync *sync,
 		     void (*each)(void *data, const struct sync_vport *vport), void *data);
 /* All that the host has told up to its last host entry is here: what is missing it does not have. */
 bool sync_host_complete(const struct sync *sync, uint32_t host);
-/* Another host knows the same as this one, or did once in this life. */
-bool sync_in_step(const struct sync *sync);
 /* -ENOENT when the host has not told. */
 int sync_host_info(const struct sync *sync, uint32_t host, struct host_info *info);
 

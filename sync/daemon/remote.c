@@ -223,7 +223,6 @@ static void on_answer(void *data, int status, const struct link_packet *packet)
 	if (status == 0)
 		return;
 	remote->pause_ms = d->loop.now_ms + RETRY_MS;
-	remote->whole = false;
 	remote_changed(d);
 	if (packet)
 		log_error("dfwd does not take the vports of other hosts: %s", error ? error : "?");
@@ -239,9 +238,9 @@ static json_t *message(struct syncd *d, struct settled *settled)
 	list = others(d, &conflicts);
 	tell_conflicts(d, conflicts);
 	sync_each_member(d->cluster.sync, add_settled, settled);
-	d->remote.whole = sync_in_step(d->cluster.sync);
+	/* Never all: of a host that nobody has heard of since we started nobody knows that it is gone. */
 	return json_pack("{s:o, s:O, s:b}", "vports", list, "hosts", settled->hosts, "whole",
-			 d->remote.whole);
+			 false);
 }
 
 static void tell(struct syncd *d)
@@ -282,8 +281,7 @@ void remote_left(struct syncd *d)
 /* Time alone makes a difference: what was not heard of yet is not there at all. */
 static bool has_settled(const struct syncd *d)
 {
-	return d->cluster.sync && (d->loop.now_ms >= d->remote.settle_ms ||
-				   (!d->remote.whole && sync_in_step(d->cluster.sync)));
+	return d->cluster.sync && d->loop.now_ms >= d->remote.settle_ms;
 }
 
 void remote_turn(struct syncd *d)

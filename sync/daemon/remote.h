@@ -13,7 +13,6 @@ struct remote {
 	bool changed;	   /* since dfwd was told */
 	bool under_way;	   /* dfwd has not answered yet */
 	bool left;	   /* the cluster was left: nobody else has ports */
-	bool whole;	   /* dfwd was told that there are no others */
 	int64_t due_ms;	   /* when to tell what has changed */
 	int64_t pause_ms;  /* not before that */
 	int64_t settle_ms; /* when the list of another host counts as whole; INT64_MAX */
