@@ -166,6 +166,12 @@ $(B)/selftests/bench/classify.bpf.o: selftests/bench/classify.bpf.c
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
+# Moves between two hosts; selftests/bench/moves.sh runs it.
+$(B)/selftests/bench/moves: $(call obj,selftests/bench/moves.c $(COMMON)) $(B)/libdfw.a
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
 # Members that come and go, at a rate.
 # selftests/bench/xport.c says what it measures.
 $(B)/selftests/bench/xport: $(call obj,selftests/bench/xport.c sync/daemon/xport.c $(SECURE) $(SYNC) $(COMMON))

@@ -68,12 +68,29 @@ static __always_inline void exchange_copy(struct dfw_flow *flow, const struct df
 	flow->initiator &= 1;
 }
 
+/* Writes over a flow that is there, which nobody but the sweep looks at while the port is held. False: it has ended. */
+static __always_inline bool exchange_overwrite(struct dfw_flow *there, struct dfw_flow *flow)
+{
+	bool alive;
+
+	if (!flow_lock(there))
+		return false;
+	alive = there->state != DFW_FLOW_DEAD;
+	if (alive) {
+		flow->lock = 1;
+		__builtin_memcpy(there, flow, sizeof(*there));
+		flow->lock = 0;
+	}
+	flow_unlock(there);
+	return alive;
+}
+
 static __always_inline int exchange_put(struct exchanging *exchanging, void *inner,
 					const struct dfw_flow_key *key, bool half_opened,
 					const struct dfw_exchange *one)
 {
 	__u32 zero = 0;
-	struct dfw_flow *flow = bpf_map_lookup_elem(&exchange_copies, &zero);
+	struct dfw_flow *flow = bpf_map_lookup_elem(&exchange_copies, &zero), *there;
 	long r;
 
 	if (!flow)
@@ -81,6 +98,9 @@ static __always_inline int exchange_put(struct exchanging *exchanging, void *inn
 	exchange_copy(flow, &one->flow);
 	if (flow->state == DFW_FLOW_DEAD || flow->state >= DFW_FLOW_STATES)
 		return DFW_EXCHANGE_REFUSED;
+	there = bpf_map_lookup_elem(inner, key);
+	if (there && exchange_overwrite(there, flow))
+		return DFW_EXCHANGE_DONE;
 	r = bpf_map_update_elem(inner, key, flow, BPF_NOEXIST);
 	if (r == 0 && !half_opened)
 		exchanging->flows++;

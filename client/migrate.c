@@ -26,7 +26,7 @@ static void take_result(struct dfw_move *move, const json_t *result)
 	move->flows = (uint64_t)json_number(result, "flows");
 	move->behind = (uint64_t)json_number(result, "behind");
 	move->behind_ms = json_number(result, "behind_ms");
-	move->took_ms += json_number(result, "took_ms");
+	move->took_us += json_number(result, "took_us");
 }
 
 static int take_reply(struct dfw_move *move, const json_t *reply)
@@ -72,8 +72,8 @@ int dfw_move_prepare(const char *instance, const char *vport, const char *to, un
 			  (flags & DFW_MOVE_STRICT) != 0, "wait_ms",
 			  (int)(wait_ms < WAIT_SLICE_MS ? wait_ms : WAIT_SLICE_MS)),
 		move);
-	while (r == 0 && !move->safe && move->took_ms < wait_ms) {
-		unsigned int left = wait_ms - (unsigned int)move->took_ms;
+	while (r == 0 && !move->safe && move->took_us / 1000 < wait_ms) {
+		unsigned int left = wait_ms - (unsigned int)(move->took_us / 1000);
 
 		r = ask(instance, "migrate-wait",
 			json_pack("{s:s, s:i}", "vport", vport, "wait_ms",

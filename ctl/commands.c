@@ -369,7 +369,7 @@ static const struct field_spec migrate_fields[] = {
 	{"flows", "that the host knows of the vport"},
 	{"behind", "changes of flows that the other host does not have"},
 	{"behind_ms", "age of the oldest of them"},
-	{"took_ms", "how long the command took"},
+	{"took_us", "how long the command took dfwsyncd"},
 };
 
 static const struct field_spec sync_status_fields[] = {

@@ -23,7 +23,7 @@ static enum exit_status moved_print_json(const struct invocation *call, const st
 		"{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "vport", given_argument(call),
 		"role", move->role, "phase", move->phase, "peer", move->peer, "safe", move->safe,
 		"flows", (json_int_t)move->flows, "behind", (json_int_t)move->behind, "behind_ms",
-		(json_int_t)move->behind_ms, "took_ms", (json_int_t)move->took_ms));
+		(json_int_t)move->behind_ms, "took_us", (json_int_t)move->took_us));
 }
 
 static enum exit_status failed(const struct invocation *call, int r, const struct dfw_move *move)
@@ -49,7 +49,7 @@ static enum exit_status finish(const struct invocation *call, int r, const struc
 	if (call->json)
 		return moved_print_json(call, move);
 	printf("%s %s, %" PRIu64 " flow%s, %" PRId64 " ms\n", given_argument(call), done,
-	       move->flows, plural((int64_t)move->flows), move->took_ms);
+	       move->flows, plural((int64_t)move->flows), move->took_us / 1000);
 	return EXIT_DONE;
 }
 

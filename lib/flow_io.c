@@ -210,8 +210,7 @@ int flow_exchange_put(struct flow_exchange *exchange, uint32_t slot,
 }
 
 int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,
-			  const struct dfw_flow_key *keys, size_t nr,
-			  void (*each)(void *data, const struct dfw_exchange *place), void *data)
+			  const struct dfw_flow_key *keys, size_t nr)
 {
 	int r = exchange->nr ? flow_exchange_flush(exchange) : 0;
 
@@ -227,8 +226,6 @@ int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,
 	}
 	r = run(exchange);
 	exchange->nr = 0;
-	for (size_t i = 0; i < nr && r == 0; i++)
-		each(data, &exchange->places[i]);
 	return r;
 }
 
@@ -263,18 +260,14 @@ void flow_walk_end(struct flow_walk *walk)
 	*walk = (struct flow_walk){.map = -1};
 }
 
-int flow_walk_next(struct flow_walk *walk,
-		   void (*each)(void *data, const struct dfw_flow_key *key,
-				const struct dfw_flow *flow),
-		   void *data)
+int flow_walk_next(struct flow_walk *walk)
 {
-	uint32_t nr;
 	int r;
 
 	do {
-		nr = walk->room;
+		walk->nr = walk->room;
 		r = bpf_map_lookup_batch(walk->map, walk->begun ? walk->place : NULL, walk->place,
-					 walk->keys, walk->flows, &nr, NULL);
+					 walk->keys, walk->flows, &walk->nr, NULL);
 		/* One bucket of the hash has more than there is room for. */
 		if (r == -ENOSPC && walk_room(walk, 2 * walk->room) < 0)
 			return -ENOMEM;
@@ -282,9 +275,6 @@ int flow_walk_next(struct flow_walk *walk,
 	if (r < 0 && r != -ENOENT)
 		return r;
 	walk->begun = true;
-	for (uint32_t i = 0; i < nr; i++)
-		if (walk->flows[i].state != DFW_FLOW_DEAD)
-			each(data, &walk->keys[i], &walk->flows[i]);
 	return r == 0;
 }
 

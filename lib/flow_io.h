@@ -43,11 +43,10 @@ int flow_exchange_put(struct flow_exchange *exchange, uint32_t slot,
 		      const struct flow_record *record, uint64_t now_ns);
 int flow_exchange_flush(struct flow_exchange *exchange);
 
-/* Collects the flows of at most DFW_EXCHANGE_MAX keys, and calls `each` with what became of each: `result` of the place is
- * DONE, and `flow` valid; NONE: it is gone; or BUSY: its marks are still set, ask again. */
+/* Collects the flows of at most DFW_EXCHANGE_MAX keys. The places hold what became of each: `result` is DONE, and `flow`
+ * valid; NONE: it is gone; or BUSY: its marks are still set, ask again. */
 int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,
-			  const struct dfw_flow_key *keys, size_t nr,
-			  void (*each)(void *data, const struct dfw_exchange *place), void *data);
+			  const struct dfw_flow_key *keys, size_t nr);
 
 /* ---- All flows of a map, a part at a time ------------------------------------------------------------------------ */
 
@@ -58,18 +57,17 @@ struct flow_walk {
 	bool begun;
 	uint32_t room;
 	uint8_t place[sizeof(struct dfw_flow_key)]; /* of the kernel's, between two parts */
+	/* The part that was read. */
+	uint32_t nr;
 	struct dfw_flow_key *keys;
 	struct dfw_flow *flows;
 };
 
 int flow_walk_begin(struct flow_walk *walk, int map);
 void flow_walk_end(struct flow_walk *walk);
-/* Calls `each` for the flows of the next part. 1: there is more; 0: that was all. A flow that changes meanwhile may be torn,
- * which does not matter where its change is told behind it. */
-int flow_walk_next(struct flow_walk *walk,
-		   void (*each)(void *data, const struct dfw_flow_key *key,
-				const struct dfw_flow *flow),
-		   void *data);
+/* Reads the next part. 1: there is more behind it; 0: it is the last; or a negative errno. Flows that have ended (DEAD) may
+ * be among them. A flow that changes meanwhile may be torn, which does not matter where its change is told behind it. */
+int flow_walk_next(struct flow_walk *walk);
 
 /* ---- The ring of changes ----------------------------------------------------------------------------------------- */
 

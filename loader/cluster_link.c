@@ -8,6 +8,7 @@
 #include "json.h"
 #include "log.h"
 #include "moves.h"
+#include "ports.h"
 #include "view_pins.h"
 
 #define RETRY_NS      1000000000ULL
@@ -122,6 +123,10 @@ void cluster_link_turn(struct dfwd *d)
 		try_connect(d);
 	if (d->cluster.link.fd >= 0 && d->cluster.vports_changed)
 		tell_vports(d);
+	if (d->cluster.save_vports) {
+		d->cluster.save_vports = false;
+		ports_save(d);
+	}
 	if (d->cluster.link.fd >= 0 &&
 	    sync_link_waits(&d->cluster.link) != d->cluster.watches_room) {
 		d->cluster.watches_room = !d->cluster.watches_room;

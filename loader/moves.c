@@ -105,7 +105,7 @@ int run_port_activate(struct dfwd *d, const struct link_packet *packet, struct c
 	if (port->spec->arriving || port->spec->epoch != (uint64_t)epoch) {
 		port->spec->arriving = false;
 		port->spec->epoch = (uint64_t)epoch;
-		ports_save(d);
+		d->cluster.save_vports = true;
 	}
 	if (held)
 		log_info("vport %s: is in force here, epoch %" JSON_INTEGER_FORMAT,

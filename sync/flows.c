@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "sync/flows.h"
 #include "sync/hash.h"
@@ -21,15 +22,33 @@ uint64_t flow_record_hash(const struct flow_record *record)
 	return hash_bytes(record->legs, sizeof(record->legs), hash);
 }
 
-/* A sum, not an exclusive or: a flow that is there twice must show. */
-static void account(struct flow_table *table, const struct flow_record *record, int sign)
+bool flow_record_same(const struct flow_record *a, const struct flow_record *b, bool order)
 {
-	if (record->flags & FLOW_GONE) {
+	return (!order || (a->epoch == b->epoch && a->version == b->version)) &&
+	       a->rule == b->rule && a->generation == b->generation && a->state == b->state &&
+	       a->initiator == b->initiator && !memcmp(a->scale, b->scale, sizeof(a->scale)) &&
+	       !memcmp(a->leg_flags, b->leg_flags, sizeof(a->leg_flags)) &&
+	       !memcmp(a->legs, b->legs, sizeof(a->legs)) &&
+	       !memcmp(&a->key, &b->key, sizeof(a->key));
+}
+
+/* A sum, not an exclusive or: a flow that is there twice must show. */
+static void account(struct flow_table *table, const struct flow_entry *entry, int sign)
+{
+	if (entry->record.flags & FLOW_GONE) {
 		table->dead += (uint64_t)sign;
 	} else {
 		table->count += (uint64_t)sign;
-		table->hash += (uint64_t)sign * flow_record_hash(record);
+		table->hash += (uint64_t)sign * entry->hash;
 	}
+}
+
+static void take_record(struct flow_table *table, struct flow_entry *entry,
+			const struct flow_record *record)
+{
+	entry->record = *record;
+	entry->hash = record->flags & FLOW_GONE ? 0 : flow_record_hash(record);
+	account(table, entry, 1);
 }
 
 static struct flow_entry **bucket_of(const struct flow_table *table, const struct dfw_flow_key *key)
@@ -60,17 +79,88 @@ static int grow_buckets(struct flow_table *table)
 	return 0;
 }
 
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
+
+#define CHUNK_FIRST 8
+#define CHUNK_BYTES (2U << 20) /* a huge page: the processor's memory of addresses is short */
+
+struct flow_chunk {
+	struct flow_chunk *next;
+	size_t nr;
+	struct flow_entry entries[];
+};
+
+static struct flow_chunk *chunk_new(size_t former)
+{
+	size_t bytes = sizeof(struct flow_chunk) + 2 * former * sizeof(struct flow_entry);
+	struct flow_chunk *chunk;
+
+	if (!former)
+		bytes = sizeof(struct flow_chunk) + CHUNK_FIRST * sizeof(struct flow_entry);
+	if (bytes < CHUNK_BYTES) {
+		chunk = malloc(bytes);
+	} else {
+		bytes = CHUNK_BYTES;
+		chunk = aligned_alloc(CHUNK_BYTES, CHUNK_BYTES);
+		if (chunk)
+			madvise(chunk, CHUNK_BYTES, MADV_HUGEPAGE);
+	}
+	if (chunk)
+		chunk->nr = (bytes - sizeof(*chunk)) / sizeof(struct flow_entry);
+	return chunk;
+}
+
+static struct flow_entry *entry_alloc(struct flow_table *table)
+{
+	struct flow_chunk *chunk;
+	struct flow_entry *entry;
+
+	if (!table->free) {
+		chunk = chunk_new(table->chunks ? table->chunks->nr : 0);
+		if (!chunk)
+			return NULL;
+		chunk->next = table->chunks;
+		table->chunks = chunk;
+		for (size_t i = chunk->nr; i-- > 0;) {
+			chunk->entries[i].next = table->free;
+			table->free = &chunk->entries[i];
+		}
+	}
+	entry = table->free;
+	table->free = entry->next;
+	memset(entry, 0, sizeof(*entry));
+	return entry;
+}
+
+static void entry_free(struct flow_table *table, struct flow_entry *entry)
+{
+	entry->next = table->free;
+	table->free = entry;
+}
+
 void flows_free(struct flow_table *table)
 {
-	for (size_t i = 0; i < table->nr_buckets; i++) {
-		for (struct flow_entry *entry = table->buckets[i], *next; entry; entry = next) {
-			next = entry->next;
-			free(entry);
-		}
+	for (struct flow_chunk *chunk = table->chunks, *next; chunk; chunk = next) {
+		next = chunk->next;
+		free(chunk);
 	}
 	free(table->buckets);
 	free(table->log);
 	*table = (struct flow_table){0};
+}
+
+void flows_prefetch_far(const struct flow_table *table, const struct dfw_flow_key *key)
+{
+	if (table->nr_buckets)
+		__builtin_prefetch(bucket_of(table, key));
+}
+
+void flows_prefetch_near(const struct flow_table *table, const struct dfw_flow_key *key)
+{
+	const char *entry = table->nr_buckets ? (const char *)*bucket_of(table, key) : NULL;
+
+	for (size_t at = 0; entry && at < sizeof(struct flow_entry); at += 64)
+		__builtin_prefetch(entry + at);
 }
 
 struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_flow_key *key)
@@ -83,11 +173,6 @@ struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_f
 }
 
 /* ---- The log ----------------------------------------------------------------------------------------------------- */
-
-static bool current(const struct flow_log_item *item)
-{
-	return item->entry && item->entry->sequence == item->sequence;
-}
 
 /* Index of the first item behind `sequence`. */
 static size_t log_upper(const struct flow_table *table, uint64_t sequence)
@@ -116,8 +201,10 @@ static int log_reserve(struct flow_table *table)
 		return 0;
 	if (2 * entries < table->log_room) {
 		for (size_t i = table->log_begin; i < table->log_end; i++)
-			if (current(&table->log[i]))
+			if (table->log[i].entry) {
+				table->log[i].entry->place = nr;
 				table->log[nr++] = table->log[i];
+			}
 		table->log_begin = 0;
 		table->log_end = nr;
 		return 0;
@@ -134,10 +221,7 @@ static int log_reserve(struct flow_table *table)
 /* An entry that goes, or moves on, must not be reached from its old place: its memory may be another flow's soon. */
 static void log_leave(struct flow_table *table, struct flow_entry *entry)
 {
-	size_t at;
-
-	at = log_upper(table, entry->sequence) - 1;
-	table->log[at].entry = NULL;
+	table->log[entry->place].entry = NULL;
 	entry->sequence = 0;
 }
 
@@ -145,12 +229,21 @@ static void log_enter(struct flow_table *table, int64_t now, struct flow_entry *
 {
 	entry->sequence = ++table->head;
 	entry->logged_ms = now;
+	entry->place = table->log_end;
 	table->log[table->log_end++] = (struct flow_log_item){entry->sequence, entry};
 }
 
 struct flow_entry *flows_after(const struct flow_table *table, uint64_t sequence)
 {
 	for (size_t at = log_upper(table, sequence); at < table->log_end; at++)
+		if (table->log[at].entry)
+			return table->log[at].entry;
+	return NULL;
+}
+
+struct flow_entry *flows_next(const struct flow_table *table, const struct flow_entry *entry)
+{
+	for (size_t at = entry->place + 1; at < table->log_end; at++)
 		if (table->log[at].entry)
 			return table->log[at].entry;
 	return NULL;
@@ -212,9 +305,8 @@ int flows_admit(struct flow_table *table, int64_t now, int64_t min_age_ms)
 void flows_rewrite(struct flow_table *table, struct flow_entry *entry,
 		   const struct flow_record *record)
 {
-	account(table, &entry->record, -1);
-	entry->record = *record;
-	account(table, record, 1);
+	account(table, entry, -1);
+	take_record(table, entry, record);
 }
 
 void flows_remove(struct flow_table *table, struct flow_entry *entry)
@@ -224,12 +316,12 @@ void flows_remove(struct flow_table *table, struct flow_entry *entry)
 	while (*at != entry)
 		at = &(*at)->next;
 	*at = entry->next;
-	account(table, &entry->record, -1);
+	account(table, entry, -1);
 	if (entry->sequence)
 		log_leave(table, entry);
 	else
 		young_leave(table, entry);
-	free(entry);
+	entry_free(table, entry);
 }
 
 static struct flow_entry *entry_new(struct flow_table *table, const struct dfw_flow_key *key)
@@ -238,7 +330,7 @@ static struct flow_entry *entry_new(struct flow_table *table, const struct dfw_f
 
 	if (table->count + table->dead >= table->nr_buckets && grow_buckets(table))
 		return NULL;
-	entry = calloc(1, sizeof(*entry));
+	entry = entry_alloc(table);
 	if (!entry)
 		return NULL;
 	bucket = bucket_of(table, key);
@@ -248,14 +340,13 @@ static struct flow_entry *entry_new(struct flow_table *table, const struct dfw_f
 	return entry;
 }
 
-int flows_put(struct flow_table *table, int64_t now, const struct flow_record *record, bool young,
-	      struct flow_entry **out)
+int flows_put_found(struct flow_table *table, int64_t now, const struct flow_record *record,
+		    bool young, struct flow_entry **found)
 {
-	struct flow_entry *entry = flows_find(table, &record->key);
+	struct flow_entry *entry = *found;
 	bool gone = record->flags & FLOW_GONE;
 
-	if (out)
-		*out = NULL;
+	*found = NULL;
 	if (gone && (entry ? !entry->sequence : young)) {
 		if (entry)
 			flows_remove(table, entry);
@@ -270,7 +361,7 @@ int flows_put(struct flow_table *table, int64_t now, const struct flow_record *r
 		if (young)
 			young_enter(table, entry);
 	} else {
-		account(table, &entry->record, -1);
+		account(table, entry, -1);
 		/* Once in the log, always in the log. */
 		if (entry->sequence) {
 			log_leave(table, entry);
@@ -279,14 +370,23 @@ int flows_put(struct flow_table *table, int64_t now, const struct flow_record *r
 			young_leave(table, entry);
 		}
 	}
-	entry->record = *record;
+	take_record(table, entry, record);
 	entry->changed_ms = now;
-	account(table, record, 1);
 	if (!young)
 		log_enter(table, now, entry);
+	*found = entry;
+	return 0;
+}
+
+int flows_put(struct flow_table *table, int64_t now, const struct flow_record *record, bool young,
+	      struct flow_entry **out)
+{
+	struct flow_entry *entry = flows_find(table, &record->key);
+	int r = flows_put_found(table, now, record, young, &entry);
+
 	if (out)
 		*out = entry;
-	return 0;
+	return r;
 }
 
 void flows_trim(struct flow_table *table, uint64_t sequence)

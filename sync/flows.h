@@ -10,14 +10,17 @@
  */
 
 struct flow_entry {
-	struct flow_entry *next; /* in its bucket */
-	uint64_t sequence;	 /* place in the log, 0: too young to be there */
+	struct flow_entry
+		*next; /* in its bucket; with the key beside it, which is what is looked at most */
+	struct flow_record record; /* idle_ms and age_ms as of changed_ms */
+	uint64_t hash;		   /* of a live record */
+	uint64_t sequence;	   /* in the log, 0: too young to be there */
+	size_t place;		   /* index in the log */
 	int64_t changed_ms;
 	int64_t logged_ms;	  /* when it got that place */
 	struct flow_entry *older; /* among the young, by birth */
 	struct flow_entry *younger;
-	uint32_t stream;	   /* that named it last (replicas) */
-	struct flow_record record; /* idle_ms and age_ms as of changed_ms */
+	uint32_t stream; /* that named it last (replicas), or the scan that saw it (owner) */
 };
 
 struct flow_log_item {
@@ -26,6 +29,8 @@ struct flow_log_item {
 };
 
 struct flow_table {
+	struct flow_chunk *chunks; /* the entries' memory: it goes with the table */
+	struct flow_entry *free;
 	struct flow_entry **buckets;
 	size_t nr_buckets;	   /* a power of two, or 0 */
 	struct flow_log_item *log; /* by sequence */
@@ -44,14 +49,23 @@ struct flow_table {
 
 /* What two hosts compare: all of a record but its ages and what one host alone says about it. */
 uint64_t flow_record_hash(const struct flow_record *record);
+/* The same flow by the same words: equal hashes, but for its order if `order` is false. */
+bool flow_record_same(const struct flow_record *a, const struct flow_record *b, bool order);
 
 void flows_free(struct flow_table *table);
 struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_flow_key *key);
+/* Begins to load what flows_find will look at: a table of many flows lies far from the processor, and there is something
+ * else to do until it is there. First `far` for a number of keys, then `near` for them, then they are looked for. */
+void flows_prefetch_far(const struct flow_table *table, const struct dfw_flow_key *key);
+void flows_prefetch_near(const struct flow_table *table, const struct dfw_flow_key *key);
 
 /* Puts a record (or a tombstone, FLOW_GONE) in the table. `young`: it gets no place in the log yet; a young flow that dies
  * leaves no tombstone. *entry (may be NULL) is where it lies, NULL when nothing remained. 0 or -ENOMEM. */
 int flows_put(struct flow_table *table, int64_t now, const struct flow_record *record, bool young,
 	      struct flow_entry **entry);
+/* The same, by who has looked for the flow already: *entry is what flows_find said. */
+int flows_put_found(struct flow_table *table, int64_t now, const struct flow_record *record,
+		    bool young, struct flow_entry **entry);
 /* The same flow, said differently: it keeps its place. */
 void flows_rewrite(struct flow_table *table, struct flow_entry *entry,
 		   const struct flow_record *record);
@@ -59,6 +73,8 @@ void flows_remove(struct flow_table *table, struct flow_entry *entry);
 
 /* The first entry behind `sequence`, NULL at the end. */
 struct flow_entry *flows_after(const struct flow_table *table, uint64_t sequence);
+/* The one behind an entry that is in the log. */
+struct flow_entry *flows_next(const struct flow_table *table, const struct flow_entry *entry);
 
 /* Gives the young flows of at least that age their places. 0 or -ENOMEM. */
 int flows_admit(struct flow_table *table, int64_t now, int64_t min_age_ms);

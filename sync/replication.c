@@ -14,6 +14,7 @@
 #define SAFE_LAG_MS	50
 #define REPLICA_KEPT_MS 120000 /* a copy of which nothing was heard */
 #define REPLICA_LOOK_MS 10000
+#define READ_AHEAD	16 /* records of a frame, whose flows are loaded together */
 
 /* ---- Writing: the owner, or a buddy that answers a pull -------------------------------------------------------- */
 
@@ -99,7 +100,7 @@ static void put_frame(const struct sync *sync, const struct port *port, const st
 	};
 
 	put_flows_head(packet, &head);
-	for (; entry; entry = flows_after(flows, entry->sequence)) {
+	for (; entry; entry = flows_next(flows, entry)) {
 		struct flow_record record = entry->record;
 		uint64_t since = (uint64_t)(sync->now - entry->changed_ms);
 
@@ -339,7 +340,7 @@ void port_clear_flows(struct sync *sync, struct port *port)
 void port_feed(struct sync *sync, struct port *port)
 {
 	for (struct flow_entry *entry = flows_after(&port->flows, 0); entry;
-	     entry = flows_after(&port->flows, entry->sequence))
+	     entry = flows_next(&port->flows, entry))
 		if (!(entry->record.flags & FLOW_GONE))
 			sync->env->flow_apply(sync->env->data, port->id, &entry->record);
 }
@@ -359,7 +360,7 @@ static void sweep(struct sync *sync, struct port *port)
 	struct flow_entry *entry, *next;
 
 	for (entry = flows_after(&port->flows, 0); entry; entry = next) {
-		next = flows_after(&port->flows, entry->sequence);
+		next = flows_next(&port->flows, entry);
 		if (entry->stream == port->reading.pass)
 			continue;
 		if (!(entry->record.flags & FLOW_GONE))
@@ -385,7 +386,7 @@ static int apply(struct sync *sync, struct port *port, const struct flow_record 
 		return -EBADMSG;
 	/* A new stream tells again what is known already. */
 	if (entry && entry->record.flags == record->flags &&
-	    flow_record_hash(&entry->record) == flow_record_hash(record)) {
+	    flow_record_same(&entry->record, record, true)) {
 		entry->stream = port->reading.pass;
 		return 0;
 	}
@@ -395,7 +396,7 @@ static int apply(struct sync *sync, struct port *port, const struct flow_record 
 		port->reading.kept++;
 		return 0;
 	}
-	r = flows_put(&port->flows, sync->now, record, false, &entry);
+	r = flows_put_found(&port->flows, sync->now, record, false, &entry);
 	if (r < 0)
 		return r;
 	if (entry)
@@ -496,19 +497,27 @@ static int read_frame(struct sync *sync, struct port *port, const struct flows_h
 		      struct reader *reader)
 {
 	struct reading *reading = &port->reading;
-	struct flow_record record;
-	uint64_t sequence;
+	struct flow_record records[READ_AHEAD];
+	uint64_t sequences[READ_AHEAD];
+	size_t nr;
 	int r;
 
-	while (get_flow_record(reader, &record, &sequence)) {
-		if (sequence <= head->from || sequence > head->to)
-			return -EBADMSG;
-		if (sequence <= reading->position)
-			continue;
-		r = apply(sync, port, &record);
-		if (r < 0)
-			return r;
-	}
+	do {
+		nr = 0;
+		while (nr < READ_AHEAD && get_flow_record(reader, &records[nr], &sequences[nr]))
+			flows_prefetch_far(&port->flows, &records[nr++].key);
+		for (size_t i = 0; i < nr; i++)
+			flows_prefetch_near(&port->flows, &records[i].key);
+		for (size_t i = 0; i < nr; i++) {
+			if (sequences[i] <= head->from || sequences[i] > head->to)
+				return -EBADMSG;
+			if (sequences[i] <= reading->position)
+				continue;
+			r = apply(sync, port, &records[i]);
+			if (r < 0)
+				return r;
+		}
+	} while (nr == READ_AHEAD);
 	if (reader->bad)
 		return -EBADMSG;
 	reading->position = higher(reading->position, head->to);

@@ -173,6 +173,17 @@ enum port_role sync_port_role(const struct sync *sync, struct uuid id, uint64_t 
 	return port ? port->role : PORT_NONE;
 }
 
+void sync_flow_prefetch(const struct sync *sync, struct uuid id,
+			const struct dfw_flow_key *const *keys, size_t nr)
+{
+	const struct port *port = port_find(sync, id);
+
+	for (size_t i = 0; port && i < nr; i++)
+		flows_prefetch_far(&port->flows, keys[i]);
+	for (size_t i = 0; port && i < nr; i++)
+		flows_prefetch_near(&port->flows, keys[i]);
+}
+
 void sync_clock(struct sync *sync, int64_t now_ms)
 {
 	advance(sync, now_ms);
@@ -197,13 +208,8 @@ static bool takes_reports(const struct port *port)
 
 static bool known_as_it_is(const struct flow_entry *old, const struct flow_record *record)
 {
-	struct flow_record same = *record;
-
-	if (!old || (old->record.flags | record->flags) & FLOW_GONE)
-		return false;
-	same.epoch = old->record.epoch;
-	same.version = old->record.version;
-	return flow_record_hash(&same) == flow_record_hash(&old->record);
+	return old && !((old->record.flags | record->flags) & FLOW_GONE) &&
+	       flow_record_same(&old->record, record, false);
 }
 
 static int flow_report(struct sync *sync, struct port *port, const struct flow_record *record)
@@ -223,7 +229,7 @@ static int flow_report(struct sync *sync, struct port *port, const struct flow_r
 		return -ESTALE;
 	}
 	young = port->move.state == MOVE_IDLE && record->age_ms < sync->config.min_age_ms;
-	r = flows_put(&port->flows, sync->now, record, young, &old);
+	r = flows_put_found(&port->flows, sync->now, record, young, &old);
 	if (old)
 		old->stream = port->scan;
 	port_wake(sync, port, sync->now);
@@ -269,7 +275,7 @@ static int bury_unseen(struct sync *sync, struct port *port, uint64_t version)
 	}
 	for (entry = flows_after(&port->flows, 0); entry && entry->sequence <= head && r == 0;
 	     entry = next) {
-		next = flows_after(&port->flows, entry->sequence);
+		next = flows_next(&port->flows, entry);
 		if (entry->stream != port->scan && !(entry->record.flags & FLOW_GONE))
 			r = sync_flow_remove(sync, port->id, &entry->record.key, version);
 	}

@@ -116,6 +116,10 @@ int sync_port_remove(struct sync *sync, struct uuid port);
 
 enum port_role sync_port_role(const struct sync *sync, struct uuid port, uint64_t *epoch);
 
+/* Flows that will be reported at once, a dozen or so: their memory is loaded meanwhile. */
+void sync_flow_prefetch(const struct sync *sync, struct uuid port,
+			const struct dfw_flow_key *const *keys, size_t nr);
+
 /* What time it is: before a batch of reports. */
 void sync_clock(struct sync *sync, int64_t now_ms);
 

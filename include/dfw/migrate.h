@@ -38,7 +38,7 @@ struct dfw_move {
 	uint64_t flows;		      /* on the host that was asked */
 	uint64_t behind;	      /* changes that the other host has not */
 	int64_t behind_ms;	      /* age of the oldest of them */
-	int64_t took_ms;	      /* the command */
+	int64_t took_us;	      /* the command, in dfwsyncd */
 	char error[256];
 };
 

@@ -12,6 +12,7 @@
 #define RING_MS		 10   /* changes wait this long for company */
 #define RING_AT_ONCE	 8192 /* records, before other things have their turn */
 #define COLLECT_AT_ONCE	 4096
+#define REPORT_AHEAD	 16   /* flows that are loaded together */
 #define SCAN_AT_ONCE	 4    /* parts of FLOW_WALK_PART */
 #define TOUCHED_MS	 1000 /* mere traffic is told once a second ... */
 #define TOUCHED_AT_ONCE	 1024 /* ... and so many flows in each turn */
@@ -98,9 +99,8 @@ static void report_flow(const struct report *report, const struct dfw_flow_key *
 	sync_flow_update(report->d->cluster.sync, report->port->id, &record);
 }
 
-static void on_collected(void *data, const struct dfw_exchange *place)
+static void report_place(const struct report *report, const struct dfw_exchange *place)
 {
-	const struct report *report = data;
 	struct syncd *d = report->d;
 
 	if (place->result == DFW_EXCHANGE_DONE)
@@ -109,6 +109,23 @@ static void on_collected(void *data, const struct dfw_exchange *place)
 		sync_flow_remove(d->cluster.sync, report->port->id, &place->key, next_version(d));
 	else if (enqueue(&report->port->urgent, &place->key, d->loop.now_ms) < 0)
 		report->port->scan_wanted = true;
+}
+
+static void report_places(const struct report *report, size_t nr)
+{
+	const struct dfw_exchange *places = report->d->datapath.exchange.places;
+	const struct dfw_flow_key *keys[REPORT_AHEAD];
+
+	for (size_t i = 0; i < nr; i++) {
+		if (i % REPORT_AHEAD == 0) {
+			size_t ahead = nr - i < REPORT_AHEAD ? nr - i : REPORT_AHEAD;
+
+			for (size_t k = 0; k < ahead; k++)
+				keys[k] = &places[i + k].key;
+			sync_flow_prefetch(report->d->cluster.sync, report->port->id, keys, ahead);
+		}
+		report_place(report, &places[i]);
+	}
 }
 
 /* ---- The ring ---------------------------------------------------------------------------------------------------- */
@@ -177,14 +194,17 @@ static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct k
 			nr++;
 		}
 		dequeue(queue, nr);
-		r = flow_exchange_collect(&d->datapath.exchange, port->slot, keys, nr, on_collected,
-					  &report);
+		r = flow_exchange_collect(&d->datapath.exchange, port->slot, keys, nr);
 		if (r < 0) {
 			log_errno(r, "cannot collect changed flows");
 			port->scan_wanted = true;
 			break;
 		}
+		report_places(&report, nr);
 		done += nr;
+		/* While a VM stands still: what is known goes while the rest is collected. */
+		if (port->pause != PAUSE_NONE)
+			sync_tick(d->cluster.sync, d->loop.now_ms);
 	}
 	return done;
 }
@@ -218,12 +238,12 @@ int64_t collect_next(const struct syncd *d, const struct datapath_port *port)
 	const struct key_queue *touched = &port->touched;
 	int64_t now = d->loop.now_ms, due;
 
-	if ((port->scan_wanted || port->scanning) && port->flows_map >= 0)
+	if (port->flows_map >= 0 && collect_scans(d, port))
 		return now;
 	if (port->urgent.begin < port->urgent.end)
 		return now;
 	if (touched->begin == touched->end)
-		return INT64_MAX;
+		return port->scan_wanted && port->flows_map >= 0 ? port->scan_ms : INT64_MAX;
 	if (in_a_hurry(d, port))
 		return now;
 	due = touched->keys[touched->begin].at_ms + TOUCHED_MS;
@@ -233,15 +253,42 @@ int64_t collect_next(const struct syncd *d, const struct datapath_port *port)
 /* ---- Scans ------------------------------------------------------------------------------------------------------- */
 
 /* What is marked was told, or the telling was lost: it is collected, which takes the mark away. */
-static void on_walked(void *data, const struct dfw_flow_key *key, const struct dfw_flow *flow)
+static void report_walked(const struct report *report, const struct dfw_flow_key *key,
+			  const struct dfw_flow *flow)
 {
-	const struct report *report = data;
-
+	if (flow->state == DFW_FLOW_DEAD)
+		return;
 	report_flow(report, key, flow);
 	if (flow->flags & (DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED) &&
 	    report->port->watch != WATCH_OFF &&
 	    enqueue(&report->port->urgent, key, report->d->loop.now_ms) < 0)
 		report->port->scan_wanted = true;
+}
+
+/* The next part of a walk, as flow_walk_next. */
+static int report_part(const struct report *report, struct flow_walk *walk)
+{
+	const struct dfw_flow_key *keys[REPORT_AHEAD];
+	int r = flow_walk_next(walk);
+
+	for (uint32_t i = 0; r >= 0 && i < walk->nr; i++) {
+		if (i % REPORT_AHEAD == 0) {
+			size_t ahead = walk->nr - i < REPORT_AHEAD ? walk->nr - i : REPORT_AHEAD;
+
+			for (size_t k = 0; k < ahead; k++)
+				keys[k] = &walk->keys[i + k];
+			sync_flow_prefetch(report->d->cluster.sync, report->port->id, keys, ahead);
+		}
+		report_walked(report, &walk->keys[i], &walk->flows[i]);
+	}
+	return r;
+}
+
+/* A move wants to know all before it goes on. */
+bool collect_scans(const struct syncd *d, const struct datapath_port *port)
+{
+	return port->scanning ||
+	       (port->scan_wanted && (d->loop.now_ms >= port->scan_ms || in_a_hurry(d, port)));
 }
 
 static int scan_begin(struct syncd *d, struct datapath_port *port)
@@ -267,7 +314,7 @@ void collect_scan(struct syncd *d, struct datapath_port *port)
 			return;
 	}
 	for (int i = 0; i < SCAN_AT_ONCE && r > 0; i++)
-		r = flow_walk_next(&port->walk, on_walked, &report);
+		r = report_part(&report, &port->walk);
 	if (r > 0)
 		return;
 	port->scanning = false;
@@ -289,7 +336,7 @@ int collect_half_open(struct syncd *d, struct datapath_port *port)
 	report.half_open = true;
 	r = flow_walk_begin(&walk, port->half_open_map);
 	do
-		r = r < 0 ? r : flow_walk_next(&walk, on_walked, &report);
+		r = r < 0 ? r : report_part(&report, &walk);
 	while (r > 0);
 	flow_walk_end(&walk);
 	return r;

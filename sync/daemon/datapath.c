@@ -15,6 +15,7 @@
 
 #define RING_MS	     10	    /* changes wait this long for company */
 #define PREPARED_MS  10000  /* a prepared port that the core has not taken by then goes again */
+#define SETTLE_MS    1000   /* between activating and comparing */
 #define LEFT_OVER_MS 120000 /* one of a former life that nobody asks for goes then */
 
 static const char *name_of(const struct syncd *d, struct uuid id)
@@ -406,8 +407,9 @@ void datapath_activate(void *data, struct uuid id, uint64_t epoch, bool resync)
 	port->left_over_ms = 0;
 	port->epoch = epoch;
 	flow_exchange_flush(&d->datapath.exchange);
-	/* What the core believes and what the kernel holds are compared once, behind it. */
+	/* What the core believes and what the kernel holds are compared once; a VM that has just moved comes first. */
 	port->scan_wanted = true;
+	port->scan_ms = d->loop.now_ms + SETTLE_MS;
 	follow_activate(d, port);
 	if (port->held)
 		log_notice("vport %s: active here, epoch %llu%s", name_of(d, id),
@@ -498,7 +500,7 @@ int datapath_prepare(void *data, struct uuid id, struct slice description, uint6
 	if (!port)
 		return -ENOMEM;
 	/* New to the cluster, not to its host; dfwd holds it already if it was added just now. */
-	if (port->here && (!port->arriving || d->datapath.adding)) {
+	if (port->here && !port->release_wanted && (!port->arriving || d->datapath.adding)) {
 		port->full = port->refused = port->failed = 0;
 		return 0;
 	}
@@ -622,7 +624,7 @@ void datapath_flow_apply(void *data, struct uuid id, const struct flow_record *r
 	}
 	if (exchange->nr == DFW_EXCHANGE_MAX || (exchange->nr && exchange->slot != port->slot))
 		flush(d);
-	if (flow_exchange_put(exchange, port->slot, record, monotonic_ns()) < 0)
+	if (flow_exchange_put(exchange, port->slot, record, (uint64_t)d->loop.now_ms * 1000000) < 0)
 		port->refused++;
 }
 
@@ -817,8 +819,9 @@ static void port_turn(struct syncd *d, struct datapath_port *port)
 	follow_release(d, port);
 	follow_watch(d, port);
 	follow_activate(d, port);
-	if ((port->scan_wanted || port->scanning) && port->flows_map >= 0 &&
-	    (port->watch == WATCH_ON || port->pause == PAUSE_QUIET))
+	if (port->flows_map >= 0 &&
+	    ((port->pause == PAUSE_QUIET && (port->scan_wanted || port->scanning)) ||
+	     (port->watch == WATCH_ON && collect_scans(d, port))))
 		collect_scan(d, port);
 	collect_due(d, port, false);
 	follow_pause(d, port);

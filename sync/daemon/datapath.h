@@ -74,6 +74,7 @@ struct datapath_port {
 	int flows_map, half_open_map, state_map; /* to read; -1: not here */
 
 	bool scan_wanted, scanning;
+	int64_t scan_ms; /* not before */
 	struct flow_walk walk;
 	struct key_queue urgent;  /* state changes */
 	struct key_queue touched; /* packets have passed */
@@ -127,6 +128,8 @@ struct datapath_port *datapath_find(const struct syncd *d, struct uuid id);
 void collect_ring(struct syncd *d);
 /* Collects what is due; `all`: whatever is queued. */
 void collect_due(struct syncd *d, struct datapath_port *port, bool all);
+/* Is a scan under way, or due? */
+bool collect_scans(const struct syncd *d, const struct datapath_port *port);
 /* A part of a scan, which the port wants. */
 void collect_scan(struct syncd *d, struct datapath_port *port);
 /* The half-open flows of a port that is quiet. */

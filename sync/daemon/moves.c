@@ -7,11 +7,11 @@
 #include "log.h"
 #include "sync/daemon/daemon.h"
 #include "sync/daemon/moves.h"
-#include "sync/daemon/vport_text.h"
+#include "view_pins.h"
 
 #define WAIT_MS	     10000
 #define WAIT_MOST_MS 20000 /* who asks notices then that nobody answers */
-#define POLL_MS	     5
+#define POLL_MS	     1
 #define LAG_ROOM     8	   /* peers of a port */
 #define SAFE_BEHIND  10000 /* flows that a final delta may have: they go in some 10 ms */
 
@@ -138,7 +138,7 @@ struct move_call {
 	struct uuid id;
 	char name[DFW_PORT_NAME_LEN];
 	enum wait_for wait;
-	int64_t began_ms;
+	uint64_t began_ns;
 	int64_t deadline_ms;
 	int result; /* of an event that ends it, -1: none */
 };
@@ -155,7 +155,7 @@ static int wait_for(struct syncd *d, struct control_call *call, const struct loc
 		.call = call,
 		.id = vport->id,
 		.wait = wait,
-		.began_ms = d->loop.now_ms,
+		.began_ns = monotonic_ns(),
 		.deadline_ms = d->loop.now_ms + ms,
 		.result = -1,
 	};
@@ -216,7 +216,8 @@ static void complete(struct syncd *d, const struct move_call *call)
 {
 	json_t *json = move_json(d, call->name, call->id);
 
-	json_object_set_new(json, "took_ms", json_integer(d->loop.now_ms - call->began_ms));
+	json_object_set_new(json, "took_us",
+			    json_integer((json_int_t)(monotonic_ns() - call->began_ns) / 1000));
 	control_done(call->call, json);
 }
 
