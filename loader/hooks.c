@@ -59,17 +59,28 @@ static const char *side_path(const struct hooks *hooks, const struct hook_owner 
 
 /* ---- tcx -------------------------------------------------------------------------------------------------------- */
 
-static int tcx_attach_side(const struct hooks *hooks, const struct hook_owner *owner,
-			   const struct hook_side *side, uint32_t ifindex)
+/* Both links first, then the pins: each link waits for the kernel's lock on devices, and between them whoever made the
+ * device might get that lock, to bring it up. */
+static int tcx_attach(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex)
 {
-	_cleanup_close_ int link = -1;
+	int links[HOOK_SIDES], r = 0;
 	char path[PATH_MAX];
 
-	link = bpf_link_create(side_program(&hooks->object->programs, side), (int)ifindex,
-			       side->egress ? TCX_EGRESS : TCX_INGRESS, NULL);
-	if (link < 0)
-		return link;
-	return pin_replace(link, side_path(hooks, owner, side, path));
+	for (size_t i = 0; i < HOOK_SIDES; i++) {
+		const struct hook_side *side = &owner->sides[i];
+
+		links[i] = r < 0 ? -1
+				 : bpf_link_create(side_program(&hooks->object->programs, side),
+						   (int)ifindex,
+						   side->egress ? TCX_EGRESS : TCX_INGRESS, NULL);
+		r = r < 0 ? r : links[i] < 0 ? links[i] : 0;
+	}
+	for (size_t i = 0; i < HOOK_SIDES; i++) {
+		if (r == 0)
+			r = pin_replace(links[i], side_path(hooks, owner, &owner->sides[i], path));
+		cleanup_close(&links[i]);
+	}
+	return r;
 }
 
 /* Detached first: the last reference to a link may be given up some time after its pin is gone. */
@@ -203,12 +214,15 @@ static int clsact_detach_side(bool egress, uint32_t ifindex)
 
 /* ---- Both ------------------------------------------------------------------------------------------------------- */
 
-static int attach_side(const struct hooks *hooks, const struct hook_owner *owner,
-		       const struct hook_side *side, uint32_t ifindex)
+static int clsact_attach(const struct hooks *hooks, const struct hook_owner *owner,
+			 uint32_t ifindex)
 {
-	if (hooks->hook == HOOK_TCX)
-		return tcx_attach_side(hooks, owner, side, ifindex);
-	return clsact_set_side(side->egress, ifindex, side_program(&hooks->object->programs, side));
+	int r = clsact_make(hooks, ifindex);
+
+	for (size_t i = 0; i < HOOK_SIDES && r == 0; i++)
+		r = clsact_set_side(owner->sides[i].egress, ifindex,
+				    side_program(&hooks->object->programs, &owner->sides[i]));
+	return r;
 }
 
 int hooks_detach(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex)
@@ -227,10 +241,9 @@ int hooks_detach(const struct hooks *hooks, const struct hook_owner *owner, uint
 
 int hooks_attach(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex)
 {
-	int r = hooks->hook == HOOK_CLSACT ? clsact_make(hooks, ifindex) : 0;
+	int r = hooks->hook == HOOK_TCX ? tcx_attach(hooks, owner, ifindex)
+					: clsact_attach(hooks, owner, ifindex);
 
-	for (size_t i = 0; i < HOOK_SIDES && r == 0; i++)
-		r = attach_side(hooks, owner, &owner->sides[i], ifindex);
 	if (r < 0)
 		hooks_detach(hooks, owner, ifindex);
 	return r;

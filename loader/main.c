@@ -149,6 +149,12 @@ static void raise_limits(void)
 	}
 }
 
+/* A device that appears is unguarded until it is attached to: on a busy host, nothing ordinary comes before that. */
+static void come_first(void)
+{
+	setpriority(PRIO_PROCESS, 0, -20);
+}
+
 /* ---- Main ------------------------------------------------------------------------------------------------------- */
 
 static int set_directories(struct dfwd *d, const struct arguments *arguments)
@@ -225,5 +231,6 @@ int main(int argc, char **argv)
 	if (arguments.detach)
 		return detach(&d) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	raise_limits();
+	come_first();
 	return serve(&d) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
