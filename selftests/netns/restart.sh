@@ -23,7 +23,7 @@ survived() {
     wait "$CLIENT" || { because "iperf3: $(jq -r .error "$TMP/client")"; return 1; }
     jq -e '.end.sum_received.bytes > 1000000 and (.intervals | map(.sum.bytes) | min) > 0' "$TMP/client" >/dev/null || because "the stream stood still: $(jq -c '.intervals | map(.sum.bytes)' "$TMP/client")"
 }
-ids() { bpftool map show pinned "$PINS/vports/vm1/flows" 2>/dev/null | head -n 1; }
+ids() { bpftool map show pinned "$PINS/vports/vm1/flows" 2>/dev/null | sed -n 1p; }
 restart() {
     local before
     stream 6 && before=$(ids) || return 1
@@ -41,14 +41,14 @@ upgrade() {
     local old new program
     stream 6 || return 1
     program=$PINS/programs/in
-    old=$(bpftool prog show pinned "$program" 2>/dev/null | head -n 1)
+    old=$(bpftool prog show pinned "$program" 2>/dev/null | sed -n 1p)
     dfwd_end TERM || return 1
     # What a build leaves in the pins is its version; pins of an older build are upgraded at start.
     # shellcheck disable=SC2046
     bpftool map update pinned "$PINS/layout" key hex 00 00 00 00 value hex $(layout_version) 00 00 00 00 00 00 00 30 2e 30 2e 30 $(printf '00 %.0s' $(seq 51)) 2>"$TMP/bpftool" ||
         because "cannot say that the pins are of build 0.0.0: $(cat "$TMP/bpftool")" || return 1
     dfwd_start || return 1
-    new=$(bpftool prog show pinned "$program" | head -n 1)
+    new=$(bpftool prog show pinned "$program" | sed -n 1p)
     [[ $old != "$new" ]] || { because "the programs are still those of the old build: $new"; return 1; }
     not grep -q 0.0.0 <(bpftool map dump pinned "$PINS/layout") || because "the layout still tells of build 0.0.0" || return 1
     opens "$(vm 2)" "$(vm_ip 1)" 7000 && closed "$(vm 2)" "$(vm_ip 1)" 7001 && survived
