@@ -585,8 +585,8 @@ const struct command commands[] = {
 		 "ready, and exits with 3 (not there) or 1 (not ready) when the time is over.",
 	 .json = "An object; with --drift an array of objects, one a host, with host, generation, "
 		 "object (the policy's "
-		 "hash), vports, hash (of the rules read back from the kernel), wanted (of those "
-		 "of the policy) and drifted (an array of vport, what):",
+		 "hash), vports, hash (of rules and tables, read back from the kernel), wanted (of "
+		 "those of the policy) and drifted (an array of vport, what):",
 	 FIELDS(status_fields),
 	 .run = run_status},
 	{.name = "vport add",

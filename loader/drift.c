@@ -15,8 +15,10 @@
 
 struct drift {
 	struct dfwd *d;
+	const struct revision *revision;
 	json_t *drifted;
 	uint64_t found, wanted; /* hashes */
+	bool tables_differ;
 };
 
 static void add(const struct drift *drift, const struct port *port, const char *what)
@@ -37,31 +39,76 @@ static int read_config(const struct drift *drift, const struct port *port,
 	return map < 0 ? map : map_get(map, &zero, config);
 }
 
-static int compare_rules(struct drift *drift, const struct port *port,
-			 const struct dfw_port_config *config, const struct compiled *compiled,
-			 const struct compiled_port *wanted)
+/* `r` is what reading said: what is not there differs. */
+static int compare_hashes(struct drift *drift, int r, uint64_t found, uint64_t wanted, bool *differ)
 {
-	bool differ = false;
-
-	for (int direction = 0; direction < DFW_DIRECTIONS; direction++) {
-		const struct compiled_ruleset *ruleset =
-			&compiled->rulesets[wanted->ruleset[direction]];
-		uint64_t found = 0, right = compiled_ruleset_hash(ruleset);
-		int r = ruleset_hash(&drift->d->object, config->ruleset[direction], &found);
-
-		if (r < 0 && r != -ENOENT)
-			return r;
-		differ |= found != right;
-		drift->found = hash_word(drift->found, found);
-		drift->wanted = hash_word(drift->wanted, right);
-	}
-	if (differ)
-		add(drift, port, "the rules are others");
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*differ |= r < 0 || found != wanted;
+	drift->found = hash_word(drift->found, r < 0 ? 0 : found);
+	drift->wanted = hash_word(drift->wanted, wanted);
 	return 0;
 }
 
-static int compare_port(struct drift *drift, const struct revision *revision, size_t i)
+static int compare_rules(struct drift *drift, const struct port *port,
+			 const struct dfw_port_config *config, const struct compiled_port *wanted)
 {
+	const struct compiled *compiled = revision_tables(drift->revision);
+	bool differ = false;
+	int r = 0;
+
+	for (int direction = 0; direction < DFW_DIRECTIONS && r == 0; direction++) {
+		uint64_t found = 0;
+
+		r = ruleset_hash(&drift->d->object, config->ruleset[direction], &found);
+		r = compare_hashes(
+			drift, r, found,
+			compiled_ruleset_hash(&compiled->rulesets[wanted->ruleset[direction]]),
+			&differ);
+	}
+	if (differ)
+		add(drift, port, "the rules are others");
+	return r;
+}
+
+/* What a packet is really looked up in. Where it lies is known only of the tables in force. */
+static int compare_rows(struct drift *drift, const struct port *port,
+			const struct dfw_port_config *config, const struct compiled_port *wanted)
+{
+	const struct live *live = &drift->d->live;
+	bool differ = false;
+	int r = 0;
+
+	for (int direction = 0; direction < DFW_DIRECTIONS && r == 0; direction++) {
+		const struct compiled_ruleset *ruleset =
+			&live->compiled->rulesets[wanted->ruleset[direction]];
+		uint64_t found = 0;
+
+		r = rows_hash(&drift->d->object, config->ruleset[direction], ruleset, &found);
+		r = compare_hashes(drift, r, found, compiled_rows_hash(ruleset, live->tables),
+				   &differ);
+	}
+	if (differ)
+		add(drift, port, "the rows of its rules are others");
+	if (drift->tables_differ)
+		add(drift, port, "the classes of addresses or services are others");
+	return r;
+}
+
+/* All vports share them. */
+static int compare_tables(struct drift *drift)
+{
+	const struct live *live = &drift->d->live;
+	uint64_t found = 0;
+	int r = tables_hash(&drift->d->object, live->tables, &found);
+
+	return compare_hashes(drift, r, found, compiled_tables_hash(live->compiled, live->services),
+			      &drift->tables_differ);
+}
+
+static int compare_port(struct drift *drift, size_t i)
+{
+	const struct revision *revision = drift->revision;
 	const struct port *port = revision->wanted[i].port;
 	const struct compiled_port *wanted = revision->of_port[i];
 	struct dfw_port_config config;
@@ -77,11 +124,14 @@ static int compare_port(struct drift *drift, const struct revision *revision, si
 	if (port->ifindex &&
 	    (view_vport(drift->d->instance, port->spec->name, &view) < 0 || !view.enforcing))
 		add(drift, port, "its device is not enforced");
-	if (!wanted != !(config.flags & DFW_PORT_READY))
+	if (!wanted != !(config.flags & DFW_PORT_READY)) {
 		add(drift, port, wanted ? "it has no rules" : "it has rules of no policy");
-	else if (wanted)
-		return compare_rules(drift, port, &config, revision_tables(revision), wanted);
-	return 0;
+		return 0;
+	}
+	if (!wanted)
+		return 0;
+	r = compare_rules(drift, port, &config, wanted);
+	return r == 0 && revision->in_place ? compare_rows(drift, port, &config, wanted) : r;
 }
 
 static json_t *result_json(const struct drift *drift, size_t nr)
@@ -109,8 +159,11 @@ int drift_check(struct dfwd *d, json_t **result)
 				 &errors);
 
 	policy_errors_free(&errors);
+	drift.revision = revision;
+	if (r == 0 && revision->in_place)
+		r = compare_tables(&drift);
 	for (size_t i = 0; i < nr && r == 0; i++)
-		r = compare_port(&drift, revision, i);
+		r = compare_port(&drift, i);
 	if (r < 0)
 		return log_errno(r, "cannot compare the kernel with the policy");
 	*result = result_json(&drift, nr);

@@ -34,10 +34,12 @@ void live_forget(struct live *live)
 void live_take(struct live *live, struct revision *revision)
 {
 	struct compiled *compiled = revision->compiled;
+	uint64_t services;
 
 	live_forget(live);
 	if (!compiled || compiled->nr_ports == 0)
 		return;
+	services = services_hash(compiled->l4);
 	/* The kernel has them. */
 	free(compiled->exact);
 	free(compiled->prefixes);
@@ -52,6 +54,7 @@ void live_take(struct live *live, struct revision *revision)
 		.maps = TAKE_PTR(revision->maps),
 		.exact = -1,
 		.prefix = -1,
+		.services = services,
 	};
 }
 

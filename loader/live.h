@@ -22,6 +22,7 @@ struct live {
 	struct row_maps *maps; /* ... and its maps */
 	int exact;	       /* fds, -1: not open */
 	int prefix;
+	uint64_t services;   /* hash of what they say of services */
 	bool touched;	     /* changed in place since they were staged */
 	uint64_t changed_ns; /* last */
 };

@@ -343,6 +343,117 @@ uint64_t compiled_ruleset_hash(const struct compiled_ruleset *ruleset)
 	return hash_bytes(nr, ruleset->rules, nr * sizeof(*ruleset->rules));
 }
 
+/* ---- Hashes of rows and tables ---------------------------------------------------------------------------------- */
+
+static uint64_t hash_values(uint64_t hash, const void *values, size_t bytes, size_t room)
+{
+	return hash_bytes(hash_word(hash, room ? room : 1), values, bytes);
+}
+
+/* What is behind the first `nr` nobody looks at. */
+static int hash_array(const struct outer_map *outer, uint32_t index, size_t nr, uint64_t *hash)
+{
+	_cleanup_close_ int map = map_open_inner(outer->fd, index);
+	_cleanup_free_ void *read = NULL;
+	struct bpf_map_info info;
+	int r = map < 0 ? map : map_info(map, &info);
+
+	if (r < 0)
+		return r;
+	if (nr > info.max_entries)
+		nr = info.max_entries;
+	r = nr ? map_read_array(map, (uint32_t)nr, outer->inner.value_bytes, &read) : 0;
+	if (r == 0)
+		*hash = hash_values(*hash, read, nr * outer->inner.value_bytes, info.max_entries);
+	return r;
+}
+
+int rows_hash(const struct object *object, uint32_t index, const struct compiled_ruleset *like,
+	      uint64_t *hash)
+{
+	struct dfw_ruleset header;
+	int r = map_get(object->rulesets, &index, &header);
+
+	if (r < 0)
+		return r;
+	*hash = hash_bytes(0, &header, sizeof(header));
+	r = hash_array(&object->row_refs, index, like->nr_refs, hash);
+	return r < 0 ? r : hash_array(&object->row_chunks, index, like->nr_chunks, hash);
+}
+
+uint64_t compiled_rows_hash(const struct compiled_ruleset *ruleset, uint32_t tables)
+{
+	struct dfw_ruleset header = ruleset->header;
+	uint64_t hash;
+
+	header.tables = tables;
+	hash = hash_bytes(0, &header, sizeof(header));
+	hash = hash_values(hash, ruleset->refs, ruleset->nr_refs * sizeof(*ruleset->refs),
+			   ruleset->nr_refs);
+	return hash_values(hash, ruleset->chunks, ruleset->nr_chunks * sizeof(*ruleset->chunks),
+			   ruleset->room_chunks);
+}
+
+/* A sum: the kernel's elements come in no order. */
+static int sum_address(void *sum, const struct dfw_addr *address, uint32_t prefix_bits,
+		       uint32_t class)
+{
+	*(uint64_t *)sum +=
+		hash_bytes((uint64_t)prefix_bits << 32 | class, address, sizeof(*address));
+	return 0;
+}
+
+static int sum_exact(const void *key, const void *value, void *sum)
+{
+	return sum_address(sum, key, DFW_ADDR_BITS, *(const uint32_t *)value);
+}
+
+static int sum_prefix(const void *key, const void *value, void *sum)
+{
+	const struct dfw_prefix_key *prefix = key;
+	struct dfw_addr address;
+
+	memcpy(&address, prefix->bytes, sizeof(address));
+	return sum_address(sum, &address, prefix->prefix_bits, *(const uint32_t *)value);
+}
+
+static int sum_map(const struct outer_map *outer, uint32_t index,
+		   int (*sum_one)(const void *key, const void *value, void *sum), uint64_t *sum)
+{
+	_cleanup_close_ int map = map_open_inner(outer->fd, index);
+
+	return map < 0 ? map : map_each(map, sum_one, sum);
+}
+
+int tables_hash(const struct object *object, uint32_t index, uint64_t *hash)
+{
+	uint64_t services = 0;
+	int r;
+
+	*hash = 0;
+	r = sum_map(&object->addr_exact, index, sum_exact, hash);
+	if (r == 0)
+		r = sum_map(&object->addr_prefix, index, sum_prefix, hash);
+	if (r == 0)
+		r = hash_array(&object->l4_classes, index, DFW_L4_BLOCKS, &services);
+	if (r == 0)
+		*hash = hash_word(*hash, services);
+	return r;
+}
+
+uint64_t services_hash(const struct dfw_l4_block *blocks)
+{
+	return hash_values(0, blocks, DFW_L4_BLOCKS * sizeof(*blocks), DFW_L4_BLOCKS);
+}
+
+uint64_t compiled_tables_hash(const struct compiled *compiled, uint64_t services)
+{
+	uint64_t sum = 0;
+
+	compiled_each_address(compiled, sum_address, &sum);
+	return hash_word(sum, services);
+}
+
 /* ---- Writing in place ------------------------------------------------------------------------------------------- */
 
 int table_exact_open(const struct object *object, uint32_t index)

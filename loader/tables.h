@@ -43,6 +43,16 @@ int ruleset_equal(const struct object *object, uint32_t index,
 int ruleset_hash(const struct object *object, uint32_t index, uint64_t *hash);
 uint64_t compiled_ruleset_hash(const struct compiled_ruleset *ruleset);
 
+/* The same over its rows. Where rows lie is a matter of what came first, so `like` is what was written there. */
+int rows_hash(const struct object *object, uint32_t index, const struct compiled_ruleset *like,
+	      uint64_t *hash);
+uint64_t compiled_rows_hash(const struct compiled_ruleset *ruleset, uint32_t tables);
+
+/* And over tables: those in the kernel; those compiled, whose services are a hash already. */
+int tables_hash(const struct object *object, uint32_t index, uint64_t *hash);
+uint64_t compiled_tables_hash(const struct compiled *compiled, uint64_t services);
+uint64_t services_hash(const struct dfw_l4_block *blocks);
+
 /* Makes it, adds it to the batch, and opens *maps. */
 int ruleset_make(const struct object *object, const struct compiled_ruleset *ruleset,
 		 uint32_t index, uint32_t tables, struct outer_batch *batch, struct row_maps *maps);

@@ -147,6 +147,14 @@ size_t compiled_graves(const struct compiled *compiled)
 	return compiled->compiler->addresses.graves.nr;
 }
 
+int compiled_each_address(const struct compiled *compiled,
+			  int (*each)(void *data, const struct dfw_addr *address,
+				      uint32_t prefix_bits, uint32_t class),
+			  void *data)
+{
+	return address_space_each(&compiled->compiler->addresses, each, data);
+}
+
 /* ---- Ports: the copies ------------------------------------------------------------------------------------------- */
 
 static size_t text_bytes(const char *text)

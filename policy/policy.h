@@ -237,6 +237,12 @@ int compiled_bury(struct compiled *compiled, size_t most, struct compiled_change
 /* How many there are, or less. */
 size_t compiled_graves(const struct compiled *compiled);
 
+/* Calls `each` for every element of the tables as they are now, until it returns an error. */
+int compiled_each_address(const struct compiled *compiled,
+			  int (*each)(void *data, const struct dfw_addr *address,
+				      uint32_t prefix_bits, uint32_t class),
+			  void *data);
+
 /* What the tables say, by the datapath's own steps in plain C (for tests and `policy check --packet`). */
 struct policy_packet {
 	struct dfw_addr local;

@@ -135,11 +135,12 @@ dfwd_on() {
     until_true 30 ctl_on "$host" status --wait 1 || because "dfwd of host $host does not come up: $(tail -n 3 "$log")"
 }
 
+# SYNCD_TIME: a time namespace for it
 syncd_on() {
     local host=$1 log
     shift
     log=$(syncd_log "$host")
-    nsenter --net="/run/netns/$(host_space "$host")" "$DFWSYNCD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
+    nsenter --net="/run/netns/$(host_space "$host")" ${SYNCD_TIME:+"--time=$SYNCD_TIME"} "$DFWSYNCD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
     SYNCD_PIDS[$host]=$!
     PIDS+=("$!")
     until_true 10 test -S "/run/dfw/$(host_instance "$host")/sync-control.sock" || because "dfwsyncd of host $host does not come up: $(tail -n 3 "$log")"
