@@ -153,7 +153,7 @@ static enum exit_status check_member(const char *directory, const struct invitat
 
 	if (r < 0)
 		return cluster_folder_failed(directory, r);
-	if (memcmp(&self->charter.cluster, &certificate->cluster, sizeof(struct uuid)) ||
+	if (memcmp(&self->charter.cluster, &certificate->cluster, sizeof(struct uuid)) != 0 ||
 	    self->certificate.host != certificate->host) {
 		complain("this host is %s of a cluster already: `cluster leave` ends that",
 			 self->certificate.name);

@@ -278,7 +278,7 @@ static void way_make(struct xport *xport, const char *address)
 	size_t at = way_lower(xport, address);
 	struct way *way;
 
-	if (address_canonical(address, canonical) < 0 || strcmp(canonical, address) ||
+	if (address_canonical(address, canonical) < 0 || strcmp(canonical, address) != 0 ||
 	    is_ipv6(address) != is_ipv6(xport->address) || make_url(address, 0, url) < 0 ||
 	    strcmp(address, xport->address) == 0)
 		return;

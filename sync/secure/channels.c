@@ -1550,7 +1550,7 @@ int channels_identity(struct channels *channels, struct identity *identity)
 	struct identity *old = channels->identity;
 	bool renewed = identity->certificate.serial != old->certificate.serial;
 
-	if (memcmp(&identity->charter.cluster, &old->charter.cluster, sizeof(struct uuid)) ||
+	if (memcmp(&identity->charter.cluster, &old->charter.cluster, sizeof(struct uuid)) != 0 ||
 	    identity->certificate.host != old->certificate.host) {
 		int r = identity->certificate.host != old->certificate.host ? -EINVAL : -EXDEV;
 

@@ -115,7 +115,7 @@ int charter_open(struct charter *charter, const void *bytes, size_t nr)
 
 int charter_follows(const struct charter *charter, const struct charter *next)
 {
-	if (memcmp(&charter->cluster, &next->cluster, sizeof(next->cluster)))
+	if (memcmp(&charter->cluster, &next->cluster, sizeof(next->cluster)) != 0)
 		return -EXDEV;
 	if (next->version <= charter->version)
 		return -ESTALE;
@@ -153,7 +153,7 @@ int charter_admits(const struct charter *charter, const struct certificate *cert
 {
 	size_t at = revoked_lower(charter, certificate->host);
 
-	if (memcmp(&charter->cluster, &certificate->cluster, sizeof(charter->cluster)))
+	if (memcmp(&charter->cluster, &certificate->cluster, sizeof(charter->cluster)) != 0)
 		return -EXDEV;
 	if (!charter_trusts(charter, &certificate->issuer))
 		return -EKEYREJECTED;

@@ -128,7 +128,7 @@ static void session_key_of(const uint8_t root[64], const uint8_t answer[HASH_BYT
 static void session_keys(struct session *session, const uint8_t root[64],
 			 const uint8_t answer[HASH_BYTES])
 {
-	for (uint8_t plane = 0; plane < PLANES; plane++) {
+	for (int plane = 0; plane < PLANES; plane++) {
 		struct session_key *begun =
 			session->begun_here ? &session->seal[plane] : &session->open[plane];
 		struct session_key *answered =
