@@ -84,8 +84,7 @@ static void write_anew(struct port *port, uint64_t epoch, bool resync)
 {
 	struct flow_entry *entry;
 
-	for (entry = flows_after(&port->flows, 0); entry;
-	     entry = flows_next(&port->flows, entry)) {
+	for (entry = flows_after(&port->flows, 0); entry; entry = flows_next(&port->flows, entry)) {
 		struct flow_record record = entry->record;
 
 		record.epoch = epoch;

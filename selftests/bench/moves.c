@@ -30,13 +30,13 @@
 #include "view.h"
 #include "view_pins.h"
 
-#define BATCH	      1024
-#define PREPARE_MS    60000
-#define PAYLOAD	      10
-#define VM_PORT	      7000
-#define FIRST_SEQ     1000000
-#define QUIET_US      200000 /* between two moves, so that one does not pay for the other */
-#define MOST_FLOWS    1000000
+#define BATCH	   1024
+#define PREPARE_MS 60000
+#define PAYLOAD	   10
+#define VM_PORT	   7000
+#define FIRST_SEQ  1000000
+#define QUIET_US   200000 /* between two moves, so that one does not pay for the other */
+#define MOST_FLOWS 1000000
 
 static const struct side vm = {{0x02, 0, 0, 0, 0x77, 0x01}, {10, 77, 0, 1}, {0}};
 
@@ -132,9 +132,8 @@ static int open_pin(const struct host *host, const char *vport, const char *pin)
 
 static struct side remote_of(uint32_t i)
 {
-	return (struct side){{0x02, 0, 0, 0, 0x77, 0xfe},
-			     {10, 90, (uint8_t)(i >> 8), (uint8_t)i},
-			     {0}};
+	return (struct side){
+		{0x02, 0, 0, 0, 0x77, 0xfe}, {10, 90, (uint8_t)(i >> 8), (uint8_t)i}, {0}};
 }
 
 static struct dfw_flow_key key_of(uint32_t i)
@@ -146,7 +145,8 @@ static struct dfw_flow_key key_of(uint32_t i)
 		.protocol = 6,
 	};
 
-	key.local.bytes[10] = key.local.bytes[11] = key.remote.bytes[10] = key.remote.bytes[11] = 0xff;
+	key.local.bytes[10] = key.local.bytes[11] = key.remote.bytes[10] = key.remote.bytes[11] =
+		0xff;
 	memcpy(key.local.bytes + 12, vm.ip4, 4);
 	memcpy(key.remote.bytes + 12, remote.ip4, 4);
 	return key;
@@ -203,7 +203,8 @@ static void put_flows(const struct host *host, const char *vport, uint32_t flows
 }
 
 /* A segment of each of `nr` flows from `first` on, through the datapath. */
-static void touch(const struct host *host, uint32_t *seqs, uint32_t flows, uint32_t first, uint32_t nr)
+static void touch(const struct host *host, uint32_t *seqs, uint32_t flows, uint32_t first,
+		  uint32_t nr)
 {
 	struct __sk_buff context = {.ifindex = if_nametoindex(host->device)};
 	char path[4096];
