@@ -73,7 +73,7 @@ it "limit per source: one that has used up its own does not use up another's; co
 
 SHORT="timeout tcp-closed 1s; timeout tcp-time-wait 1s; timeout tcp-closing 1s; timeout tcp-fin-wait 1s"
 many() {
-    background "$1" in_wire bash -c "sleep 1000 | /usr/bin/python3 $HERE/netns/peer.py many $(vm_ip 1) $2 $3"
+    background "$1" in_wire /usr/bin/python3 "$HERE/netns/peer.py" many "$(vm_ip 1)" "$2" "$3"
     until_true 30 grep -q . "$TMP/$1" || because "no connections"
 }
 max_flows() {
