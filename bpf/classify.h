@@ -9,11 +9,12 @@
 /* A packet has a local address, own or foreign, so one of the dimensions is never asked. */
 #define MAX_ROWS (DFW_DIMENSIONS - 1)
 
-/* The rows whose AND is wanted. Those behind `nr` repeat the first, which changes nothing and spares a branch. */
-struct rows {
-	__u64 chunks[MAX_ROWS]; /* which chunks are stored */
-	__u32 chunk[MAX_ROWS];	/* where the row's stored chunks begin */
-	__u64 common;		/* chunks that all rows have: the only ones worth a look */
+/* What is asked for, and the rows whose AND is wanted. */
+struct question {
+	struct dfw_decision classes; /* what makes two packets the same to the rule set */
+	__u64 chunks[MAX_ROWS];	     /* which chunks are stored */
+	__u32 chunk[MAX_ROWS];	     /* where the row's stored chunks begin */
+	__u64 common;		     /* chunks that all rows have: the only ones worth a look */
 	__u32 nr;
 	__u32 zero;
 };
@@ -23,8 +24,34 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct rows);
-} classify_rows SEC(".maps");
+	__type(value, struct question);
+} questions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DFW_DECISION_PLACES);
+	__type(key, __u32);
+	__type(value, struct dfw_decision_place);
+} decisions SEC(".maps");
+
+static __always_inline __u32 class_of_v4(__u32 tables, __u32 address)
+{
+	void *inner = bpf_map_lookup_elem(&addr_prefix4, &tables);
+	__u32 at = address >> (32 - DFW_V4_ROOT_BITS);
+
+	for (int shift = 32 - DFW_V4_ROOT_BITS - DFW_V4_NODE_BITS; inner && shift >= 0;
+	     shift -= DFW_V4_NODE_BITS) {
+		struct dfw_v4_node *node = bpf_map_lookup_elem(inner, &at);
+
+		if (!node)
+			return 0;
+		at = node->entries[address >> shift & (DFW_V4_ENTRIES - 1)];
+		if (!(at & DFW_V4_CHILD))
+			return at;
+		at &= ~DFW_V4_CHILD;
+	}
+	return 0;
+}
 
 static __always_inline __u32 class_of_address(__u32 tables, const struct dfw_addr *addr)
 {
@@ -39,6 +66,8 @@ static __always_inline __u32 class_of_address(__u32 tables, const struct dfw_add
 	class = bpf_map_lookup_elem(inner, key.bytes);
 	if (class)
 		return *class;
+	if (addr_v4(addr))
+		return class_of_v4(tables, bpf_ntohl(((const __u32 *)addr->bytes)[3]));
 	inner = bpf_map_lookup_elem(&addr_prefix, &tables);
 	if (!inner)
 		return 0;
@@ -102,36 +131,33 @@ static __always_inline __u32 source_port_value(const struct packet *p)
 	return DFW_L4_VALUES;
 }
 
-/* Notes the row of one dimension; false when no rule can match. */
-static __always_inline bool take_row(__u32 ruleset, const struct dfw_ruleset *header,
-				     struct rows *rows, const enum dfw_dimension dimension,
-				     __u32 class)
-{
-	__u32 index = header->base[dimension], at;
-	struct dfw_row_ref *ref;
-	void *inner;
-
-	if (class >= header->nr_classes[dimension])
-		return false;
-	inner = bpf_map_lookup_elem(&row_refs, &ruleset);
-	if (!inner)
-		return false;
-	index += class;
-	ref = bpf_map_lookup_elem(inner, &index);
-	if (!ref)
-		return false;
-	at = rows->nr & (MAX_ROWS - 1);
-	rows->nr++;
-	rows->chunk[at] = ref->chunk;
-	rows->chunks[at] = ref->chunks;
-	rows->common &= ref->chunks;
-	return rows->common != 0;
-}
-
 static __always_inline bool dimension_used(const struct dfw_ruleset *header,
 					   const enum dfw_dimension dimension)
 {
 	return header->base[dimension] != DFW_DIM_UNUSED;
+}
+
+/* Notes the row of one dimension; false when no rule can match. */
+static __always_inline bool take_row(void *refs, const struct dfw_ruleset *header,
+				     struct question *question, const enum dfw_dimension dimension,
+				     __u32 class)
+{
+	__u32 index = header->base[dimension] + class, at;
+	struct dfw_row_ref *ref;
+
+	if (!dimension_used(header, dimension))
+		return true;
+	if (class >= header->nr_classes[dimension])
+		return false;
+	ref = bpf_map_lookup_elem(refs, &index);
+	if (!ref)
+		return false;
+	at = question->nr & (MAX_ROWS - 1);
+	question->nr++;
+	question->chunk[at] = ref->chunk;
+	question->chunks[at] = ref->chunks;
+	question->common &= ref->chunks;
+	return question->common != 0;
 }
 
 static __always_inline __u32 count_bits(__u64 word)
@@ -142,57 +168,76 @@ static __always_inline __u32 count_bits(__u64 word)
 	return (word * 0x0101010101010101ULL) >> 56;
 }
 
+/* By the 6 bits that a de Bruijn sequence shows, shifted by the wanted number (Leiserson, Prokop, Randall, "Using de
+ * Bruijn Sequences to Index a 1 in a Computer Word", 1998): there is no instruction for it. */
+#define DE_BRUIJN 0x03f79d71b4cb0a89ULL
+static const __u8 lowest_bits[64] = {
+	0,  1,	48, 2,	57, 49, 28, 3,	61, 58, 50, 42, 38, 29, 17, 4,	62, 55, 59, 36, 53, 51,
+	43, 22, 45, 39, 33, 30, 24, 18, 12, 5,	63, 47, 56, 27, 60, 41, 37, 16, 54, 35, 52, 21,
+	44, 32, 23, 11, 46, 26, 40, 15, 34, 20, 31, 10, 25, 14, 19, 9,	13, 8,	7,  6,
+};
+
 /* Index of the lowest bit of a word that is not 0. */
 static __always_inline __u32 lowest_bit(__u64 word)
 {
-	return count_bits((word & -word) - 1);
+	return lowest_bits[((word & -word) * DE_BRUIJN) >> 58];
 }
 
 struct match {
-	struct rows *rows;
+	struct question *question;
 	void *chunks; /* the rule set's row_chunks */
 	__u64 common; /* chunks still to be looked at */
 	__u32 first;  /* rules before it do not count */
 	__u32 found;
 };
 
+/* The n-th chunk of a row, of which the row stores that one and perhaps some before it. */
+static __always_inline struct dfw_row_chunk *row_chunk(const struct match *match, int row, __u32 n)
+{
+	__u64 before = (1ULL << (n & 63)) - 1, stored = match->question->chunks[row] & before;
+	__u32 at = match->question->chunk[row];
+
+	/* Long rows mostly store them all. */
+	at += stored == before ? n : count_bits(stored);
+	return bpf_map_lookup_elem(match->chunks, &at);
+}
+
 /* The next chunk that all rows have. */
 static long match_chunk(__u64 index __attribute__((unused)), void *data)
 {
-	__u64 summary = (1ULL << DFW_CHUNK_WORDS) - 1;
 	struct dfw_row_chunk *chunk[MAX_ROWS];
 	struct match *match = data;
-	__u32 c, begin;
+	__u64 summary = ~0ULL;
+	__u32 n, begin;
 
 	if (!match->common)
 		return 1;
-	c = lowest_bit(match->common);
+	n = lowest_bit(match->common);
 	match->common &= match->common - 1;
-	begin = c * DFW_CHUNK_RULES;
+	begin = n * DFW_CHUNK_RULES;
 	for (int row = 0; row < MAX_ROWS; row++) {
-		__u32 at = match->rows->chunk[row] +
-			   count_bits(match->rows->chunks[row] & ((1ULL << (c & 63)) - 1));
-
-		chunk[row] = bpf_map_lookup_elem(match->chunks, &at);
+		chunk[row] = row == 0 || row < (int)match->question->nr ? row_chunk(match, row, n)
+									: chunk[0];
 		if (!chunk[row])
 			return 1;
 		summary &= chunk[row]->summary;
 	}
-	for (int n = 0; n < DFW_CHUNK_WORDS; n++) {
+	for (int tries = 0; tries < DFW_CHUNK_WORDS; tries++) {
 		__u64 word = ~0ULL;
 		__u32 w, at;
 
 		if (!summary)
 			return 0;
-		w = lowest_bit(summary) & (DFW_CHUNK_WORDS - 1);
-		summary &= summary - 1;
+		w = lowest_bit(summary) / DFW_SUMMARY_BITS;
+		barrier_var(
+			w); /* the compiler knows the bound from the table, the verifier does not */
+		w &= DFW_CHUNK_WORDS - 1;
+		summary &= ~(((1ULL << DFW_SUMMARY_BITS) - 1) << (w * DFW_SUMMARY_BITS & 63));
 		for (int row = 0; row < MAX_ROWS; row++)
 			word &= chunk[row]->words[w];
 		at = begin + w * 64;
-		if (at + 64 <= match->first)
-			continue;
 		if (at < match->first)
-			word &= ~0ULL << ((match->first - at) & 63);
+			word = at + 64 <= match->first ? 0 : word & ~0ULL << (match->first & 63);
 		if (word) {
 			match->found = at + lowest_bit(word);
 			return 1;
@@ -206,79 +251,122 @@ DFW_STAGE __u32 first_match(__u32 ruleset, __u32 first, __u32 none)
 {
 	struct match match = {.first = first, .found = none};
 	__u32 zero = 0;
-	struct rows *rows = bpf_map_lookup_elem(&classify_rows, &zero);
+	struct question *question = bpf_map_lookup_elem(&questions, &zero);
 
-	if (!rows)
+	if (!question)
 		return none;
-	if (!rows->nr) /* nothing tells the rules apart */
+	if (!question->nr) /* nothing tells the rules apart */
 		return first < none ? first : none;
 	match.chunks = bpf_map_lookup_elem(&row_chunks, &ruleset);
 	if (!match.chunks)
 		return none;
-	match.rows = rows;
-	match.common = rows->common & (~0ULL << ((first / DFW_CHUNK_RULES) & 63));
+	match.question = question;
+	match.common = question->common & (~0ULL << ((first / DFW_CHUNK_RULES) & 63));
 	bpf_loop(DFW_MAX_CHUNKS, match_chunk, &match, 0);
 	return match.found < none ? match.found : none;
 }
 
-/* Collects the rows of the packet's classes; false when one of them is empty, so that no rule matches. */
-DFW_STAGE int collect_rows(struct packet *p, __u32 ruleset, __u32 own)
+/* Whether no rule accepts the class. */
+static __always_inline bool row_empty(__u32 ruleset, const struct dfw_ruleset *header,
+				      const enum dfw_dimension dimension, __u32 class)
 {
-	struct dfw_ruleset *header = bpf_map_lookup_elem(&rulesets, &ruleset);
-	__u32 zero = 0, tables;
-	struct rows *rows = bpf_map_lookup_elem(&classify_rows, &zero);
+	void *refs = bpf_map_lookup_elem(&row_refs, &ruleset);
+	__u32 index = header->base[dimension] + class;
+	struct dfw_row_ref *ref;
 
-	if (!p || !header || !rows)
-		return 0;
-	tables = header->tables;
-	rows->nr = 0;
-	rows->common = ~0ULL;
-
-	if (dimension_used(header, DFW_DIM_L4) &&
-	    !take_row(ruleset, header, rows, DFW_DIM_L4, class_of_l4(tables, l4_value(p))))
-		return 0;
-	if (dimension_used(header, DFW_DIM_SOURCE_PORT)) {
-		__u32 value = source_port_value(p);
-
-		if (!take_row(ruleset, header, rows, DFW_DIM_SOURCE_PORT,
-			      value < DFW_L4_VALUES ? class_of_l4(tables, value) : 0))
-			return 0;
-	}
-	if (own) {
-		if (dimension_used(header, DFW_DIM_LOCAL_OWN) &&
-		    !take_row(ruleset, header, rows, DFW_DIM_LOCAL_OWN,
-			      class_of_address(tables, &p->key.local)))
-			return 0;
-	} else if (dimension_used(header, DFW_DIM_LOCAL_FOREIGN) &&
-		   !take_row(ruleset, header, rows, DFW_DIM_LOCAL_FOREIGN,
-			     class_of_address(tables, &p->key.local))) {
-		return 0;
-	}
-	if (dimension_used(header, DFW_DIM_REMOTE) &&
-	    !take_row(ruleset, header, rows, DFW_DIM_REMOTE,
-		      class_of_address(tables, &p->key.remote)))
-		return 0;
-
-	for (int row = 1; row < MAX_ROWS; row++) {
-		if (row < (int)rows->nr)
-			continue;
-		rows->chunk[row] = rows->chunk[0];
-		rows->chunks[row] = rows->chunks[0];
-	}
-	return 1;
+	if (!refs || class >= header->nr_classes[dimension])
+		return true;
+	ref = bpf_map_lookup_elem(refs, &index);
+	return !ref || !ref->chunks;
 }
 
-/* The slot of the rule that decides the packet; its rule set's nr_rules is the default. `own`: the local address is the
- * port's. -1: the rule set is not there. */
-DFW_STAGE int classify(struct packet *p, __u32 ruleset, __u32 own)
+/* Works out the packet's classes along the dimensions that the rule set asks about. STAGE_GO_ON: ask the rules; else the
+ * slot of the default, since no rule is for such packets. */
+DFW_STAGE int find_classes(struct packet *p, __u32 ruleset, __u32 own)
+{
+	struct dfw_ruleset *header = bpf_map_lookup_elem(&rulesets, &ruleset);
+	__u32 zero = 0, tables, value;
+	struct question *question = bpf_map_lookup_elem(&questions, &zero);
+	struct dfw_decision *classes;
+
+	if (!p || !header || !question)
+		return 0;
+	tables = header->tables;
+	classes = &question->classes;
+	classes->serial = header->serial;
+	classes->own = own;
+	classes->remote = classes->local = classes->l4 = classes->source_port = 0;
+	if (dimension_used(header, DFW_DIM_L4)) {
+		classes->l4 = class_of_l4(tables, l4_value(p));
+		/* A scan of ports need not be asked for its addresses. */
+		if (row_empty(ruleset, header, DFW_DIM_L4, classes->l4))
+			return header->nr_rules;
+	}
+	if (dimension_used(header, DFW_DIM_SOURCE_PORT)) {
+		value = source_port_value(p);
+		if (value < DFW_L4_VALUES)
+			classes->source_port = class_of_l4(tables, value);
+	}
+	if (dimension_used(header, DFW_DIM_REMOTE))
+		classes->remote = class_of_address(tables, &p->key.remote);
+	if (dimension_used(header, own ? DFW_DIM_LOCAL_OWN : DFW_DIM_LOCAL_FOREIGN))
+		classes->local = class_of_address(tables, &p->key.local);
+	return STAGE_GO_ON;
+}
+
+/* The place of a combination of classes among the decisions. */
+static __always_inline struct dfw_decision_place *decision_place(const struct dfw_decision *classes)
+{
+	__u64 hash = ((__u64)classes->remote << 32 | classes->local) * 0x9e3779b97f4a7c15ULL;
+	__u32 place;
+
+	hash ^= hash >> 32;
+	hash += (__u64)classes->serial << 32 | classes->l4 << 1 | classes->own;
+	hash = (hash ^ classes->source_port) * 0xd1342543de82ef95ULL;
+	place = hash >> 52 & (DFW_DECISION_PLACES - 1);
+	return bpf_map_lookup_elem(&decisions, &place);
+}
+
+static __always_inline bool decision_is(const struct dfw_decision *decision,
+					const struct dfw_decision *classes)
+{
+	return decision->serial == classes->serial && decision->remote == classes->remote &&
+	       decision->local == classes->local && decision->l4 == classes->l4 &&
+	       decision->source_port == classes->source_port && decision->own == classes->own;
+}
+
+/* Collects the rows of the classes; false when one of them is empty, so that no rule matches. */
+DFW_STAGE int collect_rows(__u32 ruleset)
+{
+	struct dfw_ruleset *header = bpf_map_lookup_elem(&rulesets, &ruleset);
+	__u32 zero = 0;
+	struct question *question = bpf_map_lookup_elem(&questions, &zero);
+	void *refs = bpf_map_lookup_elem(&row_refs, &ruleset);
+	const struct dfw_decision *classes;
+
+	if (!header || !question || !refs)
+		return 0;
+	classes = &question->classes;
+	question->nr = 0;
+	question->common = ~0ULL;
+	return take_row(refs, header, question, DFW_DIM_L4, classes->l4) &&
+	       take_row(refs, header, question, DFW_DIM_SOURCE_PORT, classes->source_port) &&
+	       (classes->own ? take_row(refs, header, question, DFW_DIM_LOCAL_OWN, classes->local)
+			     : take_row(refs, header, question, DFW_DIM_LOCAL_FOREIGN,
+					classes->local)) &&
+	       take_row(refs, header, question, DFW_DIM_REMOTE, classes->remote);
+}
+
+/* The slot of the rule that decides a packet of those classes. -1: the rule set is not there. */
+DFW_STAGE int decide_classes(__u32 ruleset)
 {
 	struct dfw_ruleset *header = bpf_map_lookup_elem(&rulesets, &ruleset);
 	__u32 first = 0;
 	void *infos = bpf_map_lookup_elem(&rule_infos, &ruleset);
 
-	if (!p || !header || !infos)
+	if (!header || !infos)
 		return -1;
-	if (!header->nr_rules || !collect_rows(p, ruleset, own))
+	if (!collect_rows(ruleset))
 		return header->nr_rules;
 	/* `pass` leaves its tier and goes on with the first rule of the next. */
 	for (int tier = 0; tier <= DFW_MAX_TIERS; tier++) {
@@ -292,6 +380,40 @@ DFW_STAGE int classify(struct packet *p, __u32 ruleset, __u32 own)
 		first = info->next_tier;
 	}
 	return header->nr_rules;
+}
+
+/* The slot of the rule that decides the packet; its rule set's nr_rules is the default. `own`: the local address is the
+ * port's. -1: the rule set is not there. */
+DFW_STAGE int classify(struct packet *p, __u32 ruleset, __u32 own)
+{
+	struct dfw_ruleset *header = bpf_map_lookup_elem(&rulesets, &ruleset);
+	__u32 zero = 0;
+	struct question *question = bpf_map_lookup_elem(&questions, &zero);
+	struct dfw_decision_place *place;
+	int slot;
+
+	if (!p || !header || !question)
+		return -1;
+	if (!header->nr_rules)
+		return 0;
+	slot = find_classes(p, ruleset, own);
+	if (slot != STAGE_GO_ON)
+		return slot;
+	if (!header->serial)
+		return decide_classes(ruleset);
+	place = decision_place(&question->classes);
+	if (!place)
+		return -1;
+	for (int way = 0; way < DFW_DECISION_WAYS; way++)
+		if (decision_is(&place->ways[way], &question->classes))
+			return place->ways[way].slot;
+	slot = decide_classes(ruleset);
+	if (slot >= 0) {
+		place->ways[1] = place->ways[0];
+		place->ways[0] = question->classes;
+		place->ways[0].slot = slot;
+	}
+	return slot;
 }
 
 static __always_inline struct dfw_rule_info *rule_info(__u32 ruleset, __u32 slot)

@@ -74,6 +74,8 @@ DFW_INNER_ARRAY(rule_info_map, struct dfw_rule_info, 1, BPF_F_INNER_MAP);
 DFW_INNER_ARRAY(row_ref_map, struct dfw_row_ref, 1, BPF_F_INNER_MAP);
 DFW_INNER_ARRAY(row_chunk_map, struct dfw_row_chunk, 1, BPF_F_INNER_MAP);
 DFW_INNER_ARRAY(l4_class_map, struct dfw_l4_block, DFW_L4_BLOCKS, 0);
+/* dfwd changes single entries of it, by plain stores. */
+DFW_INNER_ARRAY(addr_prefix4_map, struct dfw_v4_node, 1, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 
 struct flow_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -131,6 +133,7 @@ struct dfw_btf_types {
 	struct dfw_row_ref row_ref;
 	struct dfw_row_chunk row_chunk;
 	struct dfw_l4_block l4_block;
+	struct dfw_v4_node v4_node;
 	struct dfw_flow_key flow_key;
 	struct dfw_flow flow;
 	struct dfw_fragment_key fragment_key;
@@ -165,6 +168,7 @@ DFW_OUTER(rule_infos, struct rule_info_map, DFW_MAX_RULESETS);
 DFW_OUTER(row_refs, struct row_ref_map, DFW_MAX_RULESETS);
 DFW_OUTER(row_chunks, struct row_chunk_map, DFW_MAX_RULESETS);
 DFW_OUTER(addr_exact, struct addr_exact_map, DFW_MAX_TABLES);
+DFW_OUTER(addr_prefix4, struct addr_prefix4_map, DFW_MAX_TABLES);
 DFW_OUTER(addr_prefix, struct addr_prefix_map, DFW_MAX_TABLES);
 DFW_OUTER(l4_classes, struct l4_class_map, DFW_MAX_TABLES);
 

@@ -55,7 +55,8 @@ struct dfwd {
 	uint64_t active_since_ns;
 	struct policy *policy; /* NULL: none, every port denies */
 	struct live live;
-	bool untidy; /* the kernel holds what only the former revision needed */
+	uint32_t serial; /* of the rule set that was made last */
+	bool untidy;	 /* the kernel holds what only the former revision needed */
 	/* Changes of groups and vports since the start. */
 	struct {
 		uint64_t in_place;

@@ -25,6 +25,7 @@ void live_forget(struct live *live)
 		row_maps_close(&live->maps[i]);
 	cleanup_close(&live->exact);
 	cleanup_close(&live->prefix);
+	v4_nodes_unmap(live->v4, live->compiled->room_v4_nodes);
 	free(live->maps);
 	free(live->rulesets);
 	compiled_free(live->compiled);
@@ -43,10 +44,11 @@ void live_take(struct live *live, struct revision *revision)
 	/* The kernel has them. */
 	free(compiled->exact);
 	free(compiled->prefixes);
+	free(compiled->prefixes4);
 	free(compiled->l4);
-	compiled->exact = compiled->prefixes = NULL;
+	compiled->exact = compiled->prefixes = compiled->prefixes4 = NULL;
 	compiled->l4 = NULL;
-	compiled->nr_exact = compiled->nr_prefixes = 0;
+	compiled->nr_exact = compiled->nr_prefixes = compiled->nr_prefixes4 = 0;
 	*live = (struct live){
 		.compiled = TAKE_PTR(revision->compiled),
 		.tables = revision->tables,
@@ -117,6 +119,20 @@ static int open_tables(struct dfwd *d)
 	return live->exact < 0 ? live->exact : live->prefix < 0 ? live->prefix : 0;
 }
 
+static int open_v4(struct dfwd *d)
+{
+	_cleanup_close_ int map = -1;
+	struct live *live = &d->live;
+
+	if (live->v4)
+		return 0;
+	map = table_prefix4_open(&d->object, live->tables);
+	if (map < 0)
+		return map;
+	live->v4 = v4_nodes_map(map, live->compiled->room_v4_nodes);
+	return live->v4 ? 0 : -errno;
+}
+
 static int write_rows(struct dfwd *d, const struct row_changes *changes)
 {
 	struct live *live = &d->live;
@@ -131,6 +147,33 @@ static int write_rows(struct dfwd *d, const struct row_changes *changes)
 			r = row_write(maps, &live->compiled->rulesets[change->ruleset], change);
 	}
 	return r;
+}
+
+static void store_v4(const struct live *live, const struct v4_change *change, uint32_t value)
+{
+	/* What it leads to must be seen with it. */
+	__atomic_store_n(&live->v4[change->node].entries[change->entry], value, __ATOMIC_RELEASE);
+}
+
+static int write_v4(struct dfwd *d, const struct v4_changes *changes)
+{
+	struct live *live = &d->live;
+	const struct compiled *compiled = live->compiled;
+	int r = changes->nr ? open_v4(d) : 0;
+
+	if (r < 0 || changes->nr == 0)
+		return r;
+	memcpy(&live->v4[changes->first_new], &compiled->v4_nodes[changes->first_new],
+	       (compiled->nr_v4_nodes - changes->first_new) * sizeof(*live->v4));
+	for (size_t i = 0; i < changes->nr; i++)
+		store_v4(live, &changes->items[i], changes->items[i].value);
+	return 0;
+}
+
+static void undo_v4(const struct live *live, const struct v4_changes *changes)
+{
+	for (size_t i = changes->nr; i > 0 && live->v4; i--)
+		store_v4(live, &changes->items[i - 1], changes->items[i - 1].former);
 }
 
 static int write_prefix(const struct live *live, const struct address_change *change)
@@ -221,12 +264,15 @@ static int write_changes(struct dfwd *d, const struct compiled_changes *changes)
 	int r = write_rows(d, &changes->rows);
 
 	if (r == 0)
+		r = write_v4(d, &changes->v4);
+	if (r == 0)
 		r = write_addresses(d, &changes->addresses, &done);
 	if (r < 0) {
 		undo_addresses(d, &changes->addresses, done);
+		undo_v4(&d->live, &changes->v4);
 		return log_errno(r, "cannot change the tables in force");
 	}
-	d->live.touched |= changes->rows.nr || changes->addresses.nr;
+	d->live.touched |= changes->rows.nr || changes->addresses.nr || changes->v4.nr;
 	d->live.changed_ns = monotonic_ns();
 	return 0;
 }
@@ -236,7 +282,7 @@ static int finish(struct dfwd *d, struct compiled_changes *changes, int r, bool 
 {
 	if (r == 0)
 		r = write_changes(d, changes);
-	*changed = r == 0 && changes->addresses.nr;
+	*changed = r == 0 && (changes->addresses.nr || changes->v4.nr);
 	compiled_changes_free(changes);
 	if (r < 0)
 		live_forget(&d->live);

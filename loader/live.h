@@ -22,9 +22,10 @@ struct live {
 	struct row_maps *maps; /* ... and its maps */
 	int exact;	       /* fds, -1: not open */
 	int prefix;
-	uint64_t services;   /* hash of what they say of services */
-	bool touched;	     /* changed in place since they were staged */
-	uint64_t changed_ns; /* last */
+	uint64_t services;	/* hash of what they say of services */
+	struct dfw_v4_node *v4; /* mapped; NULL: not open */
+	bool touched;		/* changed in place since they were staged */
+	uint64_t changed_ns;	/* last */
 };
 
 /* Takes over what the revision has brought into force. */

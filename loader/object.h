@@ -20,6 +20,7 @@
 	X(rule_flows)    \
 	X(secrets)       \
 	X(rulesets)      \
+	X(decisions)     \
 	X(events)        \
 	X(event_losses)  \
 	X(changes)       \
@@ -45,6 +46,7 @@
 	X(row_refs)          \
 	X(row_chunks)        \
 	X(addr_exact)        \
+	X(addr_prefix4)      \
 	X(addr_prefix)       \
 	X(l4_classes)
 

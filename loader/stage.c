@@ -124,8 +124,13 @@ static int stage_ruleset(struct revision *revision, const struct index_use *in_f
 			"the vports have more than %d different rule sets, those in force included",
 			DFW_MAX_RULESETS);
 	revision->use.rulesets[*index] = true;
-	return ruleset_make(&revision->d->object, &revision->compiled->rulesets[i], *index,
-			    revision->tables, &revision->batch, &revision->maps[i]);
+	return ruleset_make(&revision->d->object, &revision->compiled->rulesets[i],
+			    &(struct ruleset_place){
+				    .index = *index,
+				    .tables = revision->tables,
+				    .serial = ++revision->d->serial,
+			    },
+			    &revision->batch, &revision->maps[i]);
 }
 
 static int stage_rulesets(struct revision *revision, bool share)

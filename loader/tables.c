@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 
 #include "log.h"
 #include "maps.h"
@@ -115,6 +117,37 @@ static int make_filled(const struct object *object, const struct outer_map *oute
 	return r < 0 ? r : TAKE_FD(map);
 }
 
+struct dfw_v4_node *v4_nodes_map(int map, size_t room)
+{
+	void *nodes = mmap(NULL, room * sizeof(struct dfw_v4_node), PROT_READ | PROT_WRITE,
+			   MAP_SHARED, map, 0);
+
+	return nodes == MAP_FAILED ? NULL : nodes;
+}
+
+void v4_nodes_unmap(struct dfw_v4_node *nodes, size_t room)
+{
+	if (nodes)
+		munmap(nodes, room * sizeof(*nodes));
+}
+
+static int make_v4_nodes(const struct object *object, const struct compiled *compiled)
+{
+	size_t room = compiled->room_v4_nodes;
+	_cleanup_close_ int map = object_make_map(object, &object->addr_prefix4.inner,
+						  "addr_prefix4", (uint32_t)room);
+	struct dfw_v4_node *nodes;
+
+	if (map < 0)
+		return map;
+	nodes = v4_nodes_map(map, room);
+	if (!nodes)
+		return -errno;
+	memcpy(nodes, compiled->v4_nodes, compiled->nr_v4_nodes * sizeof(*nodes));
+	v4_nodes_unmap(nodes, room);
+	return TAKE_FD(map);
+}
+
 int tables_make(const struct object *object, uint32_t index, const struct compiled *compiled,
 		struct outer_batch *batch)
 {
@@ -123,6 +156,9 @@ int tables_make(const struct object *object, uint32_t index, const struct compil
 	r = outer_batch_add(batch, object->addr_exact.fd, index,
 			    make_filled(object, &object->addr_exact, "addr_exact",
 					compiled->room_exact, compiled, fill_exact));
+	if (r == 0)
+		r = outer_batch_add(batch, object->addr_prefix4.fd, index,
+				    make_v4_nodes(object, compiled));
 	if (r == 0)
 		r = outer_batch_add(batch, object->addr_prefix.fd, index,
 				    make_filled(object, &object->addr_prefix, "addr_prefix",
@@ -217,6 +253,9 @@ int tables_equal(const struct object *object, uint32_t index, const struct compi
 				    check_exact);
 
 	if (equal > 0)
+		equal = array_equal(&object->addr_prefix4, index, compiled->v4_nodes,
+				    compiled->nr_v4_nodes, compiled->room_v4_nodes);
+	if (equal > 0)
 		equal = addresses_equal(&object->addr_prefix, index, compiled->prefixes,
 					compiled->nr_prefixes, check_prefix);
 	if (equal > 0)
@@ -236,6 +275,7 @@ int ruleset_equal(const struct object *object, uint32_t index,
 
 	if (equal == 0) {
 		wanted.tables = header.tables;
+		wanted.serial = header.serial;
 		equal = memcmp(&header, &wanted, sizeof(header)) == 0;
 	}
 	if (equal > 0)
@@ -267,13 +307,16 @@ static int add_kept(struct outer_batch *batch, const struct outer_map *outer, ui
 }
 
 int ruleset_make(const struct object *object, const struct compiled_ruleset *ruleset,
-		 uint32_t index, uint32_t tables, struct outer_batch *batch, struct row_maps *maps)
+		 const struct ruleset_place *place, struct outer_batch *batch,
+		 struct row_maps *maps)
 {
+	uint32_t index = place->index;
 	struct dfw_ruleset header = ruleset->header;
 	uint32_t nr_infos = header.nr_rules + 1;
 	int r;
 
-	header.tables = tables;
+	header.tables = place->tables;
+	header.serial = place->serial;
 	r = outer_batch_add(batch, object->rule_infos.fd, index,
 			    make_array(object, &object->rule_infos, "rule_info", ruleset->rules,
 				       nr_infos, nr_infos));
@@ -456,6 +499,11 @@ uint64_t compiled_tables_hash(const struct compiled *compiled, uint64_t services
 
 /* ---- Writing in place ------------------------------------------------------------------------------------------- */
 
+int table_prefix4_open(const struct object *object, uint32_t index)
+{
+	return map_open_inner(object->addr_prefix4.fd, index);
+}
+
 int table_exact_open(const struct object *object, uint32_t index)
 {
 	return map_open_inner(object->addr_exact.fd, index);
@@ -554,6 +602,8 @@ static int collect_tables(const struct object *object, const bool *used, struct 
 		/* The size of these is fixed, so there is no smaller one to take their place. */
 		r = map_remove(object->l4_classes.fd, &i);
 		if (r == 0)
+			r = replace_unused(object, &object->addr_prefix4, &i, 1, batch);
+		if (r == 0)
 			r = replace_unused(object, &object->addr_prefix, &i, 1, batch);
 		if (r == 0)
 			r = replace_unused(object, &object->addr_exact, &i, 1, batch);
@@ -579,4 +629,33 @@ int tables_collect(const struct object *object, const struct index_use *use)
 	for (size_t i = 0; i < nr && r == 0; i++)
 		r = map_put(object->rulesets, &keys[i], &none);
 	return r < 0 ? log_errno(r, "cannot free the former revision's rule sets") : 0;
+}
+
+/* ---- Decisions -------------------------------------------------------------------------------------------------- */
+
+int decisions_forget(const struct object *object)
+{
+	const size_t bytes = (size_t)libbpf_num_possible_cpus() * sizeof(struct dfw_decision_place);
+	_cleanup_free_ void *none = calloc(1, bytes);
+	int r = none ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < DFW_DECISION_PLACES && r == 0; i++)
+		r = map_put(object->decisions, &i, none);
+	return r;
+}
+
+int rulesets_last_serial(const struct object *object, uint32_t *serial)
+{
+	_cleanup_free_ void *read = NULL;
+	const struct dfw_ruleset *headers;
+	int r = map_read_array(object->rulesets, DFW_MAX_RULESETS, sizeof(*headers), &read);
+
+	if (r < 0)
+		return r;
+	headers = read;
+	*serial = 0;
+	for (uint32_t i = 0; i < DFW_MAX_RULESETS; i++)
+		if (headers[i].serial > *serial)
+			*serial = headers[i].serial;
+	return 0;
 }

@@ -53,16 +53,31 @@ int tables_hash(const struct object *object, uint32_t index, uint64_t *hash);
 uint64_t compiled_tables_hash(const struct compiled *compiled, uint64_t services);
 uint64_t services_hash(const struct dfw_l4_block *blocks);
 
+struct ruleset_place {
+	uint32_t index;
+	uint32_t tables;
+	uint32_t serial; /* that no rule set had before */
+};
+
 /* Makes it, adds it to the batch, and opens *maps. */
 int ruleset_make(const struct object *object, const struct compiled_ruleset *ruleset,
-		 uint32_t index, uint32_t tables, struct outer_batch *batch, struct row_maps *maps);
+		 const struct ruleset_place *place, struct outer_batch *batch,
+		 struct row_maps *maps);
+/* The highest serial that a rule set in the kernel has. */
+int rulesets_last_serial(const struct object *object, uint32_t *serial);
+/* What rule sets that are gone have decided, and what is gone with them: serials may come again. */
+int decisions_forget(const struct object *object);
 
 /* Stable ids of a rule set's rules, the default's last, and their number; *ids is malloc'd. */
 int ruleset_rule_ids(const struct object *object, uint32_t index, uint32_t **ids, uint32_t *nr);
 
 /* For changes in place: the maps at an index; fds. */
 int table_exact_open(const struct object *object, uint32_t index);
+int table_prefix4_open(const struct object *object, uint32_t index);
 int table_prefix_open(const struct object *object, uint32_t index);
+/* The nodes of an addr_prefix4, to be read and written. NULL: errno says why. */
+struct dfw_v4_node *v4_nodes_map(int map, size_t room);
+void v4_nodes_unmap(struct dfw_v4_node *nodes, size_t room);
 int row_maps_open(const struct object *object, uint32_t index, struct row_maps *maps);
 /* Writes chunks, then the reference to them. */
 int row_write(const struct row_maps *maps, const struct compiled_ruleset *ruleset,

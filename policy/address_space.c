@@ -383,17 +383,10 @@ static int node_list(struct address_space *space, struct address_node *node,
 	*nr -= change.was_listed;
 	node->listed = class;
 	node->class = class;
-	if (!changes || (change.listed == change.was_listed && change.class == change.former))
+	if (!changes || (!exact && family_of(&node->prefix)) ||
+	    (change.listed == change.was_listed && change.class == change.former))
 		return 0;
 	return note_change(changes, &change);
-}
-
-/* The v4-mapped addresses need an element of their own where an IPv6 prefix would take those in no IPv4 prefix for its
- * own. */
-static bool cuts_off_v4(const struct address_space *space, const struct address_node *node)
-{
-	return space->nr_around_v4 && node->prefix.bits == v4_mapped.bits &&
-	       contains(&node->prefix, &v4_mapped);
 }
 
 static int bury_later(struct address_space *space, const struct dfw_addr *address)
@@ -421,8 +414,7 @@ static int relist(struct address_space *space, struct address_node *node,
 
 	if (r < 0)
 		return r;
-	if (node->nr_own || cuts_off_v4(space, node) ||
-	    (node->listed && node->prefix.bits == DFW_ADDR_BITS))
+	if (node->nr_own || (node->listed && node->prefix.bits == DFW_ADDR_BITS))
 		r = node_list(space, node, class, changes);
 	else if (node->listed)
 		r = node_list(space, node, NULL, changes);
@@ -430,18 +422,6 @@ static int relist(struct address_space *space, struct address_node *node,
 		if (node->children[i])
 			r = relist(space, node->children[i], class, changes);
 	return r;
-}
-
-static int relist_cut(struct address_space *space, struct address_changes *changes)
-{
-	const struct address_node *around;
-	struct address_node *node = node_make(space, &v4_mapped, &around);
-
-	if (!node)
-		return -ENOMEM;
-	if (node->nr_own)
-		return 0;
-	return node_list(space, node, space->nr_around_v4 ? no_class(space) : NULL, changes);
 }
 
 /* ---- The space --------------------------------------------------------------------------------------------------- */
@@ -468,11 +448,6 @@ void address_space_free(struct address_space *space)
 	arena_free(&space->arena);
 }
 
-static bool is_around_v4(const struct prefix *prefix)
-{
-	return prefix->bits < v4_mapped.bits && contains(prefix, &v4_mapped);
-}
-
 int address_space_add(struct address_space *space, const struct dfw_addr *address, uint32_t bits,
 		      uint32_t set)
 {
@@ -481,16 +456,12 @@ int address_space_add(struct address_space *space, const struct dfw_addr *addres
 	struct address_node *node = node_make(space, &prefix, &around);
 	bool changed = false;
 
-	if (!node)
-		return -ENOMEM;
-	if (is_around_v4(&prefix) && node->nr_own == 0)
-		space->nr_around_v4++;
-	return node_count(node, set, true, &changed);
+	return node ? node_count(node, set, true, &changed) : -ENOMEM;
 }
 
 int address_space_classify(struct address_space *space)
 {
-	int r = space->nr_around_v4 ? relist_cut(space, NULL) : 0;
+	int r = 0;
 
 	for (size_t i = 0; i < 2 && r == 0; i++)
 		if (space->families[i])
@@ -515,24 +486,11 @@ int address_space_change(struct address_space *space, const struct dfw_addr *add
 	const struct prefix prefix = prefix_of(address, bits);
 	const struct address_node *around;
 	struct address_node *node = node_make(space, &prefix, &around);
-	bool changed = false, around_v4, was_around_v4;
-	int r;
+	bool changed = false;
+	int r = node ? change_sets(node, sets, &changed) : -ENOMEM;
 
-	if (!node)
-		return -ENOMEM;
-	was_around_v4 = is_around_v4(&prefix) && node->nr_own;
-	r = change_sets(node, sets, &changed);
-	around_v4 = is_around_v4(&prefix) && node->nr_own;
-	space->nr_around_v4 += around_v4;
-	space->nr_around_v4 -= was_around_v4;
-
-	/* IPv4 is cut off for as long as an IPv6 prefix is around it, and not a moment less. */
-	if (r == 0 && around_v4 && !was_around_v4)
-		r = relist_cut(space, changes);
 	if (r == 0 && changed)
 		r = relist(space, node, around ? around->class : no_class(space), changes);
-	if (r == 0 && was_around_v4 && !around_v4)
-		r = relist_cut(space, changes);
 	if (r < 0 || node->nr_own)
 		return r;
 	if (node->listed && bits == DFW_ADDR_BITS)
@@ -601,20 +559,24 @@ static const struct address_node *innermost(const struct address_node *node,
 uint32_t address_space_class(const struct address_space *space, const struct dfw_addr *address)
 {
 	const struct prefix prefix = prefix_of(address, DFW_ADDR_BITS);
-	const struct address_node *found = NULL;
+	const struct address_node *found = innermost(space->families[family_of(&prefix)], &prefix);
 
-	/* The kernel knows one tree: what is in no IPv4 prefix may be in one of IPv6. */
-	if (family_of(&prefix))
-		found = innermost(space->families[1], &prefix);
-	if (!found)
-		found = innermost(space->families[0], &prefix);
 	return found ? found->class->id : 0;
 }
 
-static int each_node(const struct address_node *node,
-		     int (*each)(void *data, const struct dfw_addr *address, uint32_t bits,
-				 uint32_t class),
-		     void *data)
+bool address_space_exact(const struct address_space *space, const struct dfw_addr *address,
+			 uint32_t *class)
+{
+	const struct prefix prefix = prefix_of(address, DFW_ADDR_BITS);
+	const struct address_node *node = node_find(space, &prefix);
+
+	if (!node || !node->listed)
+		return false;
+	*class = node->class->id;
+	return true;
+}
+
+static int each_node(const struct address_node *node, address_space_visit *each, void *data)
 {
 	struct dfw_addr address;
 	int r = 0;
@@ -630,12 +592,28 @@ static int each_node(const struct address_node *node,
 	return r < 0 ? r : each_node(node->children[1], each, data);
 }
 
-int address_space_each(const struct address_space *space,
-		       int (*each)(void *data, const struct dfw_addr *address, uint32_t bits,
-				   uint32_t class),
-		       void *data)
+int address_space_each(const struct address_space *space, address_space_visit *each, void *data)
 {
 	int r = each_node(space->families[0], each, data);
 
 	return r < 0 ? r : each_node(space->families[1], each, data);
+}
+
+int address_space_within(const struct address_space *space, const struct dfw_addr *address,
+			 uint32_t bits, address_space_visit *each, void *data, uint32_t *class)
+{
+	const struct prefix prefix = prefix_of(address, bits);
+	const struct address_node *root = space->families[family_of(&prefix)], *node = root;
+	const struct address_node *around = innermost(root, &prefix);
+	int r;
+
+	*class = around ? around->class->id : 0;
+	while (node && node->prefix.bits < bits && contains(&node->prefix, &prefix))
+		node = node->children[bit_behind(&prefix, node->prefix.bits)];
+	if (!node || !contains(&prefix, &node->prefix))
+		return 0;
+	if (node->prefix.bits > bits)
+		return each_node(node, each, data);
+	r = each_node(node->children[0], each, data);
+	return r < 0 ? r : each_node(node->children[1], each, data);
 }

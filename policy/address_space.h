@@ -10,6 +10,9 @@
  * A prefix that a set names has an element in the tables, also when that says no more than the one around it: so an outer
  * one can leave a set without its inner ones having to appear. Classes are numbered as they come and never renumbered,
  * so what an element says stays true while others come and go.
+ *
+ * An element is what the datapath looks up: of a whole address, of an IPv6 prefix, or, by way of v4_tree.h, of an IPv4
+ * prefix.
  */
 
 #include <stdbool.h>
@@ -45,7 +48,6 @@ struct address_space {
 	size_t nr_prefixes;		  /* ... and of others */
 	size_t most_exact;
 	size_t most_prefixes;
-	size_t nr_around_v4; /* IPv6 prefixes, with sets, that hold the v4-mapped addresses */
 	/* Addresses whose last set went: their element stays until address_space_bury(). May name one that came back. */
 	struct {
 		struct dfw_addr *items;
@@ -75,7 +77,8 @@ int address_space_add(struct address_space *space, const struct dfw_addr *addres
 /* Gives every prefix its class. */
 int address_space_classify(struct address_space *space);
 
-/* Behind it: one prefix joins and leaves sets; *changes gets what that means for the elements. */
+/* Behind it: one prefix joins and leaves sets; *changes gets what that means for the elements of addresses and of IPv6
+ * prefixes. */
 int address_space_change(struct address_space *space, const struct dfw_addr *address, uint32_t bits,
 			 const struct set_changes *sets, struct address_changes *changes);
 
@@ -86,13 +89,20 @@ int address_space_bury(struct address_space *space, size_t most, struct address_
 int address_space_own(struct address_space *space, const struct dfw_addr *address, bool owned);
 bool address_space_owned(const struct address_space *space, const struct dfw_addr *address);
 
-/* The class by the datapath's steps: the longest element that holds the address; 0: none. */
+/* The class of the innermost prefix, of its family, that holds the address; 0: none. */
 uint32_t address_space_class(const struct address_space *space, const struct dfw_addr *address);
 
+/* Whether the address has an element of its own. */
+bool address_space_exact(const struct address_space *space, const struct dfw_addr *address,
+			 uint32_t *class);
+
+typedef int address_space_visit(void *data, const struct dfw_addr *address, uint32_t bits,
+				uint32_t class);
+
 /* Calls `each` for every element until it returns an error: IPv6 first, each family sorted, outer prefixes first. */
-int address_space_each(const struct address_space *space,
-		       int (*each)(void *data, const struct dfw_addr *address, uint32_t bits,
-				   uint32_t class),
-		       void *data);
+int address_space_each(const struct address_space *space, address_space_visit *each, void *data);
+/* The same for those in the prefix, itself left out; *class is that of the innermost one around it, or its own. */
+int address_space_within(const struct address_space *space, const struct dfw_addr *address,
+			 uint32_t bits, address_space_visit *each, void *data, uint32_t *class);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "addr.h"
 #include "compile.h"
 #include "util.h"
 
@@ -33,6 +34,7 @@ struct row_change *row_changes_push(struct row_changes *changes)
 void compiled_changes_free(struct compiled_changes *changes)
 {
 	free(changes->rows.items);
+	free(changes->v4.items);
 	free(changes->addresses.items);
 	*changes = (struct compiled_changes){};
 }
@@ -89,17 +91,27 @@ static bool asked_at_both_ends(const struct compiler *compiler, const struct set
 	return remote && local;
 }
 
+static bool is_v4_prefix(const struct dfw_addr *address, uint32_t bits)
+{
+	return bits >= DFW_V4_PREFIX_BITS && bits < DFW_ADDR_BITS && addr_is_v4(address);
+}
+
 /* A packet looks up two addresses, one after the other: where several elements change with one membership, it could see
  * one of them as it was and the other as it will be. That does no harm as long as no rule asks about both ends. */
 static int change_sets(struct compiled *compiled, const struct dfw_addr *address, uint32_t bits,
 		       const struct set_changes *sets, struct compiled_changes *changes)
 {
-	size_t before = changes->addresses.nr;
-	int r = address_space_change(&compiled->compiler->addresses, address, bits, sets,
+	struct compiler *compiler = compiled->compiler;
+	size_t before = changes->addresses.nr + changes->v4.nr;
+	int r = address_space_change(&compiler->addresses, address, bits, sets,
 				     &changes->addresses);
 
-	if (r == 0 && changes->addresses.nr - before > 1 &&
-	    asked_at_both_ends(compiled->compiler, sets))
+	if (r == 0 && is_v4_prefix(address, bits))
+		r = v4_tree_change(&compiler->v4, &compiler->addresses, address, bits,
+				   &changes->v4);
+	show_v4_tree(compiler);
+	if (r == 0 && changes->addresses.nr + changes->v4.nr - before > 1 &&
+	    asked_at_both_ends(compiler, sets))
 		return -ENOTSUP;
 	return r;
 }
@@ -113,7 +125,7 @@ int compiled_change_members(struct compiled *compiled, const struct policy_membe
 	size_t nr_classes = compiler->addresses.classes.nr;
 	int r = 0;
 
-	*changes = (struct compiled_changes){};
+	*changes = (struct compiled_changes){.v4.first_new = compiler->v4.nr};
 	for (size_t i = 0; i < nr && r == 0; i++) {
 		const struct compiled_group *group = &compiler->groups[members[i].group->index];
 		const struct set_list *sets = &group->sets;
@@ -692,7 +704,7 @@ int compiled_change_ports(struct compiled *compiled, const struct policy_port *p
 		calloc(1, sizeof(*differences));
 	int r = differences ? find_differences(compiler, ports, nr, differences) : -ENOMEM;
 
-	*changes = (struct compiled_changes){};
+	*changes = (struct compiled_changes){.v4.first_new = compiler->v4.nr};
 	for (size_t i = 0; r == 0 && i < differences->nr; i++) {
 		if (differences->items[i].now && differences->items[i].now->here)
 			r = find_rulesets(compiler, &differences->items[i]);

@@ -553,6 +553,7 @@ static int add_ports(struct compiler *compiler, const struct address_set *set)
 /* Room for what changes of membership may bring, before all has to be compiled anew. */
 #define SPARE_CLASSES	64
 #define SPARE_ADDRESSES 4096
+#define SPARE_V4_NODES	1024
 
 static void make_room(struct compiler *compiler)
 {
@@ -567,14 +568,51 @@ static void make_room(struct compiler *compiler)
 	compiler->classes.room_addresses = (uint32_t)space->most_classes;
 }
 
+static bool is_v4(const struct dfw_addr *address, uint32_t bits)
+{
+	return bits >= DFW_V4_PREFIX_BITS && addr_is_v4(address);
+}
+
 static int list_address(void *data, const struct dfw_addr *address, uint32_t bits, uint32_t class)
 {
 	struct compiled *out = data;
 	struct compiled_address *place = bits == DFW_ADDR_BITS ? &out->exact[out->nr_exact++]
-							       : &out->prefixes[out->nr_prefixes++];
+					 : is_v4(address, bits)
+						 ? &out->prefixes4[out->nr_prefixes4++]
+						 : &out->prefixes[out->nr_prefixes++];
 
 	*place = (struct compiled_address){*address, bits, class};
 	return 0;
+}
+
+static int list_addresses(struct compiler *compiler)
+{
+	const struct address_space *space = &compiler->addresses;
+	struct compiled *out = compiler->out;
+
+	out->exact = calloc(space->nr_exact + 1, sizeof(*out->exact));
+	out->prefixes = calloc(space->nr_prefixes + 1, sizeof(*out->prefixes));
+	out->prefixes4 = calloc(space->nr_prefixes + 1, sizeof(*out->prefixes4));
+	if (!out->exact || !out->prefixes || !out->prefixes4)
+		return -ENOMEM;
+	return address_space_each(space, list_address, out);
+}
+
+void show_v4_tree(struct compiler *compiler)
+{
+	compiler->out->v4_nodes = compiler->v4.nodes;
+	compiler->out->nr_v4_nodes = compiler->v4.nr;
+	compiler->out->room_v4_nodes = compiler->v4.room;
+}
+
+static int build_v4_tree(struct compiler *compiler)
+{
+	int r = v4_tree_build(&compiler->v4, &compiler->addresses);
+
+	if (r == 0)
+		r = v4_tree_close(&compiler->v4, compiler->v4.nr / 2 + SPARE_V4_NODES);
+	show_v4_tree(compiler);
+	return r;
 }
 
 /* Turns "sets of each class" into "classes of each set". */
@@ -623,7 +661,6 @@ static int add_address_set(struct compiler *compiler, const struct address_set *
 
 static int build_address_classes(struct compiler *compiler)
 {
-	struct compiled *out = compiler->out;
 	const struct policy *policy = compiler->policy;
 	uint32_t *visited =
 		arena_alloc(&compiler->scratch, (policy->groups.nr + 1) * sizeof(*visited));
@@ -635,14 +672,13 @@ static int build_address_classes(struct compiler *compiler)
 		r = add_group(compiler, policy->groups.items[i]);
 	if (r == 0)
 		r = address_space_classify(&compiler->addresses);
+	if (r == 0)
+		r = list_addresses(compiler);
+	if (r == 0)
+		r = build_v4_tree(compiler);
 	if (r < 0)
 		return r;
-	out->exact = calloc(compiler->addresses.nr_exact + 1, sizeof(*out->exact));
-	out->prefixes = calloc(compiler->addresses.nr_prefixes + 1, sizeof(*out->prefixes));
-	if (!out->exact || !out->prefixes)
-		return -ENOMEM;
 	make_room(compiler);
-	address_space_each(&compiler->addresses, list_address, out);
 	return list_classes(compiler);
 }
 
@@ -731,13 +767,14 @@ static int build_rulesets(struct compiler *compiler)
 static void build_hash(struct compiled *out)
 {
 	uint64_t halves[2] = {0x6466772d74616273ULL, 0x6c65732068617368ULL};
-	const size_t sizes[] = {out->room_exact, out->room_prefixes};
+	const size_t sizes[] = {out->room_exact, out->room_prefixes, out->room_v4_nodes};
 
 	for (size_t i = 0; i < 2; i++) {
 		uint64_t hash = hash_bytes(halves[i], sizes, sizeof(sizes));
 
 		hash = hash_bytes(hash, out->exact, out->nr_exact * sizeof(*out->exact));
 		hash = hash_bytes(hash, out->prefixes, out->nr_prefixes * sizeof(*out->prefixes));
+		hash = hash_bytes(hash, out->v4_nodes, out->nr_v4_nodes * sizeof(*out->v4_nodes));
 		halves[i] = hash_bytes(hash, out->l4, DFW_L4_BLOCKS * sizeof(*out->l4));
 	}
 	memcpy(out->hash, halves, sizeof(out->hash));
@@ -806,6 +843,7 @@ void compiler_free(struct compiler *compiler)
 		free(compiler->copies[i]);
 	free(compiler->copies);
 	address_space_free(&compiler->addresses);
+	free(compiler->v4.nodes);
 	arena_free(&compiler->scratch);
 	arena_free(&compiler->arena);
 	free(compiler);
@@ -876,6 +914,7 @@ void compiled_free(struct compiled *compiled)
 	free(compiled->rulesets);
 	free(compiled->exact);
 	free(compiled->prefixes);
+	free(compiled->prefixes4);
 	free(compiled->l4);
 	free(compiled->ports);
 	compiler_free(compiled->compiler);

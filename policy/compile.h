@@ -9,6 +9,7 @@
 #include "policy.h"
 #include "rows.h"
 #include "table.h"
+#include "v4_tree.h"
 #include "value_classes.h"
 #include "vports.h"
 
@@ -174,6 +175,7 @@ struct compiler {
 	struct value_sets sources;
 	struct table sources_by_content;
 	struct address_space addresses;
+	struct v4_tree v4;
 	struct classes classes;
 	struct compiled *out;
 	/* Behind the compiling: who was compiled, sorted by name. */
@@ -192,6 +194,8 @@ struct list *find_list(const struct compiler *compiler, uint32_t *entries, size_
 /* compiled_lookup() where the classes of the packet's addresses are known. */
 uint32_t lookup_classes(const struct compiled *compiled, const struct compiled_ruleset *ruleset,
 			const struct policy_packet *packet, uint32_t remote, uint32_t local);
+/* Brings the tree of IPv4 prefixes to what is compiled. */
+void show_v4_tree(struct compiler *compiler);
 /* Keeps copies of the ports, for compiled_change_ports(). */
 int copy_ports(struct compiler *compiler);
 

@@ -2,6 +2,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "addr.h"
 #include "compile.h"
 
 /* The steps of bpf/classify.h, in plain C. */
@@ -114,12 +115,21 @@ uint32_t lookup_classes(const struct compiled *compiled, const struct compiled_r
 	return rule;
 }
 
+static uint32_t address_class(const struct compiled *compiled, const struct dfw_addr *address)
+{
+	const struct compiler *compiler = compiled->compiler;
+	uint32_t class;
+
+	if (address_space_exact(&compiler->addresses, address, &class))
+		return class;
+	if (addr_is_v4(address))
+		return v4_tree_class(&compiler->v4, address);
+	return address_space_class(&compiler->addresses, address);
+}
+
 uint32_t compiled_lookup(const struct compiled *compiled, const struct compiled_ruleset *ruleset,
 			 const struct policy_packet *packet)
 {
-	const struct address_space *addresses = &compiled->compiler->addresses;
-
-	return lookup_classes(compiled, ruleset, packet,
-			      address_space_class(addresses, &packet->remote),
-			      address_space_class(addresses, &packet->local));
+	return lookup_classes(compiled, ruleset, packet, address_class(compiled, &packet->remote),
+			      address_class(compiled, &packet->local));
 }

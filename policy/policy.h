@@ -139,10 +139,15 @@ struct compiler;
 struct compiled {
 	struct compiled_address *exact; /* prefix_bits 128; as they were when compiled */
 	size_t nr_exact;
-	struct compiled_address *prefixes;
+	struct compiled_address *prefixes; /* IPv6 */
 	size_t nr_prefixes;
+	struct compiled_address *prefixes4; /* IPv4, which v4_nodes has for the datapath */
+	size_t nr_prefixes4;
 	size_t room_exact; /* how many there may be */
 	size_t room_prefixes;
+	const struct dfw_v4_node *v4_nodes;
+	size_t nr_v4_nodes;
+	size_t room_v4_nodes;
 	struct dfw_l4_block *l4; /* DFW_L4_BLOCKS */
 	uint32_t nr_address_classes;
 	uint32_t nr_l4_classes;
@@ -185,7 +190,7 @@ struct row_changes {
 	size_t ruleset; /* of the changes to come */
 };
 
-/* An element of the tables that is to be written, or taken away when not `listed`. */
+/* An element of the tables (of an address or an IPv6 prefix) that is to be written, or taken away when not `listed`. */
 struct address_change {
 	struct dfw_addr address;
 	uint32_t prefix_bits; /* of 128 */
@@ -201,10 +206,26 @@ struct address_changes {
 	size_t room;
 };
 
-/* What changes in the tables, in the order in which it must be written: chunks, references, elements of addresses. The
- * values of rows lie in the rule sets. */
+/* An entry of v4_nodes. */
+struct v4_change {
+	uint32_t node;
+	uint32_t entry;
+	uint32_t former;
+	uint32_t value;
+};
+
+struct v4_changes {
+	struct v4_change *items; /* malloc'd */
+	size_t nr;
+	size_t room;
+	size_t first_new; /* the nodes from here on were not there before, and are to be written first */
+};
+
+/* What changes in the tables, in the order in which it must be written: chunks, references, nodes and entries of IPv4
+ * prefixes, elements of addresses. The values of rows and nodes lie in the tables. */
 struct compiled_changes {
 	struct row_changes rows;
+	struct v4_changes v4;
 	struct address_changes addresses;
 };
 

@@ -52,6 +52,17 @@ static bool row_equal(const struct rows *rows, const struct dfw_row_ref *ref, ui
 	return true;
 }
 
+static uint64_t summary_of(const __u64 *words)
+{
+	uint64_t summary = 0;
+
+	for (size_t word = 0; word < DFW_CHUNK_WORDS; word++)
+		for (size_t part = 0; words[word] && part < DFW_SUMMARY_BITS; part++)
+			summary |= (uint64_t)((words[word] >> 16 * part & 0xffff) != 0)
+				   << (DFW_SUMMARY_BITS * word + part);
+	return summary;
+}
+
 static int store(struct rows *rows, uint64_t chunks, const uint64_t *bits, struct dfw_row_ref *ref)
 {
 	size_t needed = rows->nr_chunks + (size_t)__builtin_popcountll(chunks);
@@ -77,9 +88,7 @@ static int store(struct rows *rows, uint64_t chunks, const uint64_t *bits, struc
 
 		memcpy(chunk->words, bits + (size_t)__builtin_ctzll(chunks) * DFW_CHUNK_WORDS,
 		       sizeof(chunk->words));
-		chunk->summary = 0;
-		for (size_t word = 0; word < DFW_CHUNK_WORDS; word++)
-			chunk->summary |= (uint64_t)(chunk->words[word] != 0) << word;
+		chunk->summary = summary_of(chunk->words);
 	}
 	return 0;
 }

@@ -20,8 +20,9 @@
  *   rulesets          ARRAY[ruleset] struct dfw_ruleset
  *   rule_infos, row_refs, row_chunks
  *                     ARRAY_OF_MAPS [ruleset]
- *   addr_exact, addr_prefix, l4_classes
+ *   addr_exact, addr_prefix4, addr_prefix, l4_classes
  *                     ARRAY_OF_MAPS [tables]
+ *   decisions         PERCPU_ARRAY struct dfw_decision_place
  *   limits            LRU_HASH struct dfw_limit_key -> struct dfw_limit
  *   rule_flows        HASH struct dfw_rule_flows_key -> s64
  *   secrets           ARRAY[1] struct dfw_secrets

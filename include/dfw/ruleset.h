@@ -16,11 +16,13 @@
  * A row is cut into chunks of DFW_CHUNK_RULES rules. Only chunks with a bit set are stored; `chunks` of the row's
  * reference has a bit for each, so the AND of the references' `chunks` tells which are worth looking at.
  *
- * tables (one index, two maps and an array, for all rule sets of the host):
+ * tables (one index, two maps and two arrays, for all rule sets of the host):
  *   addr_exact   dfw_addr          -> class    (hosts)
- *   addr_prefix  dfw_prefix_key    -> class    (longest prefix; its class includes what every shorter one is member of)
+ *   addr_prefix4 see dfw_v4_node   -> class    (IPv4 prefixes)
+ *   addr_prefix  dfw_prefix_key    -> class    (IPv6 prefixes; the longest)
  *   l4_classes   see DFW_L4_*      -> class
- *   An address found in neither is of class 0, which is a member of nothing.
+ *   The class of a prefix includes what every one around it is member of. An address found in none is of class 0, which
+ *   is a member of nothing.
  *
  * rule set (one index, three arrays):
  *   rule_info    [rule]            struct dfw_rule_info; [nr_rules] is the default
@@ -29,13 +31,15 @@
  */
 #define DFW_CHUNK_WORDS 16
 #define DFW_CHUNK_RULES (DFW_CHUNK_WORDS * 64)
-#define DFW_MAX_CHUNKS	64
+/* Of a summary, for each word. */
+#define DFW_SUMMARY_BITS (64 / DFW_CHUNK_WORDS)
+#define DFW_MAX_CHUNKS	 64
 /* Of one rule set; the slot behind them is the default. */
 #define DFW_MAX_RULES (DFW_CHUNK_RULES * DFW_MAX_CHUNKS - 1)
 #define DFW_MAX_TIERS 16
 
 struct dfw_row_chunk {
-	__u64 summary; /* bit w: words[w] != 0 */
+	__u64 summary; /* bit b: a rule of b * 16 to b * 16 + 15 is in words */
 	__u64 words[DFW_CHUNK_WORDS];
 };
 DFW_ASSERT_SIZE(struct dfw_row_chunk, 136);
@@ -69,10 +73,31 @@ struct dfw_ruleset {
 	__u32 base[DFW_DIMENSIONS];
 	__u32 nr_classes[DFW_DIMENSIONS]; /* a class beyond it has an empty row */
 	__u32 nr_tiers;
-	__u32 zero;
+	__u32 serial; /* no two that were ever made have the same; 0: decisions are not remembered */
 	__u8 hash[16]; /* of the rules: equal rule sets are shared; also for drift checks */
 };
 DFW_ASSERT_SIZE(struct dfw_ruleset, 72);
+
+/* What a rule set has decided about a combination of classes. Each CPU remembers some: of those that hash to a place, the
+ * last two. A class never means anything else while its rule set lives, so this stays true. */
+struct dfw_decision {
+	__u32 serial; /* of the rule set; 0: free */
+	__u32 remote; /* classes */
+	__u32 local;
+	__u32 l4;
+	__u32 source_port;
+	__u16 own;
+	__u16 slot; /* of the rule */
+};
+DFW_ASSERT_SIZE(struct dfw_decision, 24);
+
+#define DFW_DECISION_PLACES 4096
+#define DFW_DECISION_WAYS   2
+
+struct dfw_decision_place {
+	struct dfw_decision ways[DFW_DECISION_WAYS];
+};
+DFW_ASSERT_SIZE(struct dfw_decision_place, 48);
 
 enum dfw_rule_flag {
 	DFW_RULE_LOG = 1 << 0,
@@ -120,6 +145,22 @@ struct dfw_prefix_key {
 	__u8 bytes[16];
 };
 DFW_ASSERT_SIZE(struct dfw_prefix_key, 20);
+
+/*
+ * addr_prefix4: a tree of the bits of an IPv4 address, four in a node, a cache line. An entry is a class, or, with
+ * DFW_V4_CHILD, the node for the next four bits. The first 12 bits are the number of the node to begin with, so the first
+ * DFW_V4_ROOTS nodes are always there, and the fifth entry of a walk is the last.
+ */
+#define DFW_V4_ROOT_BITS 12
+#define DFW_V4_ROOTS	 (1 << DFW_V4_ROOT_BITS)
+#define DFW_V4_NODE_BITS 4
+#define DFW_V4_ENTRIES	 (1 << DFW_V4_NODE_BITS)
+#define DFW_V4_CHILD	 0x80000000U
+
+struct dfw_v4_node {
+	__u32 entries[DFW_V4_ENTRIES];
+};
+DFW_ASSERT_SIZE(struct dfw_v4_node, 64);
 
 /* l4_classes: an array of blocks of 16 classes. Index of a value, to be split into block (>> 4) and place (& 15): */
 #define DFW_L4_TCP   0	    /* + destination port */

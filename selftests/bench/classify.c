@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * classify FILE...: what the classifier costs in the kernel, in nanoseconds a decision, for each policy or ClassBench rule
- * set. Prints a table, or with --json an object for each file, one a line.
+ * set: where each is made, and where those that were made before are remembered, as they are in traffic. Prints a table,
+ * or with --json an object for each file, one a line.
  *
  *   --headers N   different headers, decided in turn (65536)
  *   --rounds N    the best of so many (5)
@@ -160,14 +161,14 @@ static void rule_header(struct rulegen *generator, const struct subject *subject
 /* One that the policy names, or one near it. */
 static struct dfw_addr near_address(struct rulegen *generator, const struct compiled *compiled)
 {
-	size_t nr = compiled->nr_exact + compiled->nr_prefixes, at;
+	size_t nr = compiled->nr_exact + compiled->nr_prefixes4, at;
 	const struct compiled_address *named;
 	struct dfw_addr address = {.bytes = {[10] = 0xff, 0xff, 10}};
 
 	if (nr) {
 		at = rulegen_below(generator, (uint32_t)nr);
 		named = at < compiled->nr_exact ? &compiled->exact[at]
-						: &compiled->prefixes[at - compiled->nr_exact];
+						: &compiled->prefixes4[at - compiled->nr_exact];
 		address = named->address;
 		if (named->prefix_bits == DFW_ADDR_BITS)
 			return address;
@@ -239,22 +240,31 @@ static size_t row_bytes(const struct compiled_ruleset *ruleset)
 	       ruleset->nr_chunks * sizeof(*ruleset->chunks);
 }
 
-static void print(const struct subject *subject, const struct options *options, double ns)
+struct cost {
+	double made;	   /* each decision */
+	double remembered; /* where it was made before, and not forgotten since */
+};
+
+static void print(const struct subject *subject, const struct options *options,
+		  const struct cost *cost)
 {
 	const struct compiled *compiled = subject->compiled;
 	const struct compiled_ruleset *ruleset = ruleset_of(subject);
 
 	if (options->json)
-		printf("{\"file\": \"%s\", \"rules\": %" PRIu32 ", \"ns\": %.1f, \"hosts\": %zu, "
+		printf("{\"file\": \"%s\", \"rules\": %" PRIu32
+		       ", \"ns\": %.1f, \"ns_remembered\": %.1f, \"hosts\": %zu, "
 		       "\"prefixes\": %zu, \"address_classes\": %" PRIu32 ", \"row_bytes\": %zu}\n",
-		       subject->path, ruleset->header.nr_rules, ns, compiled->nr_exact,
-		       compiled->nr_prefixes, compiled->nr_address_classes, row_bytes(ruleset));
+		       subject->path, ruleset->header.nr_rules, cost->made, cost->remembered,
+		       compiled->nr_exact, compiled->nr_prefixes + compiled->nr_prefixes4,
+		       compiled->nr_address_classes, row_bytes(ruleset));
 	else
-		printf("%-40s %6" PRIu32 " rules %7.1f ns %7zu hosts %6zu prefixes %6" PRIu32
+		printf("%-40s %6" PRIu32
+		       " rules %7.1f ns %7.1f remembered %7zu hosts %6zu prefixes %6" PRIu32
 		       " classes %7zu KiB of rows\n",
-		       subject->path, ruleset->header.nr_rules, ns, compiled->nr_exact,
-		       compiled->nr_prefixes, compiled->nr_address_classes,
-		       row_bytes(ruleset) >> 10);
+		       subject->path, ruleset->header.nr_rules, cost->made, cost->remembered,
+		       compiled->nr_exact, compiled->nr_prefixes + compiled->nr_prefixes4,
+		       compiled->nr_address_classes, row_bytes(ruleset) >> 10);
 	fflush(stdout);
 }
 
@@ -265,13 +275,16 @@ static int measure(const char *path, const struct options *options)
 	_cleanup_(subject_free) struct subject subject = {.path = path};
 	_cleanup_free_ uint32_t *wanted = calloc(nr + 1, sizeof(*wanted));
 	_cleanup_classifier_ struct classifier *classifier = NULL;
-	double ns = 0;
+	struct cost cost = {};
+	size_t ruleset = 0;
 	int r = wanted ? 0 : -ENOMEM;
 
 	if (r == 0)
 		r = rules ? open_rules(&subject, options) : open_policy(&subject);
 	if (r == 0)
 		r = compile(&subject);
+	if (r == 0)
+		ruleset = subject.compiled->ports[0].ruleset[DFW_IN];
 	if (r == 0)
 		r = make_headers(&subject, nr, wanted);
 	if (r == 0)
@@ -281,10 +294,15 @@ static int measure(const char *path, const struct options *options)
 	if (r == 0)
 		r = check_verdicts(classifier, &subject, nr, wanted);
 	if (r == 0)
-		r = classifier_cost(classifier, subject.compiled->ports[0].ruleset[DFW_IN],
-				    options->rounds, &ns);
+		r = classifier_cost(classifier, ruleset, options->rounds, &cost.made);
 	if (r == 0)
-		print(&subject, options, ns);
+		r = classifier_remember(classifier, true);
+	if (r == 0)
+		r = check_verdicts(classifier, &subject, nr, wanted);
+	if (r == 0)
+		r = classifier_cost(classifier, ruleset, options->rounds, &cost.remembered);
+	if (r == 0)
+		print(&subject, options, &cost);
 	return r;
 }
 

@@ -164,6 +164,8 @@ static void load_tables(const struct compiled *compiled)
 	}
 	close(exact);
 	close(prefix);
+	close(make_inner("addr_prefix4", 0, (uint32_t)compiled->nr_v4_nodes, compiled->v4_nodes,
+			 (uint32_t)compiled->nr_v4_nodes));
 	close(make_inner("l4_classes", 0, 0, compiled->l4, DFW_L4_BLOCKS));
 	for (uint32_t i = 0; i < compiled->nr_rulesets; i++) {
 		const struct compiled_ruleset *r = &compiled->rulesets[i];

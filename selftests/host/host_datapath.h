@@ -49,6 +49,7 @@ static inline void host_begin(void)
 	HOST_OUTER(row_refs);
 	HOST_OUTER(row_chunks);
 	HOST_OUTER(addr_exact);
+	HOST_OUTER(addr_prefix4);
 	HOST_OUTER(addr_prefix);
 	HOST_OUTER(l4_classes);
 	HOST_MAP(limits);
@@ -69,7 +70,8 @@ static inline void host_begin(void)
 	HOST_MAP(event_rations);
 	HOST_MAP(scratches);
 	HOST_MAP(packets);
-	HOST_MAP(classify_rows);
+	HOST_MAP(questions);
+	HOST_MAP(decisions);
 }
 
 static inline void *host_inner(void *outer, uint32_t index)
@@ -124,6 +126,8 @@ static inline void host_load_tables(uint32_t bank, const struct compiled *compil
 	}
 	host_replace(&addr_exact, bank, exact);
 	host_replace(&addr_prefix, bank, prefix);
+	host_array(&addr_prefix4, bank, HOST_INNER(addr_prefix4_map, compiled->nr_v4_nodes),
+		   compiled->v4_nodes, sizeof(*compiled->v4_nodes), compiled->nr_v4_nodes);
 	host_array(&l4_classes, bank, HOST_INNER(l4_class_map, 0), compiled->l4,
 		   sizeof(*compiled->l4), DFW_L4_BLOCKS);
 }

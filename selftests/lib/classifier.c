@@ -26,6 +26,7 @@ struct classifier {
 	struct bpf_object *object;
 	struct shape shapes[MAX_SHAPES];
 	size_t nr_shapes;
+	const struct compiled *compiled;
 	size_t nr; /* headers */
 };
 
@@ -125,6 +126,9 @@ static int make_addresses(const struct classifier *classifier, const struct comp
 		make_inner(classifier, "addr_prefix", 0, compiled->nr_prefixes);
 	int r = exact < 0 ? exact : prefix < 0 ? prefix : 0;
 
+	if (r == 0)
+		r = make_array(classifier, "addr_prefix4", 0, compiled->v4_nodes,
+			       compiled->nr_v4_nodes);
 	for (size_t i = 0; i < compiled->nr_exact && r == 0; i++)
 		r = bpf_map_update_elem(exact, &compiled->exact[i].address,
 					&compiled->exact[i].class, BPF_ANY);
@@ -183,6 +187,7 @@ int classifier_open(const struct compiled *compiled, struct classifier **classif
 	r = bpf_object__load(new->object);
 	if (r < 0)
 		return complain("the kernel does not take the classifier", r);
+	new->compiled = compiled;
 	r = make_tables(new, compiled);
 	if (r < 0)
 		return complain("the kernel does not take the tables", r);
@@ -202,6 +207,19 @@ int classifier_headers(struct classifier *classifier, const struct classify_head
 		return complain("headers", r);
 	classifier->nr = nr;
 	return 0;
+}
+
+int classifier_remember(struct classifier *classifier, bool remember)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < classifier->compiled->nr_rulesets && r == 0; i++) {
+		struct dfw_ruleset header = classifier->compiled->rulesets[i].header;
+
+		header.serial = remember ? i + 1 : 0;
+		r = bpf_map_update_elem(map_of(classifier, "rulesets"), &i, &header, BPF_ANY);
+	}
+	return r < 0 ? complain("rulesets", r) : 0;
 }
 
 static int run(const struct classifier *classifier, const char *name, size_t ruleset,

@@ -22,6 +22,9 @@ static inline void classifier_cleanup(struct classifier **classifier)
 int classifier_headers(struct classifier *classifier, const struct classify_header *headers,
 		       size_t nr);
 
+/* Whether decisions are remembered, as dfwd has it; they are not at first. */
+int classifier_remember(struct classifier *classifier, bool remember);
+
 /* verdicts[i] is the slot of the rule that decides headers[i]. */
 int classifier_decide(struct classifier *classifier, size_t ruleset, uint32_t *verdicts);
 

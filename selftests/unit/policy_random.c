@@ -38,7 +38,7 @@ static bool chance(uint32_t percent)
 /* ---- A policy, as the definition has it ---------------------------------------------------------------------- */
 
 enum { MAX_GROUPS = 6, MAX_SERVICES = 5, MAX_TIERS = 3, MAX_RULES = 12, MAX_PORTS = 8 };
-enum { MAX_MEMBERS = 12, MAX_ELEMENTS = 128 };
+enum { MAX_MEMBERS = 12, MAX_ELEMENTS = 128, MAX_NODES = 16384 };
 
 struct tag {
 	enum { TAG_PRESENT, TAG_EQUALS, TAG_NOT, TAG_AND, TAG_OR } kind;
@@ -786,11 +786,19 @@ static struct policy_member member_of(const struct policy *policy, int i)
 				      model.members[i].prefix.bits};
 }
 
-/* The elements as the kernel would have them. */
+/* The elements, and the nodes of IPv4 prefixes, as the kernel would have them. */
 struct elements {
 	struct compiled_address items[MAX_ELEMENTS];
 	size_t nr;
+	size_t nr_nodes;
+	struct dfw_v4_node nodes[MAX_NODES]; /* last, since few of them are used */
 };
+
+static void copy_elements(struct elements *to, const struct elements *from)
+{
+	memcpy(to, from,
+	       offsetof(struct elements, nodes) + from->nr_nodes * sizeof(from->nodes[0]));
+}
 
 static void take_elements(struct elements *elements, const struct compiled *compiled)
 {
@@ -799,6 +807,11 @@ static void take_elements(struct elements *elements, const struct compiled *comp
 		elements->items[elements->nr++] = compiled->exact[i];
 	for (size_t i = 0; i < compiled->nr_prefixes; i++)
 		elements->items[elements->nr++] = compiled->prefixes[i];
+	if (compiled->nr_v4_nodes > MAX_NODES)
+		abort();
+	elements->nr_nodes = compiled->nr_v4_nodes;
+	memcpy(elements->nodes, compiled->v4_nodes,
+	       compiled->nr_v4_nodes * sizeof(elements->nodes[0]));
 }
 
 /* Does one change; false when it does not fit what is there. */
@@ -825,7 +838,23 @@ static bool write_element(struct elements *elements, const struct address_change
 	return true;
 }
 
-/* By the kernel's steps: the longest element, and the families are one. */
+static uint32_t node_class(const struct elements *elements, const struct dfw_addr *addr)
+{
+	uint32_t v4, at;
+
+	memcpy(&v4, addr->bytes + 12, sizeof(v4));
+	v4 = ntohl(v4);
+	at = v4 >> 20;
+	for (int shift = 16; shift >= 0; shift -= 4) {
+		at = elements->nodes[at].entries[v4 >> shift & 15];
+		if (!(at & DFW_V4_CHILD))
+			break;
+		at &= ~DFW_V4_CHILD;
+	}
+	return at;
+}
+
+/* By the kernel's steps: an element of the address itself, a node of IPv4, the longest prefix of IPv6. */
 static uint32_t element_class(const struct elements *elements, const struct dfw_addr *addr)
 {
 	const struct compiled_address *best = NULL;
@@ -838,6 +867,8 @@ static uint32_t element_class(const struct elements *elements, const struct dfw_
 		    (!best || best->prefix_bits < elements->items[i].prefix_bits))
 			best = &elements->items[i];
 	}
+	if (is_v4(addr) && (!best || best->prefix_bits != DFW_ADDR_BITS))
+		return node_class(elements, addr);
 	return best ? best->class : 0;
 }
 
@@ -875,20 +906,49 @@ static void begin_watch(struct watch *watch, const struct compiled *compiled,
 	}
 }
 
+/* Does the n-th of the changes, of nodes first. */
+static bool write_nth(struct elements *elements, const struct compiled_changes *changes, size_t n)
+{
+	const struct v4_change *change = &changes->v4.items[n];
+	uint32_t *entry;
+
+	if (n >= changes->v4.nr)
+		return write_element(elements, &changes->addresses.items[n - changes->v4.nr]);
+	entry = &elements->nodes[change->node].entries[change->entry];
+	if (*entry != change->former)
+		return false;
+	*entry = change->value;
+	return true;
+}
+
 /* Writes the changes; each packet must see, at any moment, what held before or what holds behind. */
 static bool write_changes(struct elements *elements, const struct compiled *compiled,
 			  const struct compiled_changes *changes, const struct watch *watch)
 {
-	struct elements former = *elements, after;
+	static struct elements former, after;
+	size_t nr = changes->addresses.nr + changes->v4.nr;
 
-	for (size_t i = 0; i < changes->addresses.nr; i++)
-		if (!write_element(elements, &changes->addresses.items[i])) {
+	if (compiled->nr_v4_nodes > MAX_NODES)
+		abort();
+	/* What nobody sees yet. */
+	if (changes->v4.nr)
+		memcpy(&elements->nodes[changes->v4.first_new],
+		       &compiled->v4_nodes[changes->v4.first_new],
+		       (compiled->nr_v4_nodes - changes->v4.first_new) *
+			       sizeof(elements->nodes[0]));
+	elements->nr_nodes = compiled->nr_v4_nodes;
+	copy_elements(&former, elements);
+	for (size_t i = 0; i < nr; i++)
+		if (!write_nth(elements, changes, i)) {
 			printf("# change %zu does not fit\n", i);
 			return false;
 		}
-	after = *elements;
-	for (size_t i = 0; i < changes->addresses.nr; i++) {
-		write_element(&former, &changes->addresses.items[i]);
+	copy_elements(&after, elements);
+	for (size_t i = 0; i < nr; i++) {
+		write_nth(&former, changes, i);
+		/* Of the thousands of 0.0.0.0/0 some are enough. */
+		if (nr > 64 && i % (nr / 32))
+			continue;
 		for (int k = 0; k < watch->nr; k++) {
 			uint32_t now = verdict(watch, k, compiled, &former);
 
@@ -1061,7 +1121,7 @@ static bool change_once(const char *text, const struct policy *policy, struct co
 
 static bool change(const char *text, const struct policy *policy, struct compiled **compiled)
 {
-	struct elements elements;
+	static struct elements elements;
 	int nr = 0;
 
 	take_elements(&elements, *compiled);
@@ -1135,7 +1195,7 @@ static int run(uint64_t seed)
 int main(int argc, char **argv)
 {
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-	uint64_t nr = argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : 3000;
+	uint64_t nr = argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : 1500;
 	uint64_t refused = 0, wrong = 0;
 
 	TEST("the first rule that matches by the definition is the one the tables find, and after "

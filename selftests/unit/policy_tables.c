@@ -139,8 +139,8 @@ static void test_addresses(void)
 		CHECK_TEXT(decides(&four, 0, DFW_IN, "::1", "10.0.0.1", true), "default in");
 		CHECK_TEXT(decides(&six, 0, DFW_IN, "::1", "10.0.0.1", true), "default/r");
 		CHECK_TEXT(decides(&six, 0, DFW_IN, "1.2.3.4", "10.0.0.1", true), "default in");
-		CHECK(six.compiled->nr_prefixes == 2);
-		CHECK(four.compiled->nr_prefixes == 1);
+		CHECK(six.compiled->nr_prefixes == 1 && six.compiled->nr_prefixes4 == 0);
+		CHECK(four.compiled->nr_prefixes == 0 && four.compiled->nr_prefixes4 == 1);
 	}
 	TEST("hosts are looked up as such, with what their prefixes are in")
 	{
@@ -148,7 +148,7 @@ static void test_addresses(void)
 			"a: allow in from 10.0.0.5 service udp\nb: allow in from 10.0.0.0/24",
 			ports, 3);
 
-		CHECK(world.compiled->nr_exact == 1 && world.compiled->nr_prefixes == 1);
+		CHECK(world.compiled->nr_exact == 1 && world.compiled->nr_prefixes4 == 1);
 		CHECK(world.compiled->exact[0].prefix_bits == 128);
 		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.0.0.5", "10.0.0.1", true), "default/b");
 	}
@@ -158,8 +158,8 @@ static void test_addresses(void)
 			"group g { 10.0.0.0/8, 10.1.0.0/16, 10.1.1.1 }\nr: allow in from g", ports,
 			3);
 
-		CHECK(world.compiled->nr_exact == 1 && world.compiled->nr_prefixes == 2);
-		CHECK(world.compiled->exact[0].class == world.compiled->prefixes[0].class);
+		CHECK(world.compiled->nr_exact == 1 && world.compiled->nr_prefixes4 == 2);
+		CHECK(world.compiled->exact[0].class == world.compiled->prefixes4[0].class);
 		CHECK_TEXT(decides(&world, 0, DFW_IN, "10.1.1.1", "10.0.0.1", true), "default/r");
 	}
 }
