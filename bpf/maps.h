@@ -71,9 +71,10 @@ DFW_INNER_ARRAY(config_map, struct dfw_port_config, 1, 0);
 DFW_INNER_ARRAY(state_map, struct dfw_port_state, 1, 0);
 DFW_INNER_ARRAY(rules_map, struct dfw_rule_hits, 1, BPF_F_INNER_MAP);
 DFW_INNER_ARRAY(rule_info_map, struct dfw_rule_info, 1, BPF_F_INNER_MAP);
-DFW_INNER_ARRAY(row_ref_map, struct dfw_row_ref, 1, BPF_F_INNER_MAP);
-DFW_INNER_ARRAY(row_chunk_map, struct dfw_row_chunk, 1, BPF_F_INNER_MAP);
-DFW_INNER_ARRAY(l4_class_map, struct dfw_l4_block, DFW_L4_BLOCKS, 0);
+/* dfwd maps what is large, to fill it: ten thousand rules have 100,000 chunks. */
+DFW_INNER_ARRAY(row_ref_map, struct dfw_row_ref, 1, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+DFW_INNER_ARRAY(row_chunk_map, struct dfw_row_chunk, 1, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+DFW_INNER_ARRAY(l4_class_map, struct dfw_l4_block, DFW_L4_BLOCKS, BPF_F_MMAPABLE);
 /* dfwd changes single entries of it, by plain stores. */
 DFW_INNER_ARRAY(addr_prefix4_map, struct dfw_v4_node, 1, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 

@@ -23,7 +23,8 @@
  * group-add         {"name","members":["10.0.0.1","10.2.0.0/16"]}                   -> {"group","added","members"}
  * group-del         the same                                                        -> {"group","removed","members"}
  * policy-apply      {"main": "file name", "files": [{"name": "as shown in errors", "text": ".."}]}
- *                                                                  -> {"generation","vports","rules"}
+ *                                                                  -> {"generation","vports","rules","took_us":{"parse",
+ *                                 "compile","make","put","settle","all"}}
  * policy-rollback   {"generation": 5} or {}: the one before       -> {"generation","from"}
  * flow-kill         {"vport","proto","addr","port"}, each optional  -> {"killed": 12}
  * shutdown          {"detach": true}: enforcement ends, pins go. Without it only the daemon ends.

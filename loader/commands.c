@@ -310,17 +310,28 @@ static int refuse_in_cluster(const struct dfwd *d)
 	return -EINVAL;
 }
 
+static json_t *took_json(const struct applied *applied, uint64_t begin_ns)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "parse", (json_int_t)applied->parse_us,
+			 "compile", (json_int_t)applied->took.compile_us, "make",
+			 (json_int_t)applied->took.make_us, "put", (json_int_t)applied->took.put_us,
+			 "settle", (json_int_t)applied->took.settle_us, "all",
+			 (json_int_t)(monotonic_ns() - begin_ns) / 1000);
+}
+
 static int run_policy_apply(struct dfwd *d, const json_t *arguments, struct reply *reply)
 {
 	struct applied applied;
+	uint64_t begin = monotonic_ns();
 	int r = refuse_in_cluster(d);
 
 	if (r == 0)
 		r = policies_apply(d, arguments, "apply", &applied, &reply->errors);
 	if (r == 0)
 		reply->result = json_pack(
-			"{s:I, s:I, s:I}", "generation", (json_int_t)applied.generation, "vports",
-			(json_int_t)applied.vports, "rules", (json_int_t)applied.rules);
+			"{s:I, s:I, s:I, s:o}", "generation", (json_int_t)applied.generation,
+			"vports", (json_int_t)applied.vports, "rules", (json_int_t)applied.rules,
+			"took_us", took_json(&applied, begin));
 	return r;
 }
 

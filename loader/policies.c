@@ -8,6 +8,7 @@
 #include "log.h"
 #include "policies.h"
 #include "realise.h"
+#include "view_pins.h"
 
 /* Ports by pattern that the former policy did not take get another chance. */
 static void include_all(struct dfwd *d)
@@ -45,7 +46,10 @@ static int bring_into_force(struct dfwd *d, struct new_generation *new, struct r
 		store_abort(&d->store, new);
 		return r;
 	}
-	*applied = (struct applied){new->number, d->nr_ports, revision_rules(revision)};
+	applied->generation = new->number;
+	applied->vports = d->nr_ports;
+	applied->rules = revision_rules(revision);
+	applied->took = *revision_took(revision);
 	return store_commit(&d->store, new);
 }
 
@@ -89,9 +93,10 @@ int policies_apply(struct dfwd *d, const json_t *bundle, const char *cause, stru
 	_cleanup_revision_ struct revision *revision = NULL;
 	struct policy *policy = NULL;
 	struct new_generation new;
+	uint64_t begin = monotonic_ns();
 	int r = parse(bundle, &policy, errors);
 
-	*applied = (struct applied){};
+	*applied = (struct applied){.parse_us = (monotonic_ns() - begin) / 1000};
 	if (r < 0)
 		return r;
 	include_all(d);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "daemon.h"
+#include "realise.h"
 
 /* Generations that come into force. Errors are logged, those of the policy are in *errors with -EINVAL. */
 
@@ -12,6 +13,8 @@ struct applied {
 	uint32_t generation;
 	size_t vports;
 	size_t rules;
+	uint64_t parse_us;
+	struct took took;
 };
 
 /* A new generation from {"main", "files"}. */

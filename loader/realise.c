@@ -67,6 +67,15 @@ const struct compiled *revision_tables(const struct revision *revision)
 	return revision->compiled ? revision->compiled : revision->d->live.compiled;
 }
 
+/* Adds the time since *since, and goes on from now. */
+static void took(uint64_t *us, uint64_t *since)
+{
+	uint64_t now = monotonic_ns();
+
+	*us += (now - *since) / 1000;
+	*since = now;
+}
+
 /* ---- The list of ports ------------------------------------------------------------------------------------------ */
 
 struct wanted_port *wanted_list(const struct dfwd *d, const struct port *changed,
@@ -153,6 +162,7 @@ static int compile(struct revision *revision, struct policy_errors *errors)
 {
 	_cleanup_free_ struct policy_member *members = NULL;
 	size_t nr_members = 0;
+	uint64_t since = monotonic_ns();
 	int r = groups_members(revision->d, revision->policy, &members, &nr_members);
 
 	if (r == 0)
@@ -160,6 +170,7 @@ static int compile(struct revision *revision, struct policy_errors *errors)
 					members, nr_members, &revision->compiled, errors);
 	if (r == 0)
 		note_ports(revision, revision->compiled->ports, revision->compiled->nr_ports);
+	took(&revision->took.compile_us, &since);
 	return r;
 }
 
@@ -232,6 +243,11 @@ const struct dfw_profile *revision_profile(const struct revision *revision, size
 void revision_set_port(struct revision *revision, size_t index, struct port *port)
 {
 	revision->wanted[index].port = port;
+}
+
+const struct took *revision_took(const struct revision *revision)
+{
+	return &revision->took;
 }
 
 size_t revision_rules(const struct revision *revision)
@@ -388,15 +404,18 @@ static void undo(struct revision *revision)
 
 static int stage(struct revision *revision)
 {
+	uint64_t since = monotonic_ns();
 	int r = resize_ports(revision);
 
 	if (r == 0)
 		r = stage_ports(revision);
+	took(&revision->took.make_us, &since);
 	if (r == 0) {
 		r = outer_batch_put(&revision->batch);
 		if (r < 0)
 			log_errno(r, "cannot put what was staged in its place");
 	}
+	took(&revision->took.put_us, &since);
 	return r;
 }
 
@@ -404,6 +423,7 @@ static int stage(struct revision *revision)
 static int commit_beside(struct revision *revision)
 {
 	struct dfwd *d = revision->d;
+	uint64_t since = monotonic_ns();
 	int r = realise_tidy(d);
 
 	if (r == 0)
@@ -412,6 +432,7 @@ static int commit_beside(struct revision *revision)
 		r = stage_compiled(revision);
 	if (r == 0)
 		r = stage_fill(revision);
+	took(&revision->took.make_us, &since);
 	if (r == 0 && revision->changed)
 		r = stage(revision);
 	if (r == 0 && revision->changed)
@@ -420,12 +441,14 @@ static int commit_beside(struct revision *revision)
 		undo(revision);
 		return r;
 	}
+	since = monotonic_ns();
 	if (revision->changed)
 		settle(revision);
 	else if (revision->compiled)
 		events_set_rules(&d->events, revision->compiled);
 	live_take(&d->live, revision);
 	take_specs(revision);
+	took(&revision->took.settle_us, &since);
 	return 0;
 }
 

@@ -29,6 +29,14 @@
 struct dfwd;
 struct revision;
 
+/* Where the time of a revision went, microseconds. */
+struct took {
+	uint64_t compile_us;
+	uint64_t make_us;   /* maps, and what is in them */
+	uint64_t put_us;    /* into maps of maps, with a grace period */
+	uint64_t settle_us; /* behind the flip: another one, counters, pins */
+};
+
 struct wanted_port {
 	struct port *port; /* may be NULL until commit, for a port that is being made */
 	const struct vport_spec *spec;
@@ -56,6 +64,7 @@ const struct dfw_profile *profile_default(void);
 const struct dfw_profile *revision_profile(const struct revision *revision, size_t index);
 /* Gives wanted[index] its port, made since. */
 void revision_set_port(struct revision *revision, size_t index, struct port *port);
+const struct took *revision_took(const struct revision *revision);
 /* Rules of all ports and both directions, defaults not counted. */
 size_t revision_rules(const struct revision *revision);
 

@@ -38,6 +38,7 @@ struct revision {
 	struct row_maps *maps; /* ... and its maps */
 	struct outer_batch batch;
 	bool changed;
+	struct took took;
 };
 
 /* The tables that of_port refers to: those in force when it is in place, or behind the commit. */

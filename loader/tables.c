@@ -27,20 +27,39 @@ static uint32_t *count_keys(size_t nr)
 	return keys;
 }
 
+static int fill_mapped(int map, const void *values, size_t bytes)
+{
+	void *memory;
+
+	if (bytes == 0)
+		return 0;
+	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	memcpy(memory, values, bytes);
+	munmap(memory, bytes);
+	return 0;
+}
+
+static int fill_array(int map, const struct map_shape *shape, const void *values, size_t nr)
+{
+	_cleanup_free_ uint32_t *keys = NULL;
+
+	/* Elements lie at multiples of 8, which is what values of mapped arrays are. */
+	if (shape->flags & BPF_F_MMAPABLE)
+		return fill_mapped(map, values, nr * shape->value_bytes);
+	keys = count_keys(nr);
+	return keys ? map_put_batch(map, keys, values, shape->value_bytes, nr) : -ENOMEM;
+}
+
 /* An array that holds `nr` values and has room for more; an fd. */
 static int make_array(const struct object *object, const struct outer_map *outer, const char *name,
 		      const void *values, size_t nr, size_t room)
 {
 	_cleanup_close_ int map =
 		object_make_map(object, &outer->inner, name, room ? (uint32_t)room : 1);
-	_cleanup_free_ uint32_t *keys = count_keys(nr);
-	int r;
+	int r = map < 0 ? map : fill_array(map, &outer->inner, values, nr);
 
-	if (map < 0)
-		return map;
-	if (!keys)
-		return -ENOMEM;
-	r = map_put_batch(map, keys, values, outer->inner.value_bytes, nr);
 	return r < 0 ? r : TAKE_FD(map);
 }
 
@@ -131,23 +150,6 @@ void v4_nodes_unmap(struct dfw_v4_node *nodes, size_t room)
 		munmap(nodes, room * sizeof(*nodes));
 }
 
-static int make_v4_nodes(const struct object *object, const struct compiled *compiled)
-{
-	size_t room = compiled->room_v4_nodes;
-	_cleanup_close_ int map = object_make_map(object, &object->addr_prefix4.inner,
-						  "addr_prefix4", (uint32_t)room);
-	struct dfw_v4_node *nodes;
-
-	if (map < 0)
-		return map;
-	nodes = v4_nodes_map(map, room);
-	if (!nodes)
-		return -errno;
-	memcpy(nodes, compiled->v4_nodes, compiled->nr_v4_nodes * sizeof(*nodes));
-	v4_nodes_unmap(nodes, room);
-	return TAKE_FD(map);
-}
-
 int tables_make(const struct object *object, uint32_t index, const struct compiled *compiled,
 		struct outer_batch *batch)
 {
@@ -158,7 +160,9 @@ int tables_make(const struct object *object, uint32_t index, const struct compil
 					compiled->room_exact, compiled, fill_exact));
 	if (r == 0)
 		r = outer_batch_add(batch, object->addr_prefix4.fd, index,
-				    make_v4_nodes(object, compiled));
+				    make_array(object, &object->addr_prefix4, "addr_prefix4",
+					       compiled->v4_nodes, compiled->nr_v4_nodes,
+					       compiled->room_v4_nodes));
 	if (r == 0)
 		r = outer_batch_add(batch, object->addr_prefix.fd, index,
 				    make_filled(object, &object->addr_prefix, "addr_prefix",
