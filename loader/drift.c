@@ -100,7 +100,7 @@ static int compare_tables(struct drift *drift)
 {
 	const struct live *live = &drift->d->live;
 	uint64_t found = 0;
-	int r = tables_hash(&drift->d->object, live->tables, &found);
+	int r = tables_hash(&drift->d->object, live->tables, live->compiled, &found);
 
 	return compare_hashes(drift, r, found, compiled_tables_hash(live->compiled, live->services),
 			      &drift->tables_differ);

@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "addr.h"
 #include "log.h"
 #include "maps.h"
 #include "policy/hash.h"
@@ -423,6 +424,7 @@ int rows_hash(const struct object *object, uint32_t index, const struct compiled
 
 	if (r < 0)
 		return r;
+	header.serial = like->header.serial; /* it is the kernel's alone */
 	*hash = hash_bytes(0, &header, sizeof(header));
 	r = hash_array(&object->row_refs, index, like->nr_refs, hash);
 	return r < 0 ? r : hash_array(&object->row_chunks, index, like->nr_chunks, hash);
@@ -472,7 +474,17 @@ static int sum_map(const struct outer_map *outer, uint32_t index,
 	return map < 0 ? map : map_each(map, sum_one, sum);
 }
 
-int tables_hash(const struct object *object, uint32_t index, uint64_t *hash)
+/* IPv4 prefixes have no elements but nodes. */
+static int sum_element(void *sum, const struct dfw_addr *address, uint32_t prefix_bits,
+		       uint32_t class)
+{
+	if (prefix_bits >= DFW_V4_PREFIX_BITS && prefix_bits < DFW_ADDR_BITS && addr_is_v4(address))
+		return 0;
+	return sum_address(sum, address, prefix_bits, class);
+}
+
+int tables_hash(const struct object *object, uint32_t index, const struct compiled *like,
+		uint64_t *hash)
 {
 	uint64_t services = 0;
 	int r;
@@ -481,6 +493,8 @@ int tables_hash(const struct object *object, uint32_t index, uint64_t *hash)
 	r = sum_map(&object->addr_exact, index, sum_exact, hash);
 	if (r == 0)
 		r = sum_map(&object->addr_prefix, index, sum_prefix, hash);
+	if (r == 0)
+		r = hash_array(&object->addr_prefix4, index, like->nr_v4_nodes, hash);
 	if (r == 0)
 		r = hash_array(&object->l4_classes, index, DFW_L4_BLOCKS, &services);
 	if (r == 0)
@@ -497,7 +511,10 @@ uint64_t compiled_tables_hash(const struct compiled *compiled, uint64_t services
 {
 	uint64_t sum = 0;
 
-	compiled_each_address(compiled, sum_address, &sum);
+	compiled_each_address(compiled, sum_element, &sum);
+	sum = hash_values(sum, compiled->v4_nodes,
+			  compiled->nr_v4_nodes * sizeof(*compiled->v4_nodes),
+			  compiled->room_v4_nodes);
 	return hash_word(sum, services);
 }
 

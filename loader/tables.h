@@ -49,7 +49,8 @@ int rows_hash(const struct object *object, uint32_t index, const struct compiled
 uint64_t compiled_rows_hash(const struct compiled_ruleset *ruleset, uint32_t tables);
 
 /* And over tables: those in the kernel; those compiled, whose services are a hash already. */
-int tables_hash(const struct object *object, uint32_t index, uint64_t *hash);
+int tables_hash(const struct object *object, uint32_t index, const struct compiled *like,
+		uint64_t *hash);
 uint64_t compiled_tables_hash(const struct compiled *compiled, uint64_t services);
 uint64_t services_hash(const struct dfw_l4_block *blocks);
 

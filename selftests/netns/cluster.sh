@@ -158,7 +158,7 @@ drifts_by() {
 }
 drift() {
     command -v bpftool >/dev/null || { echo "# no bpftool: nobody changes the tables"; return 0; }
-    drifts_by addr_exact "the classes of addresses" && drifts_by l4_classes "the classes of addresses" && drifts_by row_refs "the rows" &&
+    drifts_by addr_exact "the classes of addresses" && drifts_by addr_prefix4 "the classes of addresses" && drifts_by l4_classes "the classes of addresses" && drifts_by row_refs "the rows" &&
         drifts_by row_chunks "the rows" && drifts_by rule_infos "the rules"
 }
 it "and finds the host on which another hand has changed addresses, services, rows or rules" drift
