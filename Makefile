@@ -149,12 +149,16 @@ uninstall: ## remove what install has put there
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(patsubst %.in,%,$(UNITS))))
 
 ##@ Try
-.PHONY: demo bench bench-compare
+.PHONY: demo bench bench-groups
 demo: deps all ## show the main job on real packets (root)
 	@selftests/demo.sh
 
 bench: all ## ns per packet, against no firewall and against nftables (root; ARGS=--quick)
 	@selftests/bench/run $(ARGS)
+
+bench-groups: all ## changes of large groups and policies, against their targets (root)
+	@selftests/bench/groups
+	@selftests/bench/policy
 
 # The classifier alone, in the kernel: ns a decision of a policy or a ClassBench rule set.
 $(B)/selftests/bench/classify: $(call obj,selftests/bench/classify.c $(TESTLIB) $(COMMON)) | $(B)/selftests/bench/classify.bpf.o

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # What the datapath remembers of decisions: it is used, and nothing that changes what is right leaves a decision behind.
 # Each ping here is a new flow of a combination that was decided before.
-# shellcheck source=selftests/lib.sh disable=SC2119,SC2317
+# shellcheck source=selftests/lib.sh disable=SC2015,SC2119,SC2317
 . "$(dirname "$0")/../lib.sh"
 need_root
 host_up
@@ -41,7 +41,8 @@ used() {
 }
 it "decisions are remembered" used
 bounded() {
-    local before=$(remembered)
+    local before
+    before=$(remembered)
     in_wire ping -n -q -f -c 2000 -W 1 "$(vm_ip 1)" >/dev/null 2>&1
     (($(remembered) <= before + 4)) || because "$before before 2,000 flows of one combination, $(remembered) behind them" || return 1
     [[ $(bpftool -j map show pinned "$PINS/decisions" | jq .max_entries) == 4096 ]] || because "the map has another size"

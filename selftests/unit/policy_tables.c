@@ -353,6 +353,23 @@ static void test_changes(void)
 		}
 		CHECK(r == -ENOSPC && nr > 4096 && nr < 5000);
 	}
+	TEST("and the nodes that prefixes need; one that comes and goes needs them once")
+	{
+		_cleanup_world_ struct world world =
+			world_make("group g { }\nr: allow in from g", ports, 1);
+		size_t room = world.compiled->room_v4_nodes;
+
+		for (int i = 0; i < 10000; i++)
+			r = change(&world, "g", "11.1.1.0/30", i % 2 == 0);
+		CHECK(r == 0 && world.compiled->nr_v4_nodes < DFW_V4_ROOTS + 10);
+		CHECK_TEXT(decides(&world, 0, DFW_IN, "11.1.1.1", "10.0.0.1", true), "default in");
+		for (nr = 0; r == 0 && nr < 4096; nr++) {
+			snprintf(prefix, sizeof(prefix), "%d.%d.0.0/17", 16 + nr / 256, nr % 256);
+			r = change(&world, "g", prefix, true);
+		}
+		CHECK(r == -ENOSPC && nr > 500 && world.compiled->room_v4_nodes == room);
+		CHECK(world.compiled->nr_v4_nodes <= room);
+	}
 }
 
 static void test_profiles(void)
