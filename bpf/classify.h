@@ -399,7 +399,7 @@ DFW_STAGE int classify(struct packet *p, __u32 ruleset, __u32 own)
 	slot = find_classes(p, ruleset, own);
 	if (slot != STAGE_GO_ON)
 		return slot;
-	if (!header->serial)
+	if (!question->classes.serial)
 		return decide_classes(ruleset);
 	place = decision_place(&question->classes);
 	if (!place)

@@ -158,9 +158,11 @@ DFW_OUTER(fragments, struct fragment_map, DFW_MAX_PORTS);
 DFW_OUTER(counters, struct counter_map, DFW_MAX_PORTS);
 DFW_OUTER(states, struct state_map, DFW_MAX_PORTS);
 
+/* dfwd changes serials in use, by plain stores. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, DFW_MAX_RULESETS);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct dfw_ruleset);
 } rulesets SEC(".maps");

@@ -24,11 +24,8 @@ int realised_read(struct dfwd *d)
 	if (r < 0)
 		return log_errno(r, "cannot read which revision is in force");
 	d->bank = active.bank;
-	r = rulesets_last_serial(&d->object, &d->serial);
-	/* Those of rule sets in force come again, rightly; those of others, whose serial may be given again, do not. */
-	if (r == 0 && d->object.adopted)
-		r = decisions_forget(&d->object);
-	return r < 0 ? log_errno(r, "cannot forget the decisions of former rule sets") : 0;
+	r = decisions_last_serial(&d->object, &d->serial);
+	return r < 0 ? log_errno(r, "cannot read what is remembered of former rule sets") : 0;
 }
 
 /* All rules that a config refers to, in the order of the `rules` map. */

@@ -37,6 +37,7 @@ struct revision {
 	uint32_t *rulesets;    /* index of each compiled rule set ... */
 	struct row_maps *maps; /* ... and its maps */
 	struct outer_batch batch;
+	bool renewed; /* rule sets in force have other serials now */
 	bool changed;
 	struct took took;
 };

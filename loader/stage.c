@@ -89,6 +89,22 @@ static int stage_tables(struct revision *revision)
 			   &revision->batch);
 }
 
+/* Behind the last there are none, and decisions are not remembered. */
+static uint32_t next_serial(struct dfwd *d)
+{
+	return d->serial < UINT32_MAX ? ++d->serial : 0;
+}
+
+/* Of a rule set that we know from the kernel alone. Classes may have been added to it that are gone, and their numbers
+ * will come again. */
+static int renew_ruleset(struct revision *revision, uint32_t index)
+{
+	int r = ruleset_renew(&revision->d->object, index, next_serial(revision->d));
+
+	revision->renewed = true;
+	return r < 0 ? log_errno(r, "cannot renew rule set %u", index) : 1;
+}
+
 /* The rule set in force that equals. 1: there is one; 0: there is none. */
 static int find_ruleset(struct revision *revision, const struct index_use *in_force, size_t i)
 {
@@ -104,7 +120,7 @@ static int find_ruleset(struct revision *revision, const struct index_use *in_fo
 				    : 0;
 
 		if (equal)
-			return equal;
+			return equal < 0 ? equal : renew_ruleset(revision, *index);
 	}
 	return 0;
 }
@@ -128,7 +144,7 @@ static int stage_ruleset(struct revision *revision, const struct index_use *in_f
 			    &(struct ruleset_place){
 				    .index = *index,
 				    .tables = revision->tables,
-				    .serial = ++revision->d->serial,
+				    .serial = next_serial(revision->d),
 			    },
 			    &revision->batch, &revision->maps[i]);
 }
@@ -147,7 +163,7 @@ static int stage_rulesets(struct revision *revision, bool share)
 		revision->maps[i] = (struct row_maps){-1, -1};
 	for (size_t i = 0; i < compiled->nr_rulesets && r == 0; i++)
 		r = stage_ruleset(revision, &in_force, share, i);
-	return r;
+	return r == 0 && revision->renewed ? object_grace_period(&revision->d->object) : r;
 }
 
 int stage_compiled(struct revision *revision)

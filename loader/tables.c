@@ -654,18 +654,7 @@ int tables_collect(const struct object *object, const struct index_use *use)
 
 /* ---- Decisions -------------------------------------------------------------------------------------------------- */
 
-int decisions_forget(const struct object *object)
-{
-	const size_t bytes = (size_t)libbpf_num_possible_cpus() * sizeof(struct dfw_decision_place);
-	_cleanup_free_ void *none = calloc(1, bytes);
-	int r = none ? 0 : -ENOMEM;
-
-	for (uint32_t i = 0; i < DFW_DECISION_PLACES && r == 0; i++)
-		r = map_put(object->decisions, &i, none);
-	return r;
-}
-
-int rulesets_last_serial(const struct object *object, uint32_t *serial)
+static int last_serial_of_rulesets(const struct object *object, uint32_t *serial)
 {
 	_cleanup_free_ void *read = NULL;
 	const struct dfw_ruleset *headers;
@@ -674,9 +663,50 @@ int rulesets_last_serial(const struct object *object, uint32_t *serial)
 	if (r < 0)
 		return r;
 	headers = read;
-	*serial = 0;
 	for (uint32_t i = 0; i < DFW_MAX_RULESETS; i++)
 		if (headers[i].serial > *serial)
 			*serial = headers[i].serial;
+	return 0;
+}
+
+static int last_serial_of_decisions(const struct object *object, uint32_t *serial)
+{
+	const size_t cpus = (size_t)libbpf_num_possible_cpus();
+	_cleanup_free_ struct dfw_decision_place *of_cpu = calloc(cpus, sizeof(*of_cpu));
+	int r = of_cpu ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < DFW_DECISION_PLACES && r == 0; i++) {
+		r = map_get(object->decisions, &i, of_cpu);
+		for (size_t j = 0; r == 0 && j < cpus * DFW_DECISION_WAYS; j++) {
+			uint32_t found =
+				of_cpu[j / DFW_DECISION_WAYS].ways[j % DFW_DECISION_WAYS].serial;
+
+			if (found > *serial)
+				*serial = found;
+		}
+	}
+	return r;
+}
+
+int decisions_last_serial(const struct object *object, uint32_t *serial)
+{
+	int r;
+
+	*serial = 0;
+	r = last_serial_of_rulesets(object, serial);
+	return r < 0 ? r : last_serial_of_decisions(object, serial);
+}
+
+int ruleset_renew(const struct object *object, uint32_t index, uint32_t serial)
+{
+	const size_t bytes = DFW_MAX_RULESETS * sizeof(struct dfw_ruleset);
+	struct dfw_ruleset *headers =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, object->rulesets, 0);
+
+	if (headers == MAP_FAILED)
+		return -errno;
+	/* Packets read it meanwhile: no half of it must be seen. */
+	__atomic_store_n(&headers[index].serial, serial, __ATOMIC_RELAXED);
+	munmap(headers, bytes);
 	return 0;
 }

@@ -64,10 +64,10 @@ struct ruleset_place {
 int ruleset_make(const struct object *object, const struct compiled_ruleset *ruleset,
 		 const struct ruleset_place *place, struct outer_batch *batch,
 		 struct row_maps *maps);
-/* The highest serial that a rule set in the kernel has. */
-int rulesets_last_serial(const struct object *object, uint32_t *serial);
-/* What rule sets that are gone have decided, and what is gone with them: serials may come again. */
-int decisions_forget(const struct object *object);
+/* The highest serial that a rule set in the kernel has, or a decision of one that is gone. */
+int decisions_last_serial(const struct object *object, uint32_t *serial);
+/* Gives one that is in use another serial. What it has decided is not found by packets that come a grace period later. */
+int ruleset_renew(const struct object *object, uint32_t index, uint32_t serial);
 
 /* Stable ids of a rule set's rules, the default's last, and their number; *ids is malloc'd. */
 int ruleset_rule_ids(const struct object *object, uint32_t index, uint32_t **ids, uint32_t *nr);

@@ -79,7 +79,7 @@ struct dfw_ruleset {
 DFW_ASSERT_SIZE(struct dfw_ruleset, 72);
 
 /* What a rule set has decided about a combination of classes. Each CPU remembers some: of those that hash to a place, the
- * last two. A class never means anything else while its rule set lives, so this stays true. */
+ * last two. A class never means anything else while its rule set has this serial, so this stays true. */
 struct dfw_decision {
 	__u32 serial; /* of the rule set; 0: free */
 	__u32 remote; /* classes */
