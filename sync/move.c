@@ -527,9 +527,20 @@ static void send_claimed(struct sync *sync, struct port *port)
 	port->move.send_ms = sync->now + SEND_MS;
 }
 
+static enum move_result check_final(const struct port *port);
+
+/* The owner itself has handed over what is here, also if it was asked to: that continues like any move. */
+static bool has_owners_word(const struct port *port)
+{
+	return port->move.have_final && !port->reading.kept &&
+	       epoch_host(port->move.final.epoch) == port->move.peer &&
+	       check_final(port) == MOVE_OK;
+}
+
 static void claim(struct sync *sync, struct port *port)
 {
 	uint64_t epoch = epoch_next(higher(port->epoch, port->fence), 1, sync->config.host);
+	bool behind = port->move.unannounced && !has_owners_word(port);
 
 	if (write_ledger(sync, port, PORT_ACTIVE, epoch) < 0) {
 		tell(sync, port, MOVE_DISK);
@@ -537,9 +548,11 @@ static void claim(struct sync *sync, struct port *port)
 		port_wake(sync, port, port->move.send_ms);
 		return;
 	}
-	if (port->move.unannounced)
+	if (behind) {
 		write_anew(port, epoch, true);
-	become_owner(sync, port, epoch, port->move.unannounced);
+		port_feed(sync, port);
+	}
+	become_owner(sync, port, epoch, behind);
 	/* A port that is new in the cluster did not move. */
 	if (!port->move.peer) {
 		move_end(port);

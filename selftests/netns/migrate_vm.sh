@@ -57,9 +57,11 @@ image() {
     "$GUEST" image "$TMP/image" "$HERE/qemu/vm.guest" -m virtio_pci -m virtio_net -p ping \
         -f "$(readlink -f "$(command -v nc)"):/bin/nc.openbsd" -p "$(readlink -f "$(command -v nc)")" || because "no image"
 }
+# Its address comes before its servers, and the last of them is this one.
+serves() { in_space "$WIRE" nc -z -w 1 "$(vm_ip 1)" 7001; }
 boots() {
     image && machine_on a || return 1
-    until_true 120 in_space "$WIRE" ping -n -q -c 1 -W 1 "$(vm_ip 1)" || because "the VM does not come up: $(tail -n 2 "$TMP/console-a" | tr -d '\r')"
+    until_true 120 serves || because "the VM does not come up: $(tail -n 2 "$TMP/console-a" | tr -d '\r')"
 }
 vport_on_a() {
     ctl_on a vport add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" --tag app=web \

@@ -139,6 +139,14 @@ unannounced() {
     arrives b && in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" announce eth0 && all_alive_on b && until_true 10 gone
 }
 it "moved without a word: the destination pulls the flows from the host that had it" unannounced
+# Each host tells what passed while it had the VM, not what it was given.
+on_and_back() {
+    local host
+    for host in c b; do
+        arrives "$host" && in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" announce eth0 && all_alive_on "$host" || return 1
+    done
+}
+it "...on to host c, and back" on_and_back
 refused_name() {
     ! ctl_on c vport add vm1 --dev tapx --mac "$(vm_mac 9)" --ip "$(vm_ip 9)" >"$TMP/out" 2>&1 && grep -q "host b" "$TMP/out" ||
         because "$(cat "$TMP/out")"

@@ -68,10 +68,13 @@ void collect_forget(struct datapath_port *port)
 
 /* ---- Reporting --------------------------------------------------------------------------------------------------- */
 
-/* Above every version that was given before, also by a former life. */
-static uint64_t next_version(struct syncd *d)
+/* Above every version that was given before, also by a former life, or by a former owner whose flows were taken over. */
+static uint64_t next_version(struct syncd *d, struct datapath_port *port)
 {
-	return ((uint64_t)d->cluster.life << VERSION_LIFE_BIT) + ++d->datapath.reports;
+	uint64_t version = ((uint64_t)d->cluster.life << VERSION_LIFE_BIT) + ++d->datapath.reports;
+
+	port->version = version > port->version ? version : port->version + 1;
+	return port->version;
 }
 
 struct report {
@@ -95,7 +98,7 @@ static void report_flow(const struct report *report, const struct dfw_flow_key *
 	struct flow_record record = {};
 
 	flow_to_record(key, flow, report->half_open, report->now_ns, &record);
-	record.version = next_version(report->d);
+	record.version = next_version(report->d, report->port);
 	sync_flow_update(report->d->cluster.sync, report->port->id, &record);
 }
 
@@ -106,7 +109,8 @@ static void report_place(const struct report *report, const struct dfw_exchange 
 	if (place->result == DFW_EXCHANGE_DONE)
 		report_flow(report, &place->key, &place->flow);
 	else if (place->result == DFW_EXCHANGE_NONE)
-		sync_flow_remove(d->cluster.sync, report->port->id, &place->key, next_version(d));
+		sync_flow_remove(d->cluster.sync, report->port->id, &place->key,
+				 next_version(d, report->port));
 	else if (enqueue(&report->port->urgent, &place->key, d->loop.now_ms) < 0)
 		report->port->scan_wanted = true;
 }
@@ -320,7 +324,7 @@ void collect_scan(struct syncd *d, struct datapath_port *port)
 	port->scanning = false;
 	flow_walk_end(&port->walk);
 	if (r == 0)
-		r = sync_scan_end(d->cluster.sync, port->id, next_version(d));
+		r = sync_scan_end(d->cluster.sync, port->id, next_version(d, port));
 	if (r < 0 && r != -ENOENT) {
 		log_errno(r, "cannot look at all flows of a port");
 		port->scan_wanted = true;

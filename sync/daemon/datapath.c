@@ -618,6 +618,8 @@ void datapath_flow_apply(void *data, struct uuid id, const struct flow_record *r
 
 	if (!port)
 		return;
+	if (record->version > port->version)
+		port->version = record->version;
 	if (!d->datapath.open || port->slot >= DFW_MAX_PORTS) {
 		port->failed++;
 		return;

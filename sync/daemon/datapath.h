@@ -73,6 +73,7 @@ struct datapath_port {
 	bool maps_asked;
 	int flows_map, half_open_map, state_map; /* to read; -1: not here */
 
+	uint64_t version; /* highest that was given to a change, or came with a flow */
 	bool scan_wanted, scanning;
 	int64_t scan_ms; /* not before */
 	struct flow_walk walk;
