@@ -155,6 +155,8 @@ demo: deps all ## show the main job on real packets (root)
 
 bench: all ## ns per packet, against no firewall and against nftables (root; ARGS=--quick)
 	@selftests/bench/run $(ARGS)
+bench-compare: all ## the same, and what has changed since docs/bench/baseline.json
+	@selftests/bench/run --compare $(ARGS)
 
 bench-groups: all ## changes of large groups and policies, against their targets (root)
 	@selftests/bench/groups
