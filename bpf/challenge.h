@@ -100,10 +100,12 @@ static __always_inline __u64 *challenge_proven(struct packet *p)
 	return bpf_map_lookup_elem(&proven, &key);
 }
 
-/* Must the sender of this SYN, which a rule allows, show first that it exists? Then p->challenge is what it is asked. */
-DFW_STAGE bool challenge_due(struct packet *p, const struct dfw_port_config *config)
+/* Must the sender of this SYN, which a rule allows, show first that it exists? Then p->challenge is what it is asked. If
+ * not, one more SYN has had its turn, unless `ahead`: then the full path comes to that. */
+DFW_STAGE bool challenge_due(struct packet *p, const struct dfw_port_config *config, bool ahead)
 {
 	struct dfw_port_state *state;
+	__u64 due;
 	struct dfw_secrets *secret;
 	__u64 *until;
 	__u32 most;
@@ -115,9 +117,13 @@ DFW_STAGE bool challenge_due(struct packet *p, const struct dfw_port_config *con
 	most = config->profile.max_half_open;
 	if (!state || most < 2 * CHALLENGE_SECONDS)
 		return false;
-	if (bucket_take(&state->bucket_syn_ns, p->now_ns, most / CHALLENGE_SECONDS,
-			CHALLENGE_BURST(most)))
+	due = bucket_due(state->bucket_syn_ns, p->now_ns, most / CHALLENGE_SECONDS,
+			 CHALLENGE_BURST(most));
+	if (due) {
+		if (!ahead)
+			state->bucket_syn_ns = due;
 		return false;
+	}
 	until = challenge_proven(p);
 	if (until && (__s64)(*until - p->now_ns) > 0)
 		return false;

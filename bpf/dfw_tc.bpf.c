@@ -165,7 +165,7 @@ DFW_STAGE int decide_new(struct packet *p)
 		p->stateless = 1;
 		return STAGE_PASS;
 	}
-	if (challenge_due(p, config))
+	if (challenge_due(p, config, false))
 		return DFW_REASON_SYN_CHALLENGE;
 	reason = flow_limits(p, info->new_per_second, info->burst, info->max_flows,
 			     info->flags & DFW_RULE_LIMIT_SOURCE);

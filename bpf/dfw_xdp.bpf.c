@@ -4,6 +4,7 @@
  *
  *	established, and nothing special	tracked and counted as the port would; straight to its device
  *	no flow, and a rule says drop		counted as the port would; dropped
+ *	no flow, a SYN of a flood		counted as the port would; its sender is asked whether it exists
  *	all else				as if this program were not there: the port's own hook decides
  *
  * Which port it is, a path says (path.h), so one packet a second shows that the bridge still sends such frames there.
@@ -12,6 +13,7 @@
 #include "context.h"
 #include "maps.h"
 
+#include "answer.h"
 #include "lane.h"
 #include "path.h"
 
@@ -48,9 +50,51 @@ static __always_inline bool sum_is_right(struct xdp_md *ctx, struct packet *p,
 	return checksum_ok(ctx, p);
 }
 
-/* Decides a frame for the path's port. DIRECT and DROPPED are verdicts; else nothing has changed. */
+/* Does the device take frames from XDP? A veth device does while its other end wants them. */
+static __always_inline bool may_answer(const struct packet *p)
+{
+	__u32 ifindex = uplink_ifindex;
+	const struct dfw_device *device = bpf_map_lookup_elem(&devices, &ifindex);
+
+	return device && device->xmit_until_ns > p->now_ns;
+}
+
+/* Makes the SYN the question to its sender. False: nothing has changed. */
+static __always_inline bool ask(struct xdp_md *ctx, struct packet *p)
+{
+	__u32 bytes = ETHERNET_BYTES + answer_ip_bytes(p) + sizeof(struct tcp);
+	struct answer_frame frame = {};
+
+	if (!context_load(ctx, 0, &frame.ethernet, sizeof(frame.ethernet)))
+		return false;
+	answer_turn(&frame);
+	answer_fill_ip(p, &frame, true, sizeof(struct tcp));
+	answer_place_tcp(p, &frame, false);
+	if (bpf_xdp_store_bytes(ctx, 0, &frame, bytes))
+		return false;
+	/* Should that fail, options of the SYN pad the frame. */
+	bpf_xdp_adjust_tail(ctx, (int)bytes - (int)context_bytes(ctx));
+	return true;
+}
+
+/* What has no flow. `whole`: the frame lies here as the wire knows it. */
+static __always_inline enum dfw_way decide_new(struct xdp_md *ctx, struct packet *p,
+					       const struct dfw_port_config *config, bool whole)
+{
+	lane_leave(ctx, p);
+	switch (lane_refuse(ctx, p, config, whole && may_answer(p))) {
+	case DFW_REASON_PASSED:
+		return DFW_WAY_UNDECIDED;
+	case DFW_REASON_SYN_CHALLENGE:
+		return answerable(p) && ask(ctx, p) ? DFW_WAY_ASKED : DFW_WAY_DROPPED;
+	default:
+		return DFW_WAY_DROPPED;
+	}
+}
+
+/* Decides a frame for the path's port. DIRECT, DROPPED and ASKED are verdicts; else nothing has changed. */
 static __always_inline enum dfw_way decide(struct xdp_md *ctx, struct packet *p,
-					   const struct dfw_path *path)
+					   const struct dfw_path *path, bool whole)
 {
 	const struct dfw_port_config *config = port_config(p->slot, p->bank);
 	struct dfw_flow *flow;
@@ -63,8 +107,7 @@ static __always_inline enum dfw_way decide(struct xdp_md *ctx, struct packet *p,
 	if (!flow) {
 		if (!sum_is_right(ctx, p, config))
 			return DFW_WAY_NOT_PLAIN;
-		lane_leave(ctx, p);
-		return lane_denied(ctx, p, config) ? DFW_WAY_DROPPED : DFW_WAY_UNDECIDED;
+		return decide_new(ctx, p, config, whole);
 	}
 	if (!(path->flags & DFW_PATH_FAST))
 		return DFW_WAY_OFF;
@@ -94,7 +137,7 @@ static __always_inline enum dfw_way decide_untagged(struct xdp_md *ctx, struct p
 	end = (void *)(long)ctx->data_end;
 	if (data + sizeof(plain) <= end)
 		__builtin_memcpy(data, &plain, sizeof(plain));
-	way = decide(ctx, p, path);
+	way = decide(ctx, p, path, false);
 	if (way == DFW_WAY_DIRECT || way == DFW_WAY_DROPPED)
 		return way;
 	/* As it was. There is room: it lay there. */
@@ -108,7 +151,7 @@ static __always_inline enum dfw_way decide_untagged(struct xdp_md *ctx, struct p
 	return way;
 }
 
-/* The way of a frame; DIRECT and DROPPED are verdicts. */
+/* The way of a frame; DIRECT, DROPPED and ASKED are verdicts. */
 static __always_inline enum dfw_way choose_way(struct xdp_md *ctx,
 					       const struct dfw_path_state *state,
 					       struct dfw_path *path)
@@ -147,7 +190,7 @@ static __always_inline enum dfw_way choose_way(struct xdp_md *ctx,
 	if (!path_fits(path, bytes))
 		return DFW_WAY_MTU;
 	if (vlan == path->vlan)
-		return decide(ctx, p, path);
+		return decide(ctx, p, path, true);
 	return path->vlan ? DFW_WAY_TAGS : decide_untagged(ctx, p, &ethernet, tag, path);
 }
 
@@ -165,6 +208,9 @@ int dfw_xdp(struct xdp_md *ctx)
 	switch (way) {
 	case DFW_WAY_DIRECT:
 		return bpf_redirect(path.ifindex, 0);
+	case DFW_WAY_ASKED:
+		/* Not XDP_TX: veth leaves what that sends in its ring, unless its other end has a program, too. */
+		return bpf_redirect(ctx->ingress_ifindex, 0);
 	case DFW_WAY_DROPPED:
 		return XDP_DROP;
 	default:

@@ -22,7 +22,8 @@
  *
  * Of use where the full path is not at hand (XDP), in the same manner, after lane_leave:
  *
- *	lane_denied	has it no flow, and the rules say drop without any more ado? Then it is counted; else nothing has.
+ *	lane_refuse	has it no flow, and the rules say drop without any more ado, or a flood that its sender be asked whether
+ *			it exists? Then it is counted; else nothing has changed.
  *
  * `p` is of packet_enter.
  */
@@ -272,10 +273,25 @@ static __always_inline void lane_leave(context_t *ctx, struct packet *p)
 		p->tcp_scale = p->tcp_flags & TCP_SYN ? tcp_syn_scale(ctx, p) : TCP_NO_SCALE;
 }
 
-/* Drops the packet, if the full path would do so by a rule and leave no trace but in the counters. False: nothing has
+/* Why this rule alone refuses the packet; PASSED: that takes more than the rule. */
+static __always_inline __u32 lane_rule_refuses(const struct packet *p,
+					       const struct dfw_rule_info *info, bool may_ask)
+{
+	if (info->flags & DFW_RULE_LOG)
+		return DFW_REASON_PASSED;
+	if (info->action == DFW_ACTION_DROP)
+		return info->flags & DFW_RULE_DEFAULT ? DFW_REASON_DEFAULT : DFW_REASON_RULE;
+	if (info->action == DFW_ACTION_ALLOW && !(info->flags & DFW_RULE_STATELESS) &&
+	    p->key.protocol == PROTOCOL_TCP && may_ask)
+		return DFW_REASON_SYN_CHALLENGE; /* if one is due */
+	return DFW_REASON_PASSED;
+}
+
+/* Refuses the packet, if the full path would do so and leave no trace but in counters and rationed events. Returns its
+ * reason: that of a rule, or, where the sender can be asked, SYN_CHALLENGE with the question in p->challenge. PASSED: nothing has
  * changed. */
-static __always_inline bool lane_denied(context_t *ctx, struct packet *p,
-					const struct dfw_port_config *config)
+static __always_inline __u32 lane_refuse(context_t *ctx, struct packet *p,
+					 const struct dfw_port_config *config, bool may_ask)
 {
 	__u32 ruleset = config->ruleset[p->direction & 1], reason;
 	struct dfw_rule_info *info;
@@ -285,20 +301,25 @@ static __always_inline bool lane_denied(context_t *ctx, struct packet *p,
 	if (p->key.protocol == PROTOCOL_UDP
 		    ? dhcp_ports(p)
 		    : (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
-		return false;
+		return DFW_REASON_PASSED;
 	slot = classify(p, ruleset, local_is_own(p, config));
 	info = slot < 0 ? NULL : rule_info(ruleset, slot);
-	if (!info || info->action != DFW_ACTION_DROP || info->flags & DFW_RULE_LOG)
-		return false;
+	reason = info ? lane_rule_refuses(p, info, may_ask) : DFW_REASON_PASSED;
+	if (reason == DFW_REASON_PASSED)
+		return reason;
 	/* Of UDP, lane_find has seen that there is no confirmed flow. */
 	if ((p->key.protocol == PROTOCOL_TCP && flow_lookup(p, false)) || flow_lookup(p, true) ||
-	    flow_may_begin(ctx, p) != STAGE_GO_ON)
-		return false;
-	reason = info->flags & DFW_RULE_DEFAULT ? DFW_REASON_DEFAULT : DFW_REASON_RULE;
+	    flow_may_begin(ctx, p) != STAGE_GO_ON ||
+	    (reason == DFW_REASON_SYN_CHALLENGE && !challenge_due(p, config, true)))
+		return DFW_REASON_PASSED;
+	p->rule = info->id;
 	p->rule_slot = slot;
+	p->action = info->action;
 	count_rule(p, config);
+	if (reason > DFW_REASON_DEFAULT)
+		event_packet(p, DFW_EVENT_DROP, reason, NULL);
 	count_reason(p, reason);
-	return true;
+	return reason;
 }
 
 #endif

@@ -2,8 +2,8 @@
 #ifndef DFW_BPF_REJECT_H
 #define DFW_BPF_REJECT_H
 
+#include "answer.h"
 #include "verdict.h"
-#include "parse.h"
 
 /*
  * `reject`: the frame itself becomes the answer and goes back where it came from: to the VM through its device, to the
@@ -16,79 +16,6 @@
 #define REJECT_MARK	   0xdf3e7ec7
 #define REJECT_QUOTE_BYTES 512 /* the answer stays below 576 and 1280 bytes */
 #define REJECT_QUOTE_LEAST 28  /* an IPv4 header and 8 bytes (RFC 792) */
-#define REJECT_HOP_LIMIT   64
-#define REJECT_TOS	   0xc0 /* precedence 6, internetwork control: RFC 1812 4.3.2.5 */
-
-struct reject_frame {
-	struct ethernet ethernet;
-	union {
-		struct {
-			struct ip4 ip;
-			union {
-				struct tcp tcp;
-				struct icmp icmp;
-			};
-		} __attribute__((packed)) v4;
-		struct {
-			struct ip6 ip;
-			union {
-				struct tcp tcp;
-				struct icmp icmp;
-			};
-		} __attribute__((packed)) v6;
-	};
-} __attribute__((packed));
-
-static __always_inline bool reject_answerable(struct packet *p)
-{
-	const struct dfw_addr *source = packet_source(p), *destination = packet_destination(p);
-
-	if (p->flags & (PACKET_LINK_CAST | PACKET_ERROR | PACKET_FRAGMENT_LATER))
-		return false;
-	if (addr_multicast(source) || addr_unspecified(source) || addr_multicast(destination) ||
-	    addr_broadcast(destination))
-		return false;
-	return p->key.protocol != PROTOCOL_TCP || !(p->tcp_flags & TCP_RST);
-}
-
-/* Pseudo-header sum of an answer whose addresses are the packet's, swapped: the same sum. */
-static __always_inline __u64 reject_pseudo(const struct packet *p, __u32 protocol, __u32 bytes)
-{
-	const __u32 *a = (const __u32 *)p->key.local.bytes, *b = (const __u32 *)p->key.remote.bytes;
-	__u64 sum = bpf_htonl(bytes) + (__u64)bpf_htonl(protocol);
-
-	for (int i = 0; i < 4; i++)
-		sum += (__u64)a[i] + b[i];
-	return sum;
-}
-
-/* A RST; or, when the SYN is challenged, the ACK of what was never sent (challenge.h). */
-static __always_inline void reject_fill_tcp(const struct packet *p, struct tcp *tcp, bool partial)
-{
-	__u32 bytes = p->l4_bytes - p->tcp_header_bytes;
-	__u64 sum = reject_pseudo(p, PROTOCOL_TCP, sizeof(*tcp));
-
-	__builtin_memset(tcp, 0, sizeof(*tcp));
-	tcp->source = bpf_htons(p->destination_port);
-	tcp->destination = bpf_htons(p->source_port);
-	tcp->offset = sizeof(*tcp) / 4 << 4;
-	tcp->flags = TCP_RST;
-	if (p->challenge) {
-		tcp->flags = TCP_ACK;
-		tcp->ack = bpf_htonl(p->challenge);
-	} else if (p->tcp_flags & TCP_ACK) {
-		tcp->seq = bpf_htonl(p->tcp_ack);
-	} else {
-		tcp->flags |= TCP_ACK;
-		tcp->ack = bpf_htonl(p->tcp_seq + bytes + !!(p->tcp_flags & TCP_SYN) +
-				     !!(p->tcp_flags & TCP_FIN));
-	}
-	/* A frame whose checksum is left to the hardware stays one: then only the pseudo-header is summed here. */
-	if (!partial)
-		for (int i = 0; i < (int)sizeof(*tcp) / 4; i++)
-			sum += ((__u32 *)tcp)[i];
-	tcp->checksum = partial ? checksum_fold(sum) : ~checksum_fold(sum);
-}
 
 /* Turns the frame into its answer. 0, or below when that cannot be done. */
 DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
@@ -96,7 +23,7 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 	bool v6, rst, partial;
 	__u32 ip_bytes, quote, zero = 0, l4_bytes;
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
-	struct reject_frame frame = {};
+	struct answer_frame frame = {};
 	__u64 sum;
 
 	if (!p || !scratch)
@@ -114,13 +41,7 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 		return -1;
 	if (!context_load(ctx, 0, &frame.ethernet, sizeof(frame.ethernet)))
 		return -1;
-	{
-		__u8 mac[6];
-
-		__builtin_memcpy(mac, frame.ethernet.destination, 6);
-		__builtin_memcpy(frame.ethernet.destination, frame.ethernet.source, 6);
-		__builtin_memcpy(frame.ethernet.source, mac, 6);
-	}
+	answer_turn(&frame);
 
 	quote = 0;
 	if (!rst) {
@@ -136,42 +57,11 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 	if (bpf_skb_change_tail(ctx, ETHERNET_BYTES + ip_bytes + l4_bytes, 0) < 0)
 		return -1;
 
-	if (v6) {
-		frame.v6.ip.version_class_flow = bpf_htonl(6U << 28);
-		frame.v6.ip.payload_bytes = bpf_htons(l4_bytes);
-		frame.v6.ip.next_header = rst ? PROTOCOL_TCP : PROTOCOL_ICMP6;
-		frame.v6.ip.hop_limit = REJECT_HOP_LIMIT;
-		__builtin_memcpy(&frame.v6.ip.source, packet_destination(p), 16);
-		__builtin_memcpy(&frame.v6.ip.destination, packet_source(p), 16);
-	} else {
-		frame.v4.ip.version_ihl = 0x45;
-		frame.v4.ip.tos = REJECT_TOS;
-		frame.v4.ip.total_bytes = bpf_htons(ip_bytes + l4_bytes);
-		frame.v4.ip.ttl = REJECT_HOP_LIMIT;
-		frame.v4.ip.protocol = rst ? PROTOCOL_TCP : PROTOCOL_ICMP;
-		__builtin_memcpy(&frame.v4.ip.source, packet_destination(p)->bytes + 12, 4);
-		__builtin_memcpy(&frame.v4.ip.destination, packet_source(p)->bytes + 12, 4);
-		{
-			struct ip4 ip;
-
-			__builtin_memcpy(&ip, &frame.v4.ip, sizeof(ip));
-			frame.v4.ip.checksum = ~checksum_words((__u32 *)&ip, sizeof(ip) / 4);
-		}
-	}
-
+	answer_fill_ip(p, &frame, rst, l4_bytes);
 	if (rst) {
-		struct tcp tcp;
-
-		reject_fill_tcp(p, &tcp, partial);
-		if (v6)
-			__builtin_memcpy(&frame.v6.tcp, &tcp, sizeof(tcp));
-		else
-			__builtin_memcpy(&frame.v4.tcp, &tcp, sizeof(tcp));
+		answer_place_tcp(p, &frame, partial);
 		return bpf_skb_store_bytes(ctx, 0, &frame,
-					   ETHERNET_BYTES +
-						   (v6 ? sizeof(struct ip6) : sizeof(struct ip4)) +
-						   sizeof(struct tcp),
-					   0);
+					   ETHERNET_BYTES + ip_bytes + sizeof(struct tcp), 0);
 	}
 
 	{
@@ -190,7 +80,7 @@ DFW_STAGE int reject_write(context_t *ctx, struct packet *p)
 			return -1;
 		sum = checksum_fold(quoted) + (__u64) * (__u16 *)&icmp;
 		if (v6)
-			sum += checksum_fold(reject_pseudo(p, PROTOCOL_ICMP6, l4_bytes));
+			sum += checksum_fold(answer_pseudo(p, PROTOCOL_ICMP6, l4_bytes));
 		icmp.checksum = ~checksum_fold(sum);
 		/* A partial checksum (RFC 768's place, bytes 6 and 7, which are unused here) comes out as 0 when it is
 		 * begun with the complement of the rest. */
@@ -224,7 +114,7 @@ static __always_inline int challenge(context_t *ctx, struct packet *p)
 {
 	__u8 direction = p->direction;
 
-	if (!reject_answerable(p) || reject_write(ctx, p) != 0)
+	if (!answerable(p) || reject_write(ctx, p) != 0)
 		return TC_ACT_SHOT;
 	return send_back(ctx, direction);
 }
@@ -237,7 +127,7 @@ static __always_inline int reject(context_t *ctx, struct packet *p,
 	__u32 per_second = config->profile.reject_per_second;
 	__u8 direction = p->direction;
 
-	if (!reject_answerable(p)) {
+	if (!answerable(p)) {
 		*reason = DFW_REASON_REJECT_SILENT;
 		return TC_ACT_SHOT;
 	}

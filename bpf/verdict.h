@@ -10,17 +10,28 @@
 #define NS_PER_SECOND 1000000000ULL
 
 /* A token bucket by virtual scheduling (GCRA, ITU-T I.371 annex A): *bucket is the time at which the next packet is due
- * at `per_second`; up to `burst` may come before that. Races let a packet more pass, never fewer. */
-static __always_inline bool bucket_take(__u64 *bucket, __u64 now, __u64 per_second, __u64 burst)
+ * at `per_second`; up to `burst` may come before that. Races let a packet more pass, never fewer.
+ *
+ *	bucket_due	what the bucket becomes if a packet passes now; 0: none may
+ *	bucket_take	may a packet pass? Then it has.
+ */
+static __always_inline __u64 bucket_due(__u64 bucket, __u64 now, __u64 per_second, __u64 burst)
 {
-	__u64 step = NS_PER_SECOND / per_second, due = *bucket;
+	__u64 step = NS_PER_SECOND / per_second;
 
 	/* Rested; or the rate was another one when this was written. */
-	if (due < now || due > now + (burst + 1) * step)
-		due = now;
-	if (due > now + burst * step)
+	if (bucket < now || bucket > now + (burst + 1) * step)
+		bucket = now;
+	return bucket > now + burst * step ? 0 : bucket + step;
+}
+
+static __always_inline bool bucket_take(__u64 *bucket, __u64 now, __u64 per_second, __u64 burst)
+{
+	__u64 due = bucket_due(*bucket, now, per_second, burst);
+
+	if (!due)
 		return false;
-	*bucket = due + step;
+	*bucket = due;
 	return true;
 }
 

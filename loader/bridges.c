@@ -371,7 +371,7 @@ static struct dfw_device describe(const struct dfwd *d, const struct survey *sur
 		device.flags |= DFW_DEVICE_VLAN_AWARE;
 	if (facts->forwards && facts->up && bridge->up)
 		device.flags |= DFW_DEVICE_FORWARDS;
-	device.xmit_until_ns = uplink ? 0 : xmit_until(survey, facts, now_ns);
+	device.xmit_until_ns = xmit_until(survey, facts, now_ns);
 	return device;
 }
 

@@ -166,6 +166,8 @@ enum dfw_way_kind {
 #define DFW_WAYS(X)                                                                                \
 	X(DIRECT, direct, "direct", TAKEN, "sent straight to the device where the bridge would")   \
 	X(DROPPED, dropped, "dropped", TAKEN, "denied by a rule of the vport, at the driver")      \
+	X(ASKED, asked, "asked", TAKEN,                                                            \
+	  "a SYN of a flood: its sender is asked whether it exists, at the driver")                \
 	X(GROUP, group, "group", NORMAL, "to a group or to all")                                   \
 	X(ETHERTYPE, ethertype, "ethertype", NORMAL, "neither IPv4 nor IPv6")                      \
 	X(TAGS, tags, "tags", NORMAL, "a priority tag, or more than one tag")                      \

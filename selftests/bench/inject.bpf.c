@@ -238,7 +238,7 @@ int sink(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-/* Loses what a flood from 11.0.0.0/8 sends, behind the firewall: the stack of a VM would be slower than that. */
+/* Loses what a flood from 11.0.0.0/8 sends, behind the firewall: the stack of a VM would be slower than that ... */
 SEC("tc")
 int swallow(struct __sk_buff *skb)
 {
@@ -248,6 +248,18 @@ int swallow(struct __sk_buff *skb)
 	    bpf_skb_load_bytes(skb, sizeof(struct ethhdr) + 12, &octet, sizeof(octet)) < 0)
 		return TC_ACT_OK;
 	return octet == 11 ? TC_ACT_SHOT : TC_ACT_OK;
+}
+
+/* ... and what it is answered, before it. */
+SEC("xdp")
+int swallow_answers(struct xdp_md *ctx)
+{
+	struct frame *frame = (void *)(long)ctx->data;
+
+	if ((void *)frame + sizeof(frame->eth) + sizeof(frame->ip) > (void *)(long)ctx->data_end ||
+	    frame->eth.h_proto != bpf_htons(ETH_P_IP))
+		return XDP_PASS;
+	return bpf_ntohl(frame->ip.daddr) >> 24 == 11 ? XDP_DROP : XDP_PASS;
 }
 
 /* A firewall that does nothing: what any program on this hook costs. */

@@ -44,9 +44,10 @@
 #include "inject.h"
 
 #define BATCH	     64
-#define FLOOD_FRAMES 2048 /* between two looks at the clock */
+#define FLOOD_FRAMES 2048	/* between two looks at the clock ... */
+#define FLOOD_MOST   (1U << 18) /* ... and as fast as it goes: to begin a run takes 20 ms */
 #define SECOND_NS    1000000000ULL
-#define SETTLE_MS    200  /* for frames that are under way */
+#define SETTLE_MS    200 /* for frames that are under way */
 #define CHUNK	     1024 /* questions before their answers: few enough for a table of half-open flows */
 
 struct options {
@@ -314,6 +315,7 @@ static void flood(struct injector *injector, const struct options *options)
 {
 	unsigned long long begin = now_ns(), end = begin + options->seconds * SECOND_NS, sent = 0,
 			   now;
+	unsigned int frames = options->rate ? FLOOD_FRAMES : FLOOD_MOST;
 	struct inject_config config = options->config;
 	sigset_t signals;
 
@@ -325,9 +327,9 @@ static void flood(struct injector *injector, const struct options *options)
 	do {
 		if (options->rate)
 			wait_until(begin + sent * SECOND_NS / options->rate);
-		run(injector, &config, options->device, FLOOD_FRAMES);
-		config.next += FLOOD_FRAMES;
-		sent += FLOOD_FRAMES;
+		run(injector, &config, options->device, frames);
+		config.next += frames;
+		sent += frames;
 		now = now_ns();
 		sigpending(&signals);
 	} while (now < end && !sigismember(&signals, SIGTERM));

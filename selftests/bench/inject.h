@@ -53,9 +53,9 @@ struct inject_config {
 	__u8 from_vm;	     /* the answer instead of the question */
 	__u8 scattered;	     /* flows in an order that caches do not like */
 	__u8 zero[2];
-	__u32 flows; /* in turn; 0: each frame is of a new one */
-	__u64 next;  /* number of the next frame */
-	__u64 timed; /* number of the first frame whose time is not taken any more */
+	__u32 flows;	/* in turn; 0: each frame is of a new one */
+	__u64 next;	/* number of the next frame */
+	__u64 timed;	/* number of the first frame whose time is not taken any more */
 	__u64 first_ns; /* when the frame `next` was written: CLOCK_MONOTONIC ... */
 	__u64 timed_ns; /* ... and when `timed` was: all before has arrived, where that is on this CPU */
 };

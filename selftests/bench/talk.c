@@ -174,6 +174,7 @@ int main(int argc, char **argv)
 		return open_many(argv[2], atoi(argv[3]), atof(argv[4]));
 	if (argc == 5 && strcmp(argv[1], "ask") == 0)
 		return ask(argv[2], atoi(argv[3]), atof(argv[4]));
-	fprintf(stderr, "usage: talk serve PORT | connect ADDRESS PORT SECONDS | ask ADDRESS PORT SECONDS\n");
+	fprintf(stderr, "usage: talk serve PORT | connect ADDRESS PORT SECONDS | ask ADDRESS PORT "
+			"SECONDS\n");
 	return 2;
 }

@@ -120,3 +120,32 @@ off() {
     (($(dropped vm1 syn-challenge) == before)) || because "challenged all the same"
 }
 it "syn-challenge off: no questions" under_flood off
+
+# ---- at the driver of the uplink -------------------------------------------------------------------------------------
+
+# A veth device takes frames from XDP when its other end has GRO on; XDP sees whole sums when the sender makes them.
+driver() {
+    in_wire ethtool -K w0 gro on tx off >/dev/null
+    in_vm 1 ethtool -K eth0 gro on
+    ip -n "$WIRE" addr add 10.77.0.99/24 dev w0
+    ip -n "$WIRE" addr add fd77::99/64 dev w0 nodad
+    policy on && ctl uplink add up0 --mode native >/dev/null && until_true 10 hooked up0 native && talks live
+}
+it "XDP on the uplink" under_flood driver
+it "a flood is challenged at the driver" under_flood grows up0 xdp asked sleep 1
+# proven_from FAMILY SOURCE DESTINATION: who has not been asked yet
+proven_from() {
+    local before
+    before=$(dropped vm1 syn-proven)
+    ip netns exec "$WIRE" nc "$1" -z -w 5 -s "$2" "$3" 7000 || because "does not open" || return 1
+    (($(dropped vm1 syn-proven) > before)) || because "it opened, but not by proving itself"
+}
+it "a real client proves itself all the same" under_flood proven_from -4 10.77.0.99 "$(vm_ip 1)"
+it "IPv6 alike" under_flood proven_from -6 fd77::99 "$(vm_ip6 1)"
+it "what the rules drop is dropped, not asked, at the driver" under_flood grows up0 xdp dropped refusal
+deaf() {
+    in_wire ethtool -K w0 gro off
+    quiet() { stays up0 xdp asked sleep 0.5; }
+    until_true 10 quiet && in_wire ethtool -K w0 gro on && grows up0 xdp asked sleep 2
+}
+it "an uplink that takes no frames from XDP leaves the question to tc, until it does" under_flood deaf

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib.sh"
 need_root
 TOOLS=$TMP/tools
-make -s -C "$HERE/bench" "B=$TOOLS" >"$TMP/make" 2>&1 || skip_all "the injector does not build: $(tail -n 1 "$TMP/make")"
+make -s -C "$HERE/bench" "B=$TOOLS" >"$TMP/make" 2>&1 || { cat "$TMP/make"; exit 1; }
 host_up
 vm_up 1
 vm_up 2
@@ -16,9 +16,11 @@ for n in 1 2 3; do ip -n "$(vm "$n")" route add default via "$WIRE_IP"; done
 ip -n "$WIRE" route add blackhole 11.0.0.0/8
 
 arrived() { ctl -j stats vm1 | jq '[.[0].in.passed.packets, .[0].in.dropped.packets] | add'; }
+HOOK=
 flood_begin() {
+    # shellcheck disable=SC2086 # HOOK is a word or none
     background flood exec nsenter --net="/run/netns/$HOST" taskset -c 0 "$TOOLS/inject" "$TOOLS/inject.bpf.o" flood --dev up0 --outside "$WIRE_MAC" \
-        --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --udp 7000 --from 11.0.0.0 --seconds "$1"
+        --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --udp 7000 --from 11.0.0.0 --seconds "$1" $HOOK
     FLOOD=$LAST
     FLOOD_BEGIN=$SECONDS
     local before
@@ -88,5 +90,13 @@ holds "the VM answers each"
 in_vm 1 tc qdisc add dev eth0 clsact
 in_vm 1 tc filter add dev eth0 ingress bpf direct-action object-file "$TOOLS/inject.bpf.o" program swallow
 holds "the VM answers none"
+# At the driver of the uplink, as fast as it can: there a flood's senders are asked whether they exist.
+HOOK=--hook
+in_vm 1 ethtool -K eth0 gro on
+in_wire ethtool -K w0 tx off >/dev/null
+in_wire ip link set w0 xdpdrv object "$TOOLS/inject.bpf.o" program swallow_answers
+driver() { ctl uplink add up0 --mode native >/dev/null && until_true 10 hooked up0 native && talks in && talks other; }
+must "XDP on the uplink" driver
+holds "at the driver"
 idle() { touch "$TMP/over" && until_true 15 grep -q after "$TMP/idle" || because "$(tail -n 1 "$TMP/idle")"; }
 it "a connection that was silent all the while goes on" idle
