@@ -3,7 +3,7 @@
  * inject OBJECT COMMAND [options]: frames as if a device of this network namespace had received them.
  *
  *   measure     sends frames; prints nanoseconds a frame, how many were sent, and how many have arrived at --arrived
- *   establish   sends two questions and two answers of each of --flows flows; prints how many flows
+ *   establish   sends two questions and two answers of each of --flows flows, --rate flows a second; prints how many flows
  *   flood       sends TCP SYNs from all over the /8 of --from, for --seconds; prints how many a second
  *   sink        pins what counts and drops frames in the folder --pin: `sink`, an XDP program, and `arrived`
  *   forward     from now on sends what comes in on --dev straight to --target, in tc
@@ -18,7 +18,7 @@
  *   --listed FILE     frames as an array of struct inject_header says, in turn
  *   --syns            as flood sends them (measure)
  *   --frames N        how many (measure)
- *   --seconds N --rate N    how long, and how many a second; 0: as fast as it goes (flood)
+ *   --seconds N --rate N    how long, and how many a second; 0: as fast as it goes
  *   --arrived FILE    the pinned map of a sink
  *
  * Where frames go, without one of these into the stack:
@@ -276,25 +276,6 @@ static void measure(struct injector *injector, const struct options *options)
 	printf("%.1f %u %llu\n", (double)took / timed, frames, count);
 }
 
-static void establish(struct injector *injector, const struct options *options)
-{
-	struct inject_config config = options->config;
-
-	/* Twice each way: some engines call a flow established with the second answer only. */
-	for (__u32 done = 0; done < config.flows; done += CHUNK) {
-		unsigned int count = config.flows - done < CHUNK ? config.flows - done : CHUNK;
-
-		for (int round = 0; round < 2; round++) {
-			config.next = done;
-			config.from_vm = 0;
-			run(injector, &config, options->device, count);
-			config.from_vm = 1;
-			run(injector, &config, options->port, count);
-		}
-	}
-	printf("%u\n", config.flows);
-}
-
 /* Sleeps until then, but for the last of it, for which a sleep is too coarse. */
 static void wait_until(unsigned long long then)
 {
@@ -308,6 +289,28 @@ static void wait_until(unsigned long long then)
 	}
 	while (now_ns() < then)
 		;
+}
+
+static void establish(struct injector *injector, const struct options *options)
+{
+	unsigned long long begin = now_ns();
+	struct inject_config config = options->config;
+
+	/* Twice each way: some engines call a flow established with the second answer only. */
+	for (__u32 done = 0; done < config.flows; done += CHUNK) {
+		unsigned int count = config.flows - done < CHUNK ? config.flows - done : CHUNK;
+
+		if (options->rate)
+			wait_until(begin + done * SECOND_NS / options->rate);
+		for (int round = 0; round < 2; round++) {
+			config.next = done;
+			config.from_vm = 0;
+			run(injector, &config, options->device, count);
+			config.from_vm = 1;
+			run(injector, &config, options->port, count);
+		}
+	}
+	printf("%u\n", config.flows);
 }
 
 /* Until the time is over or SIGTERM comes. */
