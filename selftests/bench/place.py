@@ -156,14 +156,13 @@ class Dfw:
                                            stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         DAEMONS.append(self)
         self.ctl("status", "--wait", "30")
+        self.policy({})   # the profiles: a table has the size of the profile with which its port comes
         for port in host.ports:
-            self.ctl("vport", "add", port, "--dev", "tap" + port, "--mac", host.mac(port), "--ip", host.ip(port))
-        self.policy(rules, deep)
-        for port in deep:
-            self.ctl("vport", "set", port, "--profile", "deep")
+            self.ctl("vport", "add", port, "--dev", "tap" + port, "--mac", host.mac(port), "--ip", host.ip(port),
+                     "--profile", "deep" if port in deep else "default")
+        self.policy(rules)
 
-    def policy(self, rules, deep=()):
-        # The flows of the established rows are all begun before any is answered.
+    def policy(self, rules):
         text = ["profile deep {", "    max-flows 2097152", "    max-half-open 65536"]
         text += [f"    timeout {state} 600s" for state in ("udp-new", "udp-replied", "udp-stream")] + ["}"]
         text += ["default in drop", "default out drop", "tier bench {"]
