@@ -339,6 +339,15 @@ static __always_inline __u32 port_slot(__u32 ifindex)
 	return slot ? *slot : DFW_MAX_PORTS;
 }
 
+static __always_inline void packet_take_switches(struct packet *p,
+						 const struct dfw_port_config *config)
+{
+	if (config->flags & DFW_PORT_WATCHED)
+		p->flags |= PACKET_WATCHED;
+	if (config->flags & DFW_PORT_SHARED)
+		p->flags |= PACKET_SHARED;
+}
+
 /* What the full path says of the packet. `read`: lane_parse has read its headers. */
 static __always_inline int decide(context_t *ctx, struct packet *p,
 				  const struct dfw_port_config *config, bool read)
@@ -352,8 +361,7 @@ static __always_inline int decide(context_t *ctx, struct packet *p,
 		p->segments = context_segments(ctx, 0);
 		result = parse_packet(ctx, p);
 	}
-	if (config->flags & DFW_PORT_WATCHED)
-		p->flags |= PACKET_WATCHED;
+	packet_take_switches(p, config);
 	if (result != STAGE_GO_ON)
 		return result;
 	return config->flags & DFW_PORT_READY ? decide_packet(ctx, p) : decide_unready(ctx, p);
@@ -467,8 +475,8 @@ int dfw_sweep(struct __sk_buff *skb)
 		return 0;
 	packet_clear(p);
 	config = port_config(p->slot, p->bank);
-	if (config && config->flags & DFW_PORT_WATCHED)
-		p->flags |= PACKET_WATCHED;
+	if (config)
+		packet_take_switches(p, config);
 	if (request.op == DFW_SWEEP_KILL) {
 		p->key = request.key;
 		return flow_remove(p, false, DFW_REASON_FLOW_KILLED) |

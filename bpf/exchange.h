@@ -4,6 +4,8 @@
 
 #include <dfw/exchange.h>
 
+#include <dfw/merge.h>
+
 #include "flow.h"
 
 /* What the program `exchange` does, see <dfw/exchange.h>. */
@@ -111,6 +113,90 @@ static __always_inline int exchange_put(struct exchanging *exchanging, void *inn
 	return r == ERRNO_FULL ? DFW_EXCHANGE_FULL : DFW_EXCHANGE_NO_MEMORY;
 }
 
+/* ---- Share groups: a flow that packets use, and of which another member knows more ------------------------------- */
+
+/* Puts what `with` knows more into the flow. BUSY: ask again; NONE: it has ended. */
+DFW_STAGE int exchange_join(struct dfw_flow *flow, const struct dfw_flow *with, __u32 protocol)
+{
+	int result = DFW_EXCHANGE_NONE;
+
+	if (!flow || !with)
+		return result;
+	if (!flow_lock(flow))
+		return DFW_EXCHANGE_BUSY;
+	if (flow->state != DFW_FLOW_DEAD) {
+		dfw_flow_merge(flow, with, protocol);
+		if ((__s64)(with->last_seen_ns - flow->last_seen_ns) > 0)
+			flow->last_seen_ns = with->last_seen_ns;
+		result = DFW_EXCHANGE_DONE;
+	}
+	flow_unlock(flow);
+	return result;
+}
+
+/* Another member has seen who confirms the flow that lies among the half-open here: it moves, as by flow_confirm. `flow`
+ * becomes what both know. */
+static __always_inline int exchange_confirm(struct exchanging *exchanging, void *inner, void *young,
+					    const struct dfw_flow_key *key, struct dfw_flow *flow,
+					    struct dfw_flow *here)
+{
+	long r;
+
+	if (!flow_lock(here))
+		return DFW_EXCHANGE_BUSY;
+	if (here->state != DFW_FLOW_DEAD) {
+		dfw_flow_merge(flow, here, key->protocol);
+		flow->created_cs = here->created_cs;
+	}
+	r = bpf_map_update_elem(inner, key, flow, BPF_NOEXIST);
+	if (r == 0 || r == ERRNO_EXISTS)
+		here->state = DFW_FLOW_DEAD;
+	flow_unlock(here);
+	if (r != 0)
+		return r == ERRNO_FULL ? DFW_EXCHANGE_FULL : DFW_EXCHANGE_BUSY;
+	bpf_map_delete_elem(young, key);
+	exchanging->flows++;
+	return DFW_EXCHANGE_DONE;
+}
+
+static __always_inline int exchange_share(struct exchanging *exchanging,
+					  const struct dfw_flow_key *key, bool half_opened,
+					  const struct dfw_exchange *one, bool make)
+{
+	void *inner = exchange_map(exchanging, false), *young = exchange_map(exchanging, true);
+	__u32 zero = 0;
+	struct dfw_flow *flow = bpf_map_lookup_elem(&exchange_copies, &zero), *here;
+	long r;
+
+	if (!flow || !inner || !young)
+		return DFW_EXCHANGE_REFUSED;
+	exchange_copy(flow, &one->flow);
+	if (flow->state == DFW_FLOW_DEAD || flow->state >= DFW_FLOW_STATES)
+		return DFW_EXCHANGE_REFUSED;
+	here = bpf_map_lookup_elem(inner, key);
+	if (here) {
+		r = exchange_join(here, flow, key->protocol);
+		return r == DFW_EXCHANGE_NONE ? DFW_EXCHANGE_BUSY : r;
+	}
+	here = bpf_map_lookup_elem(young, key);
+	if (here && !half_opened)
+		return exchange_confirm(exchanging, inner, young, key, flow, here);
+	if (here) {
+		r = exchange_join(here, flow, key->protocol);
+		return r == DFW_EXCHANGE_NONE ? DFW_EXCHANGE_BUSY : r;
+	}
+	if (!make)
+		return DFW_EXCHANGE_NONE;
+	r = bpf_map_update_elem(half_opened ? young : inner, key, flow, BPF_NOEXIST);
+	if (r == 0 && !half_opened)
+		exchanging->flows++;
+	if (r == 0)
+		return DFW_EXCHANGE_DONE;
+	return r == ERRNO_FULL	   ? DFW_EXCHANGE_FULL
+	       : r == ERRNO_EXISTS ? DFW_EXCHANGE_BUSY
+				   : DFW_EXCHANGE_NO_MEMORY;
+}
+
 static __always_inline int exchange_remove(struct exchanging *exchanging, void *inner,
 					   const struct dfw_flow_key *key, bool half_opened,
 					   struct dfw_flow *flow)
@@ -144,7 +230,7 @@ static long exchange_one(__u64 index, void *data)
 	struct dfw_port_config *config;
 	struct dfw_flow *flow = NULL;
 	struct dfw_flow_key key;
-	bool half_opened;
+	bool half_opened, held;
 	void *inner;
 	__u32 op;
 
@@ -157,20 +243,29 @@ static long exchange_one(__u64 index, void *data)
 	inner = exchange_map(exchanging, half_opened);
 	if (!inner)
 		return 0;
-	if (op != DFW_EXCHANGE_PUT) {
+	if (op == DFW_EXCHANGE_COLLECT || op == DFW_EXCHANGE_REMOVE)
 		flow = bpf_map_lookup_elem(inner, &key);
-		if (!flow)
-			return 0;
+	if (op == DFW_EXCHANGE_COLLECT && !flow) {
+		inner = exchange_map(exchanging, true);
+		flow = inner ? bpf_map_lookup_elem(inner, &key) : NULL;
+		one->half_open = 1;
 	}
+	if ((op == DFW_EXCHANGE_COLLECT || op == DFW_EXCHANGE_REMOVE) && !flow)
+		return 0;
 	if (op == DFW_EXCHANGE_COLLECT) {
 		one->result = exchange_collect(one, flow);
 		exchanging->done += one->result == DFW_EXCHANGE_DONE;
 		return 0;
 	}
 	config = port_config(exchanging->slot, exchanging->bank);
-	if (!config || !(config->flags & DFW_PORT_HELD) || !exchange_belongs(config, &key.local))
+	held = config && config->flags & DFW_PORT_HELD;
+	if (!config || !(held || config->flags & DFW_PORT_SHARED) ||
+	    !exchange_belongs(config, &key.local))
 		one->result = DFW_EXCHANGE_REFUSED;
-	else if (op == DFW_EXCHANGE_PUT)
+	else if (!held && (op == DFW_EXCHANGE_PUT || op == DFW_EXCHANGE_JOIN))
+		one->result = exchange_share(exchanging, &key, half_opened, one,
+					     op == DFW_EXCHANGE_PUT);
+	else if (op == DFW_EXCHANGE_PUT || op == DFW_EXCHANGE_JOIN)
 		one->result = exchange_put(exchanging, inner, &key, half_opened, one);
 	else if (op == DFW_EXCHANGE_REMOVE && flow)
 		one->result = exchange_remove(exchanging, inner, &key, half_opened, flow);

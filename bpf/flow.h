@@ -157,18 +157,19 @@ static __always_inline void port_flows_add(struct packet *p, __s64 change)
 }
 
 /* A confirmed flow has ended: it is DEAD, its lock is held. */
-static __always_inline void flow_leaves(struct packet *p, struct dfw_flow *flow)
+static __always_inline void flow_leaves(struct packet *p, struct dfw_flow *flow, __u32 kind)
 {
 	port_flows_add(p, -1);
 	uncount_flow(p, flow);
 	if (p->flags & PACKET_WATCHED)
-		change_tell(&p->key, p->slot, DFW_CHANGE_STATE);
+		change_tell(&p->key, p->slot, kind);
 }
 
 /* Ends the flow of p->key that lies in `flows` (or, `half_opened`, there): DEAD first, so that no packet that holds it
  * goes on with it. */
 DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
 {
+	__u32 kind = reason == DFW_REASON_FLOW_KILLED ? DFW_CHANGE_KILLED : DFW_CHANGE_STATE;
 	struct dfw_flow *flow;
 	void *inner;
 
@@ -181,7 +182,9 @@ DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
 		event_packet(p, DFW_EVENT_FLOW_CLOSED, reason, flow);
 		flow->state = DFW_FLOW_DEAD;
 		if (!half_opened)
-			flow_leaves(p, flow);
+			flow_leaves(p, flow, kind);
+		else if (p->flags & PACKET_WATCHED && p->flags & PACKET_SHARED)
+			change_tell(&p->key, p->slot, kind);
 	}
 	flow_unlock(flow);
 	inner = half_opened ? port_map(&half_open, p) : port_map(&flows, p);
@@ -216,7 +219,7 @@ static long sweep_flow(void *map, const void *key, void *value, void *data)
 			__builtin_memcpy(&sweep->packet->key, key, sizeof(sweep->packet->key));
 			event_packet(sweep->packet, DFW_EVENT_FLOW_CLOSED, DFW_REASON_PASSED, flow);
 			flow->state = DFW_FLOW_DEAD;
-			flow_leaves(sweep->packet, flow);
+			flow_leaves(sweep->packet, flow, DFW_CHANGE_STATE);
 		}
 		sweep->removed++;
 		flow_unlock(flow);

@@ -17,6 +17,7 @@ enum packet_flag {
 	PACKET_STALE = 1 << 8,	      /* something expired or over lies under its key in `flows` */
 	PACKET_ERROR = 1 << 9,	      /* an ICMP error: the key is that of the flow it quotes */
 	PACKET_WATCHED = 1 << 10,     /* the port's: changes of flows are told */
+	PACKET_SHARED = 1 << 11,      /* the port's: other packets of the flow pass elsewhere */
 };
 
 /* What the chunks of a packet amount to. */

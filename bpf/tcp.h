@@ -26,6 +26,7 @@ struct tcp_segment {
 	__u32 bytes;  /* payload */
 	__u8 flags;   /* enum tcp_flag */
 	__u8 scale; /* of a SYN: the window scale option, at most TCP_MAX_SCALE, or TCP_NO_SCALE */
+	__u8 shared; /* other segments of the connection pass another member of a share group */
 };
 
 #define TCP_MAX_SCALE 14 /* RFC 7323 2.3: more counts as this */
@@ -35,6 +36,12 @@ struct tcp_segment {
 #define TCP_MIN_ACK_LAG 66000
 
 #define TCP_LOOSE_WINDOW DFW_RESYNC_WINDOW
+
+/* What has passed elsewhere since the members told each other last: by so much a segment may lie ahead of what is known. */
+static __always_inline __u32 tcp_ahead(const struct tcp_segment *segment)
+{
+	return segment->shared ? TCP_LOOSE_WINDOW : 0;
+}
 
 /* Above 0: drop, enum dfw_reason. QUIET: pass, but change and refresh nothing, as its receiver may well refuse it. RESTART:
  * a SYN where the old connection is over, a new flow to be decided anew. */
@@ -250,6 +257,18 @@ static __always_inline int tcp_syn_answer(struct dfw_flow *flow, const struct tc
 	return TCP_PASS;
 }
 
+/* What the initiator sends when the answer to its SYN came back through another member of the share group, which has not
+ * told yet. It moves nothing here. */
+static __always_inline int tcp_early(const struct dfw_flow *flow, const struct tcp_segment *segment)
+{
+	__u32 end = flow->legs[DFW_ORIG].end;
+
+	if (!segment->shared || segment->flags & TCP_SYN || !(segment->flags & TCP_ACK) ||
+	    seq_before(segment->seq, end) || seq_after(segment->seq, end + TCP_LOOSE_WINDOW))
+		return DFW_REASON_TCP_STATE;
+	return TCP_PASS_QUIET;
+}
+
 /* Is the segment within the windows? Van Rooij's four bounds. `end` counts SYN and FIN. */
 static __always_inline int tcp_in_window(const struct dfw_flow *flow,
 					 const struct tcp_segment *segment, __u32 from, __u32 end)
@@ -257,15 +276,16 @@ static __always_inline int tcp_in_window(const struct dfw_flow *flow,
 	const struct dfw_leg *s = &flow->legs[from & 1], *r = &flow->legs[!from];
 	__u32 lag = s->max_window > TCP_MIN_ACK_LAG ? s->max_window : TCP_MIN_ACK_LAG;
 	__u32 r_end = flow->leg_flags[!from] & DFW_LEG_RESYNC ? r->max_end : r->end;
+	__u32 ahead = tcp_ahead(segment);
 
 	/* I: begins no further than the other end lets it; at the edge for a probe of a closed window. */
-	if (seq_after(segment->seq, s->max_end))
+	if (seq_after(segment->seq, s->max_end + ahead))
 		return DFW_REASON_TCP_WINDOW;
 	/* II: ends no further back than a window: what is sent again was in it. */
 	if (seq_before(end, s->end - (r->max_window ? r->max_window : 1)))
 		return DFW_REASON_TCP_WINDOW;
 	/* III and IV: acknowledges what was sent, not too long ago. */
-	if (seq_after(segment->ack, r_end) || seq_before(segment->ack, r->end - lag))
+	if (seq_after(segment->ack, r_end + ahead) || seq_before(segment->ack, r->end - lag))
 		return DFW_REASON_TCP_ACK;
 	/* The other end's SYN must be acknowledged by whoever says more than a SYN: that proves who can see it. */
 	if (!(flow->leg_flags[!from] & DFW_LEG_SYN_ACKED) && !seq_after(segment->ack, s->ack))
@@ -292,7 +312,7 @@ static __always_inline void tcp_advance(struct dfw_flow *flow, const struct tcp_
 	*r_flags |= DFW_LEG_SYN_ACKED;
 	r->max_end = seq_max(r->max_end, segment->ack + (window ? window : 1));
 	*s_flags &= ~DFW_LEG_RESYNC;
-	if (*r_flags & DFW_LEG_RESYNC)
+	if (*r_flags & DFW_LEG_RESYNC || segment->shared)
 		r->end = seq_max(r->end, segment->ack);
 
 	/* A FIN is the last of all: one before what its end has sent already is none of its. */
@@ -352,7 +372,7 @@ static __always_inline int tcp_track(struct dfw_flow *flow, const struct tcp_seg
 
 	switch (flow->state) {
 	case DFW_FLOW_TCP_SYN_SENT:
-		return from == DFW_REPLY ? tcp_syn_answer(flow, segment) : DFW_REASON_TCP_STATE;
+		return from == DFW_REPLY ? tcp_syn_answer(flow, segment) : tcp_early(flow, segment);
 	case DFW_FLOW_TCP_SYN_RECEIVED:
 		/* In a simultaneous open a SYN,ACK repeats the SYN, whatever was sent behind it. */
 		if (segment->flags & TCP_SYN) {

@@ -31,6 +31,7 @@ static __always_inline void packet_segment(const struct packet *p, struct tcp_se
 	segment->bytes = p->l4_bytes - p->tcp_header_bytes;
 	segment->flags = p->tcp_flags;
 	segment->scale = p->tcp_scale;
+	segment->shared = !!(p->flags & PACKET_SHARED);
 }
 
 static __always_inline void track_answered(struct dfw_flow *flow, __u32 from, __u8 new,
@@ -144,7 +145,7 @@ DFW_STAGE int track(struct packet *p, struct dfw_flow *flow)
 	if (p->flags & PACKET_HALF_OPEN && flow_confirmed(flow, from))
 		return TRACK_CONFIRM;
 	kind = flow->state == before ? DFW_CHANGE_TOUCHED : DFW_CHANGE_STATE;
-	if ((p->flags & (PACKET_WATCHED | PACKET_HALF_OPEN)) == PACKET_WATCHED)
+	if (p->flags & PACKET_WATCHED && (p->flags & PACKET_SHARED || !(p->flags & PACKET_HALF_OPEN)))
 		news = change_note(flow, kind);
 	flow_unlock(flow);
 	if (news)
@@ -224,6 +225,7 @@ DFW_STAGE int flow_begin(struct packet *p)
 	int reason = STAGE_PASS;
 	struct dfw_flow *flow;
 	void *inner;
+	bool told;
 
 	if (!p || !scratch)
 		return DFW_REASON_INTERNAL;
@@ -265,8 +267,14 @@ DFW_STAGE int flow_begin(struct packet *p)
 	flow->initiator = p->direction;
 	flow->legs[DFW_ORIG].packets = p->segments;
 	flow->legs[DFW_ORIG].bytes = p->bytes;
+	/* The answer may come through another member of the share group. */
+	told = (p->flags & (PACKET_WATCHED | PACKET_SHARED)) == (PACKET_WATCHED | PACKET_SHARED);
+	if (told)
+		flow->flags |= DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED;
 	if (port_map_put(inner, p, flow, BPF_ANY) != 0)
 		return DFW_REASON_FLOW_MEMORY;
+	if (told)
+		change_tell(&p->key, p->slot, DFW_CHANGE_STATE);
 	event_packet(p, DFW_EVENT_FLOW_NEW, DFW_REASON_PASSED, flow);
 	return STAGE_PASS;
 }

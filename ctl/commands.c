@@ -45,10 +45,14 @@ const size_t nr_global_options = ARRAY_SIZE(global_options);
 		 .help = "a tag, for the groups of the policy",                \
 		 .check = check_tag,                                           \
 		 .repeats = true},                                             \
+		{.name = "--profile",                                          \
+		 .argument = "P",                                              \
+		 .help = "its profile, as the policy defines it (\"default\")", \
+		 .check = check_profile},                                      \
 	{                                                                      \
-		.name = "--profile", .argument = "P",                          \
-		.help = "its profile, as the policy defines it (\"default\")", \
-		.check = check_profile                                         \
+		.name = "--share", .argument = "GROUP",                        \
+		.help = "its share group, in a cluster; '': none",             \
+		.check = check_share                                           \
 	}
 
 static const struct option_spec vport_add_options[] = {
@@ -287,6 +291,7 @@ static const struct field_spec vport_fields[] = {
 	{"vlans", "array of the VLAN ids of a trunk port; empty: an access port"},
 	{"tags", "object of its tags"},
 	{"profile", "name of its profile"},
+	{"share", "the share group that it is a member of; \"\": none"},
 	{"pattern", "the device name pattern of dfwd's configuration that made it; empty: made by "
 		    "`vport add`"},
 	{"uuid", "what it is called across hosts"},
@@ -377,6 +382,7 @@ static const struct field_spec sync_status_fields[] = {
 	{"vports[].vport", "its name"},
 	{"vports[].role", "as of `migrate status`; so are phase, flows, peer, safe, behind"},
 	{"vports[].epoch", "of its ownership: grows with each move"},
+	{"vports[].share", "its share group; \"\": none"},
 	{"vports[].strict", "true: its move refuses rather than loses"},
 	{"vports[].held", "true: it denies everything"},
 	{"vports[].peers", "array, the hosts that get its flows"},
@@ -385,6 +391,7 @@ static const struct field_spec sync_status_fields[] = {
 	{"vports[].peers[].ms", "age of the oldest of them"},
 	{"vports[].peers[].safe", "true: a move to it could be paused now"},
 	{"vports[].peers[].room", "false: it has no room for more flows"},
+	{"vports[].peers[].shares", "true: a member of the vport's share group is there"},
 	{"vports[].result", "how its last move ended or why it stands, in words"},
 	{"counters", "object: what was dropped, refused or begun anew, by name"},
 };
@@ -892,7 +899,8 @@ const struct command commands[] = {
 	 .help = "how far the copies of the flows of this host's vports are",
 	 .details =
 		 "TO MOVE is \"safe\" when the vport could be paused for a move to PEER now: what "
-		 "is left to copy takes some milliseconds.",
+		 "is left to copy takes some milliseconds. SHARE is the vport's share group, where "
+		 "PEER has another member of it.",
 	 .json = "An object:",
 	 FIELDS(sync_status_fields),
 	 .run = run_sync_status},

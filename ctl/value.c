@@ -141,6 +141,13 @@ const char *check_profile(const char *value)
 	return "is no name of a profile: 1 to 63 characters, no spaces";
 }
 
+const char *check_share(const char *value)
+{
+	if (!value[0] || port_name_valid(value))
+		return NULL;
+	return "is no name of a share group: letters, digits, '_', '-' and ':', at most 63";
+}
+
 const char *check_protocol(const char *value)
 {
 	if (protocol_parse(value) > 0)

@@ -15,6 +15,7 @@ const char *check_address(const char *value);
 const char *check_prefix(const char *value);
 const char *check_tag(const char *value);
 const char *check_profile(const char *value);
+const char *check_share(const char *value); /* "" is none */
 const char *check_protocol(const char *value);
 const char *check_port(const char *value);
 const char *check_seconds(const char *value);

@@ -194,7 +194,7 @@ bool vport_ready(const struct vport *vport)
 /* What only dfwd's file knows: null without it. */
 static void add_stored(json_t *json, const struct vport *vport)
 {
-	static const char *const keys[] = {"dev", "profile", "pattern"};
+	static const char *const keys[] = {"dev", "profile", "share", "pattern"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		json_object_set_new(json, keys[i],

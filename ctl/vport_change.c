@@ -107,6 +107,8 @@ static enum exit_status vport_arguments(const struct invocation *call, json_t *a
 	if (status == EXIT_DONE)
 		status = take_text(call, "--profile", "profile", arguments);
 	if (status == EXIT_DONE)
+		status = take_text(call, "--share", "share", arguments);
+	if (status == EXIT_DONE)
 		status = take_addresses(call, arguments);
 	if (status == EXIT_DONE)
 		status = take_tags(call, arguments);

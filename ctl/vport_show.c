@@ -46,6 +46,13 @@ static const char *text_or_dash(const json_t *object, const char *key)
 	return text ? text : "-";
 }
 
+static const char *share_or_dash(const json_t *object)
+{
+	const char *share = json_text(object, "share");
+
+	return share && share[0] ? share : "-";
+}
+
 static void print_row(struct table *table, const struct vport *vport)
 {
 	_cleanup_json_ json_t *json = vport_json(vport);
@@ -62,6 +69,7 @@ static void print_row(struct table *table, const struct vport *vport)
 	table_cell(table, COLOR_NONE, "%s", ips ? ips : "?");
 	table_cell(table, COLOR_NONE, "%s", tags ? tags : "?");
 	table_cell(table, COLOR_NONE, "%s", text_or_dash(json, "profile"));
+	table_cell(table, COLOR_NONE, "%s", share_or_dash(json));
 	if (vport->realised)
 		table_cell(table, COLOR_NONE, "%lld", (long long)vport->view.state.flows);
 	else
@@ -98,6 +106,7 @@ static enum exit_status print_details(const struct invocation *call, const struc
 	print_line(table, "learned", learned, COLOR_NONE);
 	print_line(table, "tags", tags, COLOR_NONE);
 	print_line(table, "profile", text_or_dash(json, "profile"), COLOR_NONE);
+	print_line(table, "share group", share_or_dash(json), COLOR_NONE);
 	print_line(table, "uuid", text_or_dash(json, "uuid"), COLOR_NONE);
 	table_cell(table, COLOR_NONE, "epoch");
 	table_cell(table, COLOR_NONE, "%" JSON_INTEGER_FORMAT, json_number(json, "epoch"));
@@ -157,7 +166,8 @@ static enum exit_status list_table(const struct invocation *call, const char **n
 {
 	static const struct column columns[] = {
 		COLUMN("NAME"), COLUMN("DEVICE"), COLUMN("STATE"),   COLUMN("MAC"),
-		COLUMN("IP"),	COLUMN("TAGS"),	  COLUMN("PROFILE"), NUMBERS("FLOWS"),
+		COLUMN("IP"),	COLUMN("TAGS"),	  COLUMN("PROFILE"), COLUMN("SHARE"),
+		NUMBERS("FLOWS"),
 	};
 	_cleanup_table_ struct table *table = table_new(columns, ARRAY_SIZE(columns), call->color);
 	struct vport vport;
@@ -209,6 +219,7 @@ static void remote_row(struct table *table, const json_t *json)
 	table_cell(table, COLOR_NONE, "%s", ips ? ips : "?");
 	table_cell(table, COLOR_NONE, "%s", tags ? tags : "?");
 	table_cell(table, COLOR_NONE, "%s", text_or_dash(json, "profile"));
+	table_cell(table, COLOR_NONE, "%s", share_or_dash(json));
 }
 
 static enum exit_status list_cluster(const struct invocation *call)
@@ -216,6 +227,7 @@ static enum exit_status list_cluster(const struct invocation *call)
 	static const struct column columns[] = {
 		COLUMN("NAME"), COLUMN("HOST"), COLUMN("DEVICE"), COLUMN("STATE"),
 		COLUMN("MAC"),	COLUMN("IP"),	COLUMN("TAGS"),	  COLUMN("PROFILE"),
+		COLUMN("SHARE"),
 	};
 	_cleanup_table_ struct table *table = table_new(columns, ARRAY_SIZE(columns), call->color);
 	_cleanup_json_ json_t *result = NULL;

@@ -13,7 +13,7 @@
  * status            -> {"instance","version","pid","ready","uptime_ms","generation","revision","active_since_ms",
  *                       "vports","attached","flows","events_lost","log_suppressed","changes_in_place",
  *                       "changes_staged","changes_no_room"}
- * vport-add         {"name","dev","macs":[..],"ips":[..],"tags":{k:v},"profile"}     -> the vport
+ * vport-add         {"name","dev","macs":[..],"ips":[..],"tags":{k:v},"profile","share"} -> the vport
  *                   "moved": true: the port of that name of another host
  * vport-set         the same, "name" and what is to change (lists are replaced whole)  -> the vport
  * vport-del         {"name"}
@@ -41,7 +41,7 @@
  *   policy/active                 the number of the generation in force
  *   uplinks.json                  {"uplinks":[{"name","mode","fast_path","configured","strips_tags","number"}]}
  *   groups.journal                members of groups at run time, see <group_members.h>
- *   vports.json                   {"vports":[{"name","dev","macs","ips","learned","vlans","tags","profile","uuid",
+ *   vports.json                   {"vports":[{"name","dev","macs","ips","learned","vlans","tags","profile","share","uuid",
  *                                 "epoch","pattern"}]}
  */
 #define CONTROL_RUN_DIR	  "/run/dfw"

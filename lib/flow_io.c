@@ -183,8 +183,8 @@ int flow_exchange_flush(struct flow_exchange *exchange)
 	return r;
 }
 
-int flow_exchange_put(struct flow_exchange *exchange, uint32_t slot,
-		      const struct flow_record *record, uint64_t now_ns)
+static int add(struct flow_exchange *exchange, uint32_t slot, const struct flow_record *record,
+	       uint64_t now_ns, enum dfw_exchange_op op)
 {
 	struct dfw_exchange *place;
 	int r = 0;
@@ -199,7 +199,7 @@ int flow_exchange_put(struct flow_exchange *exchange, uint32_t slot,
 
 		if (bad < 0)
 			return bad;
-		place->op = DFW_EXCHANGE_PUT;
+		place->op = (uint8_t)op;
 	}
 	place->key = record->key;
 	place->half_open = (record->flags & FLOW_HALF_OPEN) != 0;
@@ -207,6 +207,18 @@ int flow_exchange_put(struct flow_exchange *exchange, uint32_t slot,
 	exchange->slot = slot;
 	exchange->nr++;
 	return r;
+}
+
+int flow_exchange_put(struct flow_exchange *exchange, uint32_t slot,
+		      const struct flow_record *record, uint64_t now_ns)
+{
+	return add(exchange, slot, record, now_ns, DFW_EXCHANGE_PUT);
+}
+
+int flow_exchange_join(struct flow_exchange *exchange, uint32_t slot,
+		       const struct flow_record *record, uint64_t now_ns)
+{
+	return add(exchange, slot, record, now_ns, DFW_EXCHANGE_JOIN);
 }
 
 int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,

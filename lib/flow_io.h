@@ -41,6 +41,10 @@ void flow_exchange_close(struct flow_exchange *exchange);
  * which the caller calls before anybody may rely on it. -EBADMSG as flow_from_record. */
 int flow_exchange_put(struct flow_exchange *exchange, uint32_t slot,
 		      const struct flow_record *record, uint64_t now_ns);
+/* The same for a port of a share group, whose packets pass meanwhile: what is there knows what the record knows too; what is
+ * not there is not made. */
+int flow_exchange_join(struct flow_exchange *exchange, uint32_t slot,
+		       const struct flow_record *record, uint64_t now_ns);
 int flow_exchange_flush(struct flow_exchange *exchange);
 
 /* Collects the flows of at most DFW_EXCHANGE_MAX keys. The places hold what became of each: `result` is DONE, and `flow`

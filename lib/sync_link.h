@@ -15,7 +15,7 @@
  *   hello          {"instance", "version", "generation", "last", "object"}: the generation in force, the highest number ever,
  *                  and what the cluster calls the policy (its hash). Descriptors: the maps changes and change_losses, the
  *                  program exchange, the map exchange (see <dfw/change.h>, <dfw/exchange.h>)          first of all
- *   vports         memfd: [{"name", "uuid", "epoch", "dev", "macs", "ips", "learned", "vlans", "tags", "profile",
+ *   vports         memfd: [{"name", "uuid", "epoch", "dev", "macs", "ips", "learned", "vlans", "tags", "profile", "share",
  *                  "slot", "maps", "attached", "ready", "held", "seen",
  *                  "arriving"}], all of them, at hello and after each change. "maps" is
  *                  another number when the port has other maps than before; "seen": held, and its VM sends,

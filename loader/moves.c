@@ -270,6 +270,13 @@ void moves_hold_new(struct dfwd *d, struct port *port)
 	port->answer_ns = monotonic_ns() + ANSWER_NS;
 }
 
+int moves_share(struct dfwd *d, struct port *port)
+{
+	bool shares = port->spec->share[0];
+
+	return set_switches(d, port, shares ? DFW_PORT_SHARED : 0, shares ? 0 : DFW_PORT_SHARED);
+}
+
 static void give_up(struct dfwd *d, struct port *port)
 {
 	port->answer_ns = 0;

@@ -28,6 +28,9 @@ void moves_tick(struct dfwd *d);
 /* dfwsyncd has gone: nobody reads changes any more, and nobody answers for new ports. */
 void moves_link_lost(struct dfwd *d);
 
+/* Whether other packets of its flows pass elsewhere, as its spec says. */
+int moves_share(struct dfwd *d, struct port *port);
+
 /* The VM of a held port sends. */
 void moves_seen(struct dfwd *d, struct port *port);
 

@@ -155,7 +155,8 @@ static struct dfw_port_config deny_config(const struct vport_spec *spec, uint32_
 {
 	struct dfw_port_config config = {
 		.slot = slot,
-		.flags = spec->arriving ? DFW_PORT_HELD : 0,
+		.flags = (spec->arriving ? DFW_PORT_HELD : 0) |
+			 (spec->share[0] ? DFW_PORT_SHARED : 0),
 		.epoch = spec->epoch,
 		.profile = *profile,
 	};

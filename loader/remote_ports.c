@@ -33,6 +33,7 @@ static int take_spec(struct remote_port *port, struct vport_spec *spec)
 		return -ENOMEM;
 	memcpy(port->name, spec->name, sizeof(port->name));
 	memcpy(port->uuid, spec->uuid, sizeof(port->uuid));
+	memcpy(port->share, spec->share, sizeof(port->share));
 	memcpy(port->tags, spec->tags, spec->nr_tags * sizeof(*port->tags));
 	memcpy(port->addresses, spec->addresses, spec->nr_addresses * sizeof(*port->addresses));
 	port->nr_tags = spec->nr_tags;
@@ -259,11 +260,24 @@ static int local_addresses(const struct policy_port *ports, size_t nr, struct cl
 	return 0;
 }
 
-static bool has_claim(const struct remote_port *port, const struct claims *claims)
+/* Members of a share group may stand for the same address. */
+static bool is_shared(const struct dfwd *d, const struct remote_port *port,
+		      const struct dfw_addr *address)
+{
+	for (size_t i = 0; port->share[0] && i < d->nr_ports; i++)
+		if (strcmp(d->ports[i]->spec->share, port->share) == 0 &&
+		    spec_has(d->ports[i]->spec, address))
+			return true;
+	return false;
+}
+
+static bool has_claim(const struct dfwd *d, const struct remote_port *port,
+		      const struct claims *claims)
 {
 	for (size_t i = 0; i < port->nr_addresses; i++)
 		if (bsearch(&port->addresses[i], claims->list, claims->nr, sizeof(*claims->list),
-			    compare_addresses))
+			    compare_addresses) &&
+		    !is_shared(d, port, &port->addresses[i]))
 			return true;
 	return false;
 }
@@ -296,7 +310,7 @@ int remote_ports_append(const struct dfwd *d, struct policy_port *ports, size_t 
 	for (size_t i = 0; i < d->remote.nr && r == 0; i++) {
 		const struct remote_port *port = &d->remote.list[i];
 
-		if (has_name(ports, nr_local, port->name) || has_claim(port, &claims))
+		if (has_name(ports, nr_local, port->name) || has_claim(d, port, &claims))
 			continue;
 		ports[(*nr)++] = (struct policy_port){
 			.name = port->name,

@@ -22,6 +22,7 @@ struct remote_port {
 	char name[DFW_PORT_NAME_LEN];
 	char host[REMOTE_HOST_LEN];
 	uint8_t uuid[16];
+	char share[DFW_PORT_NAME_LEN];
 	struct policy_tag *tags; /* owned, and their texts */
 	size_t nr_tags;
 	struct dfw_addr *addresses; /* owned */
@@ -43,7 +44,7 @@ void remote_ports_free(struct remote_ports *remote);
 int remote_ports_set(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply);
 
 /* Adds them to the ports that a policy is compiled for, of which there are *nr and room for remote.nr more. What a port of
- * this host has, by name or address, none of another host has. */
+ * this host has, by name or address, none of another host has, but for an address that a share group has. */
 int remote_ports_append(const struct dfwd *d, struct policy_port *ports, size_t *nr);
 
 /* Logs and returns -EEXIST when a port of another host has the name. */

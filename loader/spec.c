@@ -278,6 +278,16 @@ int spec_set_profile(struct vport_spec *spec, const char *profile)
 	return 0;
 }
 
+static int set_share(struct vport_spec *spec, const char *share)
+{
+	if (!share || (share[0] && !port_name_valid(share)))
+		return wrong("share \"%s\": 1 to %d letters, digits, '_', '-' and ':' make the name "
+			     "of a share group",
+			     share ? share : "", DFW_PORT_NAME_LEN - 1);
+	strcpy(spec->share, share);
+	return 0;
+}
+
 static int read_texts(struct vport_spec *spec, const json_t *list, const char *key,
 		      int (*add)(struct vport_spec *spec, const char *text))
 {
@@ -348,6 +358,8 @@ int spec_read(struct vport_spec *spec, const json_t *json)
 		r = read_tags(spec, member);
 	if (r == 0 && (member = json_object_get(json, "profile")) && !json_is_null(member))
 		r = spec_set_profile(spec, json_string_value(member));
+	if (r == 0 && (member = json_object_get(json, "share")))
+		r = set_share(spec, json_string_value(member));
 	if (r == 0)
 		spec_settle(spec);
 	return r;
@@ -407,9 +419,10 @@ json_t *spec_to_json(const struct vport_spec *spec)
 	if (r < 0)
 		return NULL;
 	uuid_format(spec->uuid, uuid);
-	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:s, s:s, s:I, s:s, s:b}", "name",
+	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:s, s:s, s:s, s:I, s:s, s:b}", "name",
 			 spec->name, "dev", spec->dev, "macs", macs, "ips", ips, "learned", learned,
-			 "vlans", vlans, "tags", tags, "profile", spec->profile, "uuid", uuid,
+			 "vlans", vlans, "tags", tags, "profile", spec->profile, "share",
+			 spec->share, "uuid", uuid,
 			 "epoch", (json_int_t)spec->epoch, "pattern", spec->pattern, "arriving",
 			 spec->arriving);
 }

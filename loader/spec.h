@@ -39,6 +39,7 @@ struct vport_spec {
 	struct policy_tag tags[SPEC_TAGS]; /* malloc'd strings */
 	size_t nr_tags;
 	char profile[SPEC_PROFILE_LEN];
+	char share[DFW_PORT_NAME_LEN]; /* its share group, "": none */
 	uint8_t uuid[16];
 	uint64_t epoch;
 	bool arriving; /* made for a move that has not come to its end: it denies until then */
@@ -59,7 +60,7 @@ struct vport_spec *spec_new(void);
 struct vport_spec *spec_copy(const struct vport_spec *spec);
 
 /* Takes over what `json` (the arguments of vport-add and vport-set, or an entry of vports.json) has of "dev", "macs",
- * "ips", "vlans", "tags" and "profile"; lists are replaced whole. -EINVAL: logged, with the member's name and value. */
+ * "ips", "vlans", "tags", "profile" and "share"; lists are replaced whole. -EINVAL: logged, with the member's name and value. */
 int spec_read(struct vport_spec *spec, const json_t *json);
 int spec_set_name(struct vport_spec *spec, const char *name);
 int spec_add_tag(struct vport_spec *spec, const char *key, const char *value);

@@ -154,6 +154,8 @@ int vport_set(struct dfwd *d, struct port *port, struct vport_spec **spec,
 	spec_free(port->spec);
 	port->spec = TAKE_PTR(*spec);
 	r = commit_file(&file);
+	if (moves_share(d, port) < 0 && r == 0)
+		r = -EIO;
 	/* The new device was nobody's until now, and the old one is from here on: which is first makes no difference. */
 	if (moves && port->ifindex)
 		detach_device(&d->hooks, port, true);

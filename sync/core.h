@@ -9,6 +9,14 @@
 #include "sync/registry.h"
 #include "sync/sync.h"
 
+static inline bool has_host(const uint32_t *hosts, uint32_t nr, uint32_t host)
+{
+	for (uint32_t i = 0; i < nr; i++)
+		if (hosts[i] == host)
+			return true;
+	return false;
+}
+
 static inline uint64_t higher(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -21,7 +29,9 @@ static inline int64_t higher_ms(int64_t a, int64_t b)
 
 /* ---- Ports ------------------------------------------------------------------------------------------------------- */
 
-#define PEERS_MAX     5 /* 2 buddies, 2 former ones on their way out of a move, 1 destination */
+#define SHARE_MEMBERS 8 /* of a share group */
+/* 2 buddies, 2 former ones on their way out of a move, 1 destination, and who shares the flows */
+#define PEERS_MAX     (5 + SHARE_MEMBERS - 1)
 #define FRAMES_IN_WAY 32
 #define RELEASED_MS   120000 /* what a port left behind is kept */
 
@@ -30,6 +40,7 @@ struct peer {
 	uint32_t host;
 	bool answered; /* has acknowledged something of this stream */
 	bool pinned;   /* destination of a move or a pull: stays, whoever the buddies are */
+	bool shares;   /* has a member of the port's share group: nothing waits */
 	uint8_t status;
 	uint32_t stream;
 	uint32_t credit;
@@ -111,7 +122,14 @@ struct port {
 	uint64_t fence; /* highest seen; never below epoch */
 	uint8_t *description;
 	uint16_t description_nr;
+	char share[WIRE_TEXT_LEN]; /* its share group, of another host's port by the registry; "": none */
 	struct flow_table flows;
+	struct flow_table graves; /* share group: flows that were killed, for GRAVE_MS */
+	uint32_t half_open;	  /* share group: of `flows`, those that nobody has answered */
+	uint64_t version;	  /* share group: highest of what was reported, or given to what others saw */
+	uint64_t fed;		  /* share group: the member of this host that has got what is here */
+	uint32_t renew;		  /* share group: the stream that shall give way to a new one, 0: none */
+	int64_t prune_ms;
 	struct peer peers[PEERS_MAX];
 	size_t nr_peers;
 	struct reading reading;
@@ -177,6 +195,7 @@ struct sync {
 	size_t ports_room;
 	uint32_t last_stream;
 	uint64_t replica_flows;
+	bool shares;	      /* a port of this host is, or was, in a share group */
 	bool members_changed; /* buddies must be chosen anew */
 	int64_t choose_ms;
 	struct policy policy;
@@ -226,11 +245,42 @@ void port_clear_flows(struct sync *sync, struct port *port);
 void port_feed(struct sync *sync, struct port *port);
 uint32_t rendezvous(const struct sync *sync, struct uuid port, uint32_t without, uint32_t *hosts,
 		    uint32_t room);
+/* Asks the owner of the copy for all of it once more. */
+void replication_ask_anew(struct sync *sync, const struct port *port);
 void replication_tick(struct sync *sync, struct port *port);
 void replication_choose(struct sync *sync);
 int replication_on_flows(struct sync *sync, uint32_t from, struct reader reader);
 void replication_on_ack(struct sync *sync, uint32_t from, const struct flows_ack *ack);
 void replication_on_drop(struct sync *sync, uint32_t from, const struct flows_drop *drop);
+
+/* share.c */
+struct share_member {
+	uint64_t group; /* hash of its name */
+	uint32_t host;
+};
+/* Who is in share groups, of all living hosts but this one. malloc'd, *nr of them; NULL and -ENOMEM in *nr's place: 0. */
+struct share_member *share_members(struct sync *sync, size_t *nr);
+/* Those of the port's group; returns how many, at most SHARE_MEMBERS - 1. */
+uint32_t share_hosts(struct sync *sync, const struct port *port, const struct share_member *members,
+		     size_t nr, uint32_t hosts[SHARE_MEMBERS - 1]);
+/* By the registry, which group another host's port is in. */
+void share_learn(struct sync *sync, struct port *port);
+/* The port of this host in the group of another host's, NULL: none. */
+struct port *share_mate(const struct sync *sync, const struct port *port);
+/* A member of this host's port's group tells of a flow: it becomes the port's too, or ends (H1-H6). */
+void share_take(struct sync *sync, struct port *port, const struct flow_record *record);
+/* What is known of other members' flows and was not taken yet. */
+void share_feed(struct sync *sync);
+/* Asks for all of it, until a new stream begins. */
+void share_renew(struct sync *sync, struct port *port);
+/* A member begins to listen: it hears of what was killed, too. */
+void share_mourn(struct sync *sync, struct port *port);
+/* What the port's own datapath reports, as its group shall hear it. False: nobody shall. */
+bool share_report(struct sync *sync, struct port *port, const struct flow_entry *old,
+		  struct flow_record *record);
+int share_put(struct sync *sync, struct port *port, const struct flow_record *record,
+	      struct flow_entry **entry);
+void share_tick(struct sync *sync, struct port *port);
 
 /* move.c */
 void move_tick(struct sync *sync, struct port *port);

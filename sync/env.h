@@ -21,6 +21,9 @@ static inline uint64_t epoch_next(uint64_t epoch, uint32_t steps, uint32_t host)
 	return ((epoch >> EPOCH_HOST_BITS) + steps) << EPOCH_HOST_BITS | host;
 }
 
+/* Versions of flows count a host's reports below this bit, and its lives above. */
+#define VERSION_LIFE_BIT 33
+
 /* What a port of this host is to it. Values are on disk: append, never renumber. */
 enum port_role {
 	PORT_NONE = 0,
@@ -59,6 +62,13 @@ enum move_result {
 	MOVE_NO_STATE = 11, /* nobody has the flows */
 	MOVE_ABORTED = 12,  /* by command */
 	MOVE_RESULTS
+};
+
+/* What a datapath does with what another member of a share group knows of a flow. */
+enum share_how {
+	SHARE_MAKE, /* it has no such flow, as far as is known here; else as SHARE_JOIN */
+	SHARE_JOIN, /* puts it into what it has (<dfw/merge.h>); a flow that has ended meanwhile is not made again */
+	SHARE_REPLACE, /* puts it in the place of what it has, which is another flow of that key */
 };
 
 /*
@@ -100,6 +110,10 @@ struct sync_env {
 	bool (*port_gone)(void *data, struct uuid port);
 	/* A prepared or pulled port: one flow is new or changed, or gone (FLOW_GONE). */
 	void (*flow_apply)(void *data, struct uuid port, const struct flow_record *record);
+	/* An active port of a share group: another member knows more of a flow than this one. FLOW_GONE: it ends. The next
+	 * report's version is above the record's. */
+	void (*flow_share)(void *data, struct uuid port, const struct flow_record *record,
+			   enum share_how how);
 	/* Destination: does the datapath hold what flow_apply was given? 0; -ENOSPC: there was no room for all of it; another
 	 * negative errno: some of it was refused, or failed. */
 	int (*flows_held)(void *data, struct uuid port);

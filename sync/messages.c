@@ -175,6 +175,7 @@ enum flow_attribute {
 	FLOW_ATTRIBUTE_RULE = 6,
 	FLOW_ATTRIBUTE_LEG_ORIG = 7,
 	FLOW_ATTRIBUTE_LEG_REPLY = 8,
+	FLOW_ATTRIBUTE_LIFE = 9, /* left out: 0 */
 };
 
 static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -273,6 +274,10 @@ bool put_flow_record(struct writer *writer, const struct flow_record *record, ui
 	put_bytes(writer, record->scale, DFW_LEGS);
 	put_bytes(writer, record->leg_flags, DFW_LEGS);
 	put_u8(writer, record->flags);
+	if (record->life) {
+		put_attribute(writer, FLOW_ATTRIBUTE_LIFE, 4);
+		put_u32(writer, record->life);
+	}
 	if (!(record->flags & FLOW_GONE)) {
 		put_attribute(writer, FLOW_ATTRIBUTE_AGES, 16);
 		put_u64(writer, record->idle_ms);
@@ -319,6 +324,9 @@ static void get_flow_attribute(struct reader *value, uint8_t type, struct flow_r
 	case FLOW_ATTRIBUTE_RULE:
 		get_u32(value, &record->rule);
 		get_u32(value, &record->generation);
+		break;
+	case FLOW_ATTRIBUTE_LIFE:
+		get_u32(value, &record->life);
 		break;
 	case FLOW_ATTRIBUTE_LEG_ORIG:
 		get_leg(value, &record->legs[DFW_ORIG]);
@@ -378,6 +386,7 @@ enum vport_attribute {
 	VPORT_MAC = 7,
 	VPORT_VLAN = 8,
 	VPORT_LEARNED = 9,
+	VPORT_SHARE = 10,
 };
 
 static void put_text_attribute(struct writer *writer, uint8_t type, const char *text)
@@ -413,6 +422,8 @@ int vport_encode(const struct vport *vport, uint8_t value[ENTRY_VALUE_MAX], uint
 		put_text_attribute(&writer, VPORT_DEVICE, vport->dev);
 	if (vport->profile[0])
 		put_text_attribute(&writer, VPORT_PROFILE, vport->profile);
+	if (vport->share[0])
+		put_text_attribute(&writer, VPORT_SHARE, vport->share);
 	if (vport->state)
 		put_value(&writer, VPORT_STATE, &vport->state, sizeof(vport->state));
 	for (size_t i = 0; i < vport->nr_macs; i++)
@@ -464,6 +475,9 @@ static void get_vport_attribute(struct reader *value, uint8_t type, struct vport
 	case VPORT_PROFILE:
 		get_text(value, vport->profile);
 		break;
+	case VPORT_SHARE:
+		get_text(value, vport->share);
+		break;
 	case VPORT_STATE:
 		get_u8(value, &vport->state);
 		break;
@@ -487,25 +501,55 @@ static void get_vport_attribute(struct reader *value, uint8_t type, struct vport
 	}
 }
 
+/* False at the end, or reader->bad. */
+static bool next_value(struct reader *reader, uint8_t *type, struct reader *value)
+{
+	uint8_t nr;
+
+	if (!reader_left(reader))
+		return false;
+	get_u8(reader, type);
+	get_u8(reader, &nr);
+	reader->bad |= reader_left(reader) < nr;
+	if (reader->bad)
+		return false;
+	reader_init(value, reader->at, nr);
+	reader->at += nr;
+	return true;
+}
+
 int vport_decode(struct slice slice, struct vport *vport)
 {
 	struct reader reader, value;
-	uint8_t type, nr;
+	uint8_t type;
 
 	memset(vport, 0, sizeof(*vport));
 	reader_init(&reader, slice.bytes, slice.nr);
-	while (reader_left(&reader)) {
-		get_u8(&reader, &type);
-		get_u8(&reader, &nr);
-		if (reader_left(&reader) < nr)
-			return -EBADMSG;
-		reader_init(&value, reader.at, nr);
-		reader.at += nr;
+	while (next_value(&reader, &type, &value)) {
 		get_vport_attribute(&value, type, vport);
 		if (value.bad)
 			return -EBADMSG;
 	}
 	return reader.bad ? -EBADMSG : 0;
+}
+
+int vport_decode_share(struct slice slice, char share[WIRE_TEXT_LEN])
+{
+	struct reader reader, value;
+	bool bad = false;
+	uint8_t type;
+
+	share[0] = '\0';
+	reader_init(&reader, slice.bytes, slice.nr);
+	while (!bad && next_value(&reader, &type, &value)) {
+		if (type == VPORT_SHARE)
+			get_text(&value, share);
+		bad = value.bad;
+	}
+	if (!bad && !reader.bad)
+		return 0;
+	share[0] = '\0';
+	return -EBADMSG;
 }
 
 int host_info_encode(const struct host_info *info, uint8_t value[ENTRY_VALUE_MAX], uint16_t *nr)

@@ -223,6 +223,7 @@ enum flow_record_flag {
 	FLOW_GONE = 1 << 0,	 /* a tombstone: key, order, and nothing else */
 	FLOW_RESYNC = 1 << 1,	 /* the legs may be behind what the ends have sent */
 	FLOW_HALF_OPEN = 1 << 2, /* nobody has answered yet */
+	FLOW_KILLED = 1 << 3,	 /* of a tombstone: by command, so it ends on all members of a share group */
 };
 
 struct flow_record {
@@ -239,6 +240,7 @@ struct flow_record {
 	uint8_t leg_flags[DFW_LEGS];
 	uint8_t flags; /* enum flow_record_flag */
 	uint8_t zero;
+	uint32_t life; /* of a share group's flow: counts how often one of its key was killed, or began anew */
 	struct dfw_leg legs[DFW_LEGS];
 };
 
@@ -283,6 +285,7 @@ struct vport {
 	char name[DFW_PORT_NAME_LEN];
 	char dev[WIRE_TEXT_LEN];
 	char profile[WIRE_TEXT_LEN]; /* "": the default */
+	char share[WIRE_TEXT_LEN];   /* share group, "": none */
 	uint8_t state;		     /* enum vport_state_bit */
 	uint8_t nr_macs;
 	uint8_t nr_vlans;
@@ -299,6 +302,8 @@ struct vport {
 /* -EMSGSIZE when it does not fit ENTRY_VALUE_MAX; -EBADMSG. */
 int vport_encode(const struct vport *vport, uint8_t value[ENTRY_VALUE_MAX], uint16_t *nr);
 int vport_decode(struct slice value, struct vport *vport);
+/* The share group alone, "": none. -EBADMSG. */
+int vport_decode_share(struct slice value, char share[WIRE_TEXT_LEN]);
 
 struct host_info {
 	char name[WIRE_TEXT_LEN];

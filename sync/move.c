@@ -99,6 +99,7 @@ void become_owner(struct sync *sync, struct port *port, uint64_t epoch, bool res
 		sync->replica_flows -= port->flows.count;
 	port->role = PORT_ACTIVE;
 	port->attached = true;
+	sync->shares |= port->share[0] != '\0';
 	port->epoch = port->fence = epoch;
 	port->reading = (struct reading){.pass = port->reading.pass};
 	/* New streams begin at 0 and need no tombstones; the datapath may count its versions from the start. */

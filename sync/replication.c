@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
+#include <stdlib.h>
 
 #include "sync/core.h"
 #include "sync/hash.h"
@@ -39,6 +40,8 @@ void peer_restart(struct sync *sync, struct port *port, struct peer *peer)
 	peer->idle_ms =
 		sync->now; /* even an empty log is told, so that the peer knows that it is */
 	sync->counters.resyncs++;
+	if (peer->shares)
+		share_mourn(sync, port);
 	port_wake(sync, port, sync->now);
 }
 
@@ -160,8 +163,9 @@ static void peer_tick(struct sync *sync, struct port *port, struct peer *peer)
 	if (peer->sent && peer->sent < flows->floor)
 		peer_restart(sync, port, peer);
 
-	/* While nothing is under way a first change waits a little for others; a move does not wait. */
-	if (peer->sent < flows->head && !peer->pinned && peer->sent) {
+	/* While nothing is under way a first change waits a little for others; a move does not wait, nor does a share
+	 * group, whose next packet may be there already. */
+	if (peer->sent < flows->head && !peer->pinned && !peer->shares && peer->sent) {
 		const struct flow_entry *first = flows_after(flows, peer->sent);
 
 		if (first)
@@ -292,29 +296,44 @@ uint32_t rendezvous(const struct sync *sync, struct uuid port, uint32_t without,
 	return nr;
 }
 
-static void choose_buddies(struct sync *sync, struct port *port)
+static void choose_peers(struct sync *sync, struct port *port, const struct share_member *members,
+			 size_t nr_members)
 {
-	uint32_t hosts[PULL_CANDIDATES];
-	uint32_t nr = rendezvous(sync, port->id, sync->config.host, hosts, sync->config.replicas);
+	uint32_t buddies[PULL_CANDIDATES], sharers[SHARE_MEMBERS - 1];
+	uint32_t nr_buddies = rendezvous(sync, port->id, sync->config.host, buddies,
+					 sync->config.replicas);
+	uint32_t nr_sharers = share_hosts(sync, port, members, nr_members, sharers);
 
 	for (size_t i = port->nr_peers; i-- > 0;) {
 		struct peer *peer = &port->peers[i];
-		bool wanted = peer->pinned;
 
-		for (uint32_t j = 0; j < nr; j++)
-			wanted |= hosts[j] == peer->host;
-		if (!wanted)
+		peer->shares &= has_host(sharers, nr_sharers, peer->host);
+		if (!peer->pinned && !peer->shares && !has_host(buddies, nr_buddies, peer->host))
 			peer_drop(sync, port, peer);
 	}
-	for (uint32_t j = 0; j < nr; j++)
-		peer_add(sync, port, hosts[j], false);
+	for (uint32_t i = 0; i < nr_buddies; i++)
+		peer_add(sync, port, buddies[i], false);
+	for (uint32_t i = 0; i < nr_sharers; i++) {
+		struct peer *peer = peer_add(sync, port, sharers[i], false);
+
+		if (!peer || peer->shares)
+			continue;
+		peer->shares = true;
+		share_mourn(sync, port);
+		port_wake(sync, port, sync->now);
+	}
 }
 
 void replication_choose(struct sync *sync)
 {
+	size_t nr_members;
+	struct share_member *members = share_members(sync, &nr_members);
+
 	for (size_t i = 0; i < sync->nr_ports; i++)
 		if (sync->ports[i]->role == PORT_ACTIVE)
-			choose_buddies(sync, sync->ports[i]);
+			choose_peers(sync, sync->ports[i], members, nr_members);
+	free(members);
+	share_feed(sync);
 }
 
 /* ---- Reading: a buddy, or the destination of a move ------------------------------------------------------------- */
@@ -330,6 +349,8 @@ void port_clear_flows(struct sync *sync, struct port *port)
 	if (port->role == PORT_REPLICA)
 		sync->replica_flows -= port->flows.count;
 	flows_free(&port->flows);
+	flows_free(&port->graves);
+	port->half_open = 0;
 	port->reading = (struct reading){.source = port->reading.source,
 					 .life = port->reading.life,
 					 .stream = port->reading.stream,
@@ -377,7 +398,8 @@ static bool is_older(const struct flow_record *a, const struct flow_record *b)
 /* One change. The stream is the writer's newest and the place in the log is new: so is what it says, and it replaces what
  * is here (F2). Only a buddy that answers a pull may be behind what the owner itself began to tell.
  * 0, -ENOMEM, -EBADMSG. */
-static int apply(struct sync *sync, struct port *port, const struct flow_record *record)
+static int apply(struct sync *sync, struct port *port, struct port *mate,
+		 const struct flow_record *record)
 {
 	struct flow_entry *entry = flows_find(&port->flows, &record->key);
 	int r;
@@ -388,6 +410,8 @@ static int apply(struct sync *sync, struct port *port, const struct flow_record 
 	if (entry && entry->record.flags == record->flags &&
 	    flow_record_same(&entry->record, record, true)) {
 		entry->stream = port->reading.pass;
+		if (mate)
+			share_take(sync, mate, record);
 		return 0;
 	}
 	if (entry && port->reading.source != epoch_host(port->epoch) &&
@@ -401,8 +425,11 @@ static int apply(struct sync *sync, struct port *port, const struct flow_record 
 		return r;
 	if (entry)
 		entry->stream = port->reading.pass;
+	port->version = higher(port->version, record->version);
 	if (in_datapath(port))
 		sync->env->flow_apply(sync->env->data, port->id, record);
+	if (mate)
+		share_take(sync, mate, record);
 	return 0;
 }
 
@@ -423,6 +450,23 @@ static void send_ack(struct sync *sync, const struct port *port, uint32_t to,
 						   .credit = FRAMES_IN_WAY,
 						   .status = (uint8_t)status});
 	sync->env->send(sync->env->data, to, bytes, writer_used(&packet));
+}
+
+void replication_ask_anew(struct sync *sync, const struct port *port)
+{
+	uint8_t bytes[WIRE_DATAGRAM];
+	struct writer packet;
+
+	if (!port->reading.source)
+		return;
+	packet_begin(&packet, bytes, sizeof(bytes));
+	put_flows_ack(&packet, &(struct flows_ack){.port = port->id,
+						   .epoch = port->epoch,
+						   .life = port->reading.life,
+						   .stream = port->reading.stream,
+						   .credit = FRAMES_IN_WAY,
+						   .status = FLOWS_GAP});
+	sync->env->send(sync->env->data, port->reading.source, bytes, writer_used(&packet));
 }
 
 /* Law F3. Returns false when the frame must not be read. */
@@ -490,6 +534,7 @@ static bool open_stream(struct sync *sync, struct port *port, uint32_t from,
 	};
 	port->epoch = head->epoch;
 	port->fence = higher(port->fence, head->epoch);
+	share_learn(sync, port);
 	return true;
 }
 
@@ -497,6 +542,7 @@ static int read_frame(struct sync *sync, struct port *port, const struct flows_h
 		      struct reader *reader)
 {
 	struct reading *reading = &port->reading;
+	struct port *mate = share_mate(sync, port);
 	struct flow_record records[READ_AHEAD];
 	uint64_t sequences[READ_AHEAD];
 	size_t nr;
@@ -513,7 +559,7 @@ static int read_frame(struct sync *sync, struct port *port, const struct flows_h
 				return -EBADMSG;
 			if (sequences[i] <= reading->position)
 				continue;
-			r = apply(sync, port, &records[i]);
+			r = apply(sync, port, mate, &records[i]);
 			if (r < 0)
 				return r;
 		}
@@ -614,13 +660,15 @@ void replication_tick(struct sync *sync, struct port *port)
 			replica_drop(sync, port);
 		port_wake(sync, port, sync->now + REPLICA_LOOK_MS);
 	}
+	share_renew(sync, port);
 	if (port->role == PORT_ACTIVE) {
-		int64_t min_age =
-			port->move.state == MOVE_IDLE ? sync->config.min_age_ms : INT32_MIN;
+		bool waits = port->move.state == MOVE_IDLE && !port->share[0];
+		int64_t min_age = waits ? sync->config.min_age_ms : INT32_MIN;
 
 		if (flows_admit(&port->flows, sync->now, min_age))
 			sync->counters.no_memory++;
 		port_wake(sync, port, flows_admit_ms(&port->flows, min_age));
+		share_tick(sync, port);
 	}
 	for (size_t i = 0; i < port->nr_peers; i++)
 		peer_tick(sync, port, &port->peers[i]);

@@ -88,6 +88,8 @@ int port_describe(struct port *port, struct slice description)
 	free(port->description);
 	port->description = copy;
 	port->description_nr = description.nr;
+	/* What the caller cannot say in our words is in no group. */
+	vport_decode_share(description, port->share);
 	return 0;
 }
 
@@ -121,11 +123,14 @@ int sync_port_add(struct sync *sync, struct uuid id, struct slice description, b
 	r = port_describe(port, description);
 	if (r < 0)
 		return r;
+	sync->shares |= port->share[0] != '\0';
 	if (owner)
 		port->fence = higher(port->fence, owner->epoch);
 
 	switch (port->role) {
 	case PORT_ACTIVE:
+		sync->members_changed = true; /* its group may be another */
+		wake(sync, sync->now);
 		if (port->attached)
 			return registry_put(&sync->registry, ENTRY_VPORT, id, port->epoch,
 					    description);
@@ -212,12 +217,24 @@ static bool known_as_it_is(const struct flow_entry *old, const struct flow_recor
 	       flow_record_same(&old->record, record, false);
 }
 
-static int flow_report(struct sync *sync, struct port *port, const struct flow_record *record)
+static int put_report(struct sync *sync, struct port *port, const struct flow_record *record,
+		      struct flow_entry **entry)
+{
+	bool young = port->move.state == MOVE_IDLE && record->age_ms < sync->config.min_age_ms;
+
+	/* Who shares the flow may see its next packet. */
+	if (port->share[0])
+		return share_put(sync, port, record, entry);
+	return flows_put_found(&port->flows, sync->now, record, young, entry);
+}
+
+static int flow_report(struct sync *sync, struct port *port, struct flow_record *record)
 {
 	struct flow_entry *old = flows_find(&port->flows, &record->key);
-	bool young;
 	int r;
 
+	if (port->share[0] && !share_report(sync, port, old, record))
+		return 0;
 	if (port->scanning && known_as_it_is(old, record)) {
 		old->stream = port->scan;
 		return 0;
@@ -228,8 +245,7 @@ static int flow_report(struct sync *sync, struct port *port, const struct flow_r
 		sync->counters.stale_flows++;
 		return -ESTALE;
 	}
-	young = port->move.state == MOVE_IDLE && record->age_ms < sync->config.min_age_ms;
-	r = flows_put_found(&port->flows, sync->now, record, young, &old);
+	r = put_report(sync, port, record, &old);
 	if (old)
 		old->stream = port->scan;
 	port_wake(sync, port, sync->now);
@@ -248,8 +264,8 @@ int sync_flow_update(struct sync *sync, struct uuid id, const struct flow_record
 	return flow_report(sync, port, &mine);
 }
 
-int sync_flow_remove(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
-		     uint64_t version)
+static int flow_end(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
+		    uint64_t version, uint8_t flags)
 {
 	struct port *port = port_find(sync, id);
 
@@ -258,7 +274,19 @@ int sync_flow_remove(struct sync *sync, struct uuid id, const struct dfw_flow_ke
 	return flow_report(
 		sync, port,
 		&(struct flow_record){
-			.key = *key, .epoch = port->epoch, .version = version, .flags = FLOW_GONE});
+			.key = *key, .epoch = port->epoch, .version = version, .flags = flags});
+}
+
+int sync_flow_remove(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
+		     uint64_t version)
+{
+	return flow_end(sync, id, key, version, FLOW_GONE);
+}
+
+int sync_flow_kill(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
+		   uint64_t version)
+{
+	return flow_end(sync, id, key, version, FLOW_GONE | FLOW_KILLED);
 }
 
 /* What the scan did not find. A tombstone goes to the log's end, so the walk ends where the log ended. */
@@ -276,7 +304,9 @@ static int bury_unseen(struct sync *sync, struct port *port, uint64_t version)
 	for (entry = flows_after(&port->flows, 0); entry && entry->sequence <= head && r == 0;
 	     entry = next) {
 		next = flows_next(&port->flows, entry);
-		if (entry->stream != port->scan && !(entry->record.flags & FLOW_GONE))
+		/* Those that nobody has answered lie where no scan looks. */
+		if (entry->stream != port->scan &&
+		    !(entry->record.flags & (FLOW_GONE | FLOW_HALF_OPEN)))
 			r = sync_flow_remove(sync, port->id, &entry->record.key, version);
 	}
 	return r;
@@ -303,13 +333,22 @@ int sync_scan_end(struct sync *sync, struct uuid id, uint64_t version)
 	return bury_unseen(sync, port, version);
 }
 
+const char *sync_port_share(const struct sync *sync, struct uuid id)
+{
+	const struct port *port = port_find(sync, id);
+
+	return port ? port->share : "";
+}
+
 int sync_flows(const struct sync *sync, struct uuid id, struct sync_flows *flows)
 {
 	const struct port *port = port_find(sync, id);
 
 	if (!port)
 		return -ENOENT;
-	*flows = (struct sync_flows){.count = port->flows.count, .hash = port->flows.hash};
+	*flows = (struct sync_flows){.count = port->flows.count,
+				     .hash = port->flows.hash,
+				     .half_open = port->half_open};
 	return 0;
 }
 
@@ -325,6 +364,7 @@ size_t sync_lag(const struct sync *sync, struct uuid id, struct sync_lag *lag, s
 			.changes = port->flows.head - peer->acked,
 			.ms = peer_lag_ms(sync, port, peer),
 			.safe = peer_is_close(sync, port, peer),
+			.shares = peer->shares,
 			.status = peer->status,
 		};
 	}
@@ -406,6 +446,11 @@ static void entry_changed(void *data, const struct entry *entry)
 		port = entry->deleted ? NULL : port_find(sync, entry->id);
 		if (port)
 			move_higher_epoch(sync, port, entry->epoch, entry->origin->host);
+		/* It may have joined a group, or left it. */
+		if (sync->shares) {
+			sync->members_changed = true;
+			wake(sync, sync->now);
+		}
 		if (sync->env->vport_changed)
 			sync->env->vport_changed(sync->env->data, entry->origin->host, entry->id);
 		break;

@@ -41,6 +41,9 @@ struct sync_config {
 	X(gaps, "frames that came too early")                                                    \
 	X(resyncs, "streams begun anew")                                                         \
 	X(stale_flows, "changes of flows older than what is known, refused")                     \
+	X(shared, "flows made or changed by what another member of a share group has seen")      \
+	X(buried, "flows that a member of a share group still told of after their end, refused") \
+	X(share_full, "members of a share group, or half-open flows, beyond what is shared")     \
 	X(ledger_errors, "records that could not be written to disk")                            \
 	X(stood_down, "ports given up because a higher epoch exists")                            \
 	X(flows_lost, "unannounced moves that found no state")                                   \
@@ -132,16 +135,24 @@ int sync_flow_update(struct sync *sync, struct uuid port, const struct flow_reco
 int sync_flow_remove(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,
 		     uint64_t version);
 
+/* It was killed by command: in a share group it ends on all members, and does not come back. */
+int sync_flow_kill(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,
+		   uint64_t version);
+
 /* The reporter looks at all flows of an active port, since changes were lost: between begin and end it reports each one
  * that it finds. One that is known as it is stays as it is; those that were not reported are gone, as of `version`, when it
  * ends. */
 int sync_scan_begin(struct sync *sync, struct uuid port);
 int sync_scan_end(struct sync *sync, struct uuid port, uint64_t version);
 
+/* The share group of a port of this host, "": none. */
+const char *sync_port_share(const struct sync *sync, struct uuid port);
+
 /* What is held of a port, as owner or copy. -ENOENT. */
 struct sync_flows {
 	uint64_t count;
 	uint64_t hash;
+	uint64_t half_open; /* of them, those that a share group knows before anybody has answered */
 };
 int sync_flows(const struct sync *sync, struct uuid port, struct sync_flows *flows);
 
@@ -151,6 +162,7 @@ struct sync_lag {
 	uint64_t changes;
 	int64_t ms;	/* age of the oldest change it has not acknowledged */
 	bool safe;	/* a move to it could pause now: caught up, and at most 50 ms behind */
+	bool shares;	/* has a member of the port's share group */
 	uint8_t status; /* enum flows_status of its last answer */
 };
 /* Returns how many there are; fills up to `room`. */

@@ -13,11 +13,13 @@
  * and has them collected (see <dfw/exchange.h>), which copies each flow as it is and takes the flags away. So whatever
  * changes later comes again, and at any moment what the reader lacks are the keys that it has not collected.
  * A key says that something happened to it, not what: a flow that is gone is not found.
+ * Half-open flows are told of by ports of a share group only.
  */
 
 enum dfw_change_kind {
 	DFW_CHANGE_TOUCHED = 0, /* packets passed: windows, counters, the time of the last one */
 	DFW_CHANGE_STATE = 1,	/* it was confirmed, changed its state, or is gone */
+	DFW_CHANGE_KILLED = 2,	/* it was ended by command */
 };
 
 /* One record of `changes`. What does not fit there is counted in `change_losses`: look at every flow then. */

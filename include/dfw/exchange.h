@@ -12,14 +12,17 @@
  *
  *	collect	copies a flow as it is at one moment, under its lock, and takes its marks away (see <dfw/change.h>)
  *	put	makes a flow, or replaces it; only in a port that is held, only one that contains an address of the port,
- *		and without a verdict: the policy in force decides it anew with its next packet
- *	remove	takes a flow out of a port that is held
+ *		and without a verdict: the policy in force decides it anew with its next packet. In a port of a share group
+ *		that is not held, what is put is put together with what is there (see <dfw/merge.h>)
+ *	join	the same in a port of a share group, but only with what is there: a flow that has ended stays so
+ *	remove	takes a flow out of a port that is held, or of a share group
  */
 
 enum dfw_exchange_op {
 	DFW_EXCHANGE_COLLECT = 0,
 	DFW_EXCHANGE_PUT = 1,
 	DFW_EXCHANGE_REMOVE = 2,
+	DFW_EXCHANGE_JOIN = 3,
 };
 
 enum dfw_exchange_result {
@@ -34,7 +37,7 @@ enum dfw_exchange_result {
 struct dfw_exchange {
 	struct dfw_flow_key key;
 	__u8 op;	/* enum dfw_exchange_op */
-	__u8 half_open; /* among the half-open flows */
+	__u8 half_open; /* among the half-open flows; collect looks there too, and says where it was */
 	__u8 result;	/* enum dfw_exchange_result */
 	__u8 zero[5];
 	struct dfw_flow flow;

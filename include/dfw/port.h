@@ -68,10 +68,11 @@ enum dfw_port_flag {
 	DFW_PORT_READY = 1 << 0,   /* a policy is realised; without it everything drops */
 	DFW_PORT_HELD = 1 << 1,	   /* the port may be in force on another host: everything drops */
 	DFW_PORT_WATCHED = 1 << 2, /* somebody reads the changes of its flows, see <dfw/change.h> */
+	DFW_PORT_SHARED = 1 << 3,  /* of a share group: packets of its flows pass other members too */
 };
 
 /* What is switched while the rest stays; all other flags belong to a revision. */
-#define DFW_PORT_SWITCHES (DFW_PORT_HELD | DFW_PORT_WATCHED)
+#define DFW_PORT_SWITCHES (DFW_PORT_HELD | DFW_PORT_WATCHED | DFW_PORT_SHARED)
 
 struct dfw_port_mac {
 	__u8 bytes[6];

@@ -105,6 +105,13 @@ static void flow_apply(void *data, struct uuid port, const struct flow_record *r
 		abort();
 }
 
+static void flow_share(void *data, struct uuid port, const struct flow_record *record,
+		       enum share_how how)
+{
+	(void)how;
+	flow_apply(data, port, record);
+}
+
 static void move_event(void *data, struct uuid port, enum move_result result)
 {
 	(void)data;
@@ -169,6 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr)
 		.port_flows = port_flows,
 		.port_gone = port_gone,
 		.flow_apply = flow_apply,
+		.flow_share = flow_share,
 		.flows_held = flows_held,
 		.move_event = move_event,
 		.object_get = object_get,

@@ -107,6 +107,7 @@ static void begin_move(struct world *world)
 	if (sync_move_begin(source->sync, port->id, to, world_chance(world, 0.5)))
 		return;
 	world_log(world, "move of port %u from host %u to %u begins", index, port->vm, to);
+	world->forgetful = true;
 	port->state = VM_PREPARING;
 	port->to = to;
 	port->since = world->now;
@@ -124,6 +125,7 @@ static void jump_vm(struct world *world)
 	if (port->state != VM_RUNNING || to == port->vm || world->now < 4000)
 		return;
 	world_log(world, "vm %u jumps from host %u to %u", index, port->vm, to);
+	world->forgetful = true;
 	port->vm = to;
 	port->orderly = false;
 	port->since = world->now - GRATUITOUS_MS;
@@ -295,24 +297,24 @@ struct action {
 	unsigned int weight[SCENARIOS]; /* of 1000 */
 };
 
-/*				      calm move crash partition pause disk unannounced store all */
+/*				      calm move crash partition pause disk unannounced store share all */
 static const struct action actions[] = {
-	{do_flow, {950, 850, 850, 850, 850, 850, 900, 835, 850}},
-	{do_move, {40, 140, 60, 70, 70, 90, 0, 20, 50}},
-	{do_jump, {0, 0, 0, 10, 0, 0, 30, 0, 10}},
-	{do_crash, {0, 0, 25, 0, 0, 10, 30, 25, 15}},
-	{do_trap, {0, 0, 55, 0, 0, 0, 0, 0, 20}},
-	{do_partition, {0, 0, 0, 30, 0, 0, 10, 15, 12}},
-	{do_one_way, {0, 0, 0, 30, 0, 0, 10, 5, 10}},
-	{do_pause, {0, 0, 0, 0, 50, 0, 10, 10, 10}},
-	{do_clock, {0, 0, 0, 0, 20, 0, 0, 5, 5}},
-	{do_disk, {0, 0, 0, 0, 0, 40, 0, 10, 10}},
-	{do_store, {0, 0, 0, 0, 0, 0, 0, 35, 0}},
-	{do_policy, {10, 10, 10, 10, 10, 10, 10, 40, 8}},
+	{do_flow, {950, 850, 850, 850, 850, 850, 900, 835, 900, 850}},
+	{do_move, {40, 140, 60, 70, 70, 90, 0, 20, 0, 50}},
+	{do_jump, {0, 0, 0, 10, 0, 0, 30, 0, 0, 10}},
+	{do_crash, {0, 0, 25, 0, 0, 10, 30, 25, 0, 15}},
+	{do_trap, {0, 0, 55, 0, 0, 0, 0, 0, 0, 20}},
+	{do_partition, {0, 0, 0, 30, 0, 0, 10, 15, 30, 12}},
+	{do_one_way, {0, 0, 0, 30, 0, 0, 10, 5, 30, 10}},
+	{do_pause, {0, 0, 0, 0, 50, 0, 10, 10, 30, 10}},
+	{do_clock, {0, 0, 0, 0, 20, 0, 0, 5, 0, 5}},
+	{do_disk, {0, 0, 0, 0, 0, 40, 0, 10, 0, 10}},
+	{do_store, {0, 0, 0, 0, 0, 0, 0, 35, 0, 0}},
+	{do_policy, {10, 10, 10, 10, 10, 10, 10, 40, 10, 8}},
 };
 
 const char *const scenario_names[SCENARIOS] = {"calm", "move",	      "crash", "partition", "pause",
-					       "disk", "unannounced", "store", "all"};
+					       "disk", "unannounced", "store", "share", "all"};
 
 static void act(struct world *world, struct trouble *trouble, enum scenario scenario)
 {
@@ -384,7 +386,8 @@ static const char *port_unsettled(const struct world *world, uint32_t index)
 			return "the registry names another owner";
 	}
 	nr = sync_lag(owner->sync, port->id, lag, 8);
-	if (nr != (world->nr_hosts - 1 < world->replicas ? world->nr_hosts - 1 : world->replicas))
+	if (!world->shares &&
+	    nr != (world->nr_hosts - 1 < world->replicas ? world->nr_hosts - 1 : world->replicas))
 		return "it has another number of buddies";
 	for (size_t i = 0; i < nr; i++) {
 		if (!lag[i].safe)
@@ -392,6 +395,37 @@ static const char *port_unsettled(const struct world *world, uint32_t index)
 		if (sync_flows(world->hosts[lag[i].peer - 1].sync, port->id, &theirs) ||
 		    theirs.count != mine.count || theirs.hash != mine.hash)
 			return "a buddy's copy differs";
+	}
+	return NULL;
+}
+
+/* The port that represents its share group on its host: more than one there do not share with each other. */
+static bool represents(const struct world *world, uint32_t index)
+{
+	for (uint32_t i = 0; i < index; i++)
+		if (world->ports[i].vm == world->ports[index].vm)
+			return false;
+	return true;
+}
+
+/* All members of a share group have the same flows, and none that was killed. */
+static const char *share_unsettled(const struct world *world)
+{
+	const struct twin *first = world->hosts[world->ports[0].vm - 1].twins[0];
+
+	for (uint32_t i = 0; world->shares && i < world->nr_ports; i++) {
+		const struct twin *twin = world->hosts[world->ports[i].vm - 1].twins[i];
+
+		if (!represents(world, i))
+			continue;
+		for (size_t key = 0; key < WORLD_KEYS; key++) {
+			const struct twin_flow *flow = &twin->flows[key];
+
+			if (flow->present != first->flows[key].present)
+				return "members of a share group have different flows";
+			if (flow->present && world->ended[flow->birth] && !world->forgetful)
+				return "a flow that was killed on a member is still there";
+		}
 	}
 	return NULL;
 }
@@ -430,6 +464,10 @@ const char *world_unsettled(const struct world *world, char text[128])
 			return text;
 		}
 	}
+	if (share_unsettled(world)) {
+		snprintf(text, 128, "%s", share_unsettled(world));
+		return text;
+	}
 	return NULL;
 }
 
@@ -462,6 +500,8 @@ void scenario_run(struct world *world, enum scenario scenario)
 
 	world->store.used = scenario == SCENARIO_STORE ||
 			    (scenario != SCENARIO_CALM && world_chance(world, 0.5));
+	if (scenario == SCENARIO_SHARE || (scenario == SCENARIO_ALL && world_chance(world, 0.5)))
+		world_share(world);
 	world_boot(world);
 	world->refuse_room = scenario != SCENARIO_CALM;
 	while (!world->failure[0] && world->now < TROUBLE_MS) {

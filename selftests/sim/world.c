@@ -471,33 +471,74 @@ static struct flow_record record_of(uint32_t key, const struct twin_flow *flow)
 	return record;
 }
 
+/* What the members of a share group tell of a flow says since when it is. */
+static struct flow_record shared_record(const struct world *world, uint32_t key,
+					const struct twin_flow *flow)
+{
+	struct flow_record record = record_of(key, flow);
+
+	if (world->shares) {
+		record.age_ms = (uint64_t)(world->now - flow->born);
+		record.rule = flow->birth;
+	}
+	return record;
+}
+
+static void begin_flow(struct world *world, struct twin_flow *flow)
+{
+	if (flow->present)
+		return;
+	flow->born = world->now;
+	flow->birth = world->births < WORLD_BIRTHS - 1 ? ++world->births : 0;
+}
+
+/* Of a share group's: flows end by command, others by age. */
+static void end_flow(struct world *world, struct sim_host *host, uint32_t port, uint32_t key)
+{
+	struct twin_flow *flow = &host_twin(host, port)->flows[key];
+	struct dfw_flow_key name = flow_key(key);
+	int r;
+
+	flow->gone_epoch = flow->gone_owner = flow->epoch;
+	flow->gone_version = flow->version;
+	if (world->shares)
+		flow->killed = flow->birth;
+	if (!host->sync) {
+		world->forgetful = true;
+		return;
+	}
+	if (world->shares)
+		r = sync_flow_kill(host->sync, world->ports[port].id, &name, flow->version);
+	else
+		r = sync_flow_remove(host->sync, world->ports[port].id, &name, flow->version);
+	if (r)
+		world_fail(world, "host %u refused an end on port %u: %d", host->id, port, r);
+	world->ended[flow->birth] = world->shares && flow->birth;
+}
+
 void flow_change(struct world *world, struct sim_host *host, uint32_t port)
 {
 	struct twin *twin = host_twin(host, port);
 	uint32_t key = (uint32_t)world_below(world, WORLD_KEYS);
 	struct twin_flow *flow = &twin->flows[key];
-	struct dfw_flow_key name = flow_key(key);
 	bool remove = flow->present && world_chance(world, 0.3);
-	int r = 0;
+	struct flow_record record;
+	int r;
 
 	if (!twin->active)
 		return;
+	begin_flow(world, flow);
 	flow->epoch = twin->epoch;
 	flow->version = ++twin->version;
 	flow->present = !remove;
 	if (remove) {
-		flow->gone_epoch = flow->gone_owner = flow->epoch;
-		flow->gone_version = flow->version;
+		end_flow(world, host, port, key);
+		return;
 	}
 	if (!host->sync)
 		return;
-	if (remove) {
-		r = sync_flow_remove(host->sync, world->ports[port].id, &name, flow->version);
-	} else {
-		struct flow_record record = record_of(key, flow);
-
-		r = sync_flow_update(host->sync, world->ports[port].id, &record);
-	}
+	record = shared_record(world, key, flow);
+	r = sync_flow_update(host->sync, world->ports[port].id, &record);
 	if (r)
 		world_fail(world, "host %u refused its own datapath's report on port %u: %d",
 			   host->id, port, r);
@@ -536,7 +577,7 @@ static void report_all(struct world *world, struct sim_host *host, uint32_t port
 		flow->epoch = twin->epoch;
 		if (flow->version > twin->version)
 			twin->version = flow->version;
-		record = record_of(key, flow);
+		record = shared_record(world, key, flow);
 		/* Between offering and rolling back nobody listens: again when it is active. */
 		if (sync_flow_update(host->sync, world->ports[port].id, &record) == -ENOENT)
 			twin->unreported = true;
@@ -720,6 +761,45 @@ static void env_flow_apply(void *data, struct uuid id, const struct flow_record 
 	flow->version = record->version;
 }
 
+/* Law H4 seen from outside: what a host has seen the end of does not come back to it. */
+static void env_flow_share(void *data, struct uuid id, const struct flow_record *record,
+			   enum share_how how)
+{
+	struct sim_host *host = data;
+	struct world *world = host->world;
+	uint32_t port = port_index(world, id), key = record->key.remote.bytes[15];
+	struct twin *twin = host_twin(host, port);
+	struct twin_flow *flow = &twin->flows[key];
+
+	if (!twin->active)
+		world_fail(world, "host %u: a flow is shared with port %u, which is not active",
+			   host->id, port);
+	if (record->epoch != twin->epoch || record->version <= twin->version)
+		world_fail(world, "host %u: what is shared with port %u is not its next word",
+			   host->id, port);
+	twin->version = record->version;
+	flow->epoch = record->epoch;
+	flow->version = record->version;
+	if (record->flags & FLOW_GONE) {
+		flow->gone_epoch = flow->gone_owner = record->epoch;
+		flow->gone_version = record->version;
+		if (flow->present)
+			flow->killed = flow->birth;
+		flow->present = false;
+		return;
+	}
+	if (how == SHARE_JOIN && !flow->present)
+		return;
+	if (!flow->present || how == SHARE_REPLACE) {
+		flow->birth = record->rule;
+		flow->born = world->now - (int64_t)record->age_ms;
+	}
+	flow->present = true;
+	if (flow->birth && flow->birth == flow->killed && !world->forgetful)
+		world_fail(world, "host %u: flow %u of port %u came back from the dead", host->id,
+			   key, port);
+}
+
 /* What it holds is checked when it is activated. */
 static int env_flows_held(void *data, struct uuid id)
 {
@@ -754,6 +834,7 @@ static const struct sync_env env_template = {
 	.port_flows = env_port_flows,
 	.port_gone = env_port_gone,
 	.flow_apply = env_flow_apply,
+	.flow_share = env_flow_share,
 	.flows_held = env_flows_held,
 	.move_event = env_move_event,
 	.object_get = env_object_get,
@@ -792,6 +873,7 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 		world_fail(world, "host %u cannot add its port %u again", host->id, index);
 	twin->pausing = false;
 	twin->unreported = true;
+	twin->version = 0;
 	if (twin->active)
 		report_all(world, host, index);
 }
@@ -842,6 +924,7 @@ void host_start(struct world *world, struct sim_host *host)
 void host_crash(struct world *world, struct sim_host *host)
 {
 	world_log(world, "host %u: the daemon dies", host->id);
+	world->forgetful = true;
 	store_crashed(host);
 	sync_free(host->sync);
 	host->sync = NULL;
@@ -897,6 +980,20 @@ bool world_step(struct world *world, int64_t until)
 	return true;
 }
 
+static void describe(struct sim_port *port, uint32_t index, const char *share)
+{
+	struct vport vport = {.nr_tags = 1, .nr_addresses = 1};
+	uint8_t value[ENTRY_VALUE_MAX];
+
+	snprintf(vport.name, sizeof(vport.name), "vm-%u", index);
+	snprintf(vport.share, sizeof(vport.share), "%s", share);
+	vport.tags[0] = (struct slice){(const uint8_t *)"app\0web", 7};
+	if (vport_encode(&vport, value, &port->description_nr) ||
+	    port->description_nr > sizeof(port->description))
+		abort();
+	memcpy(port->description, value, port->description_nr);
+}
+
 struct world *world_new(uint64_t seed, uint32_t nr_hosts, uint32_t nr_ports)
 {
 	struct world *world = calloc(1, sizeof(*world));
@@ -931,20 +1028,20 @@ struct world *world_new(uint64_t seed, uint32_t nr_hosts, uint32_t nr_ports)
 			world->hosts[i].seeds[world->hosts[i].nr_seeds++] = world->hosts[j].address;
 	for (uint32_t i = 0; i < nr_ports; i++) {
 		struct sim_port *port = &world->ports[i];
-		struct vport vport = {.nr_tags = 1, .nr_addresses = 1};
-		uint8_t value[ENTRY_VALUE_MAX];
 
 		memcpy(port->id.bytes, &i, sizeof(i));
-		snprintf(vport.name, sizeof(vport.name), "vm-%u", i);
-		vport.tags[0] = (struct slice){(const uint8_t *)"app\0web", 7};
-		if (vport_encode(&vport, value, &port->description_nr) ||
-		    port->description_nr > sizeof(port->description))
-			abort();
-		memcpy(port->description, value, port->description_nr);
+		describe(port, i, "");
 		port->vm = i % nr_hosts + 1;
 		port->orderly = true;
 	}
 	return world;
+}
+
+void world_share(struct world *world)
+{
+	world->shares = true;
+	for (uint32_t i = 0; i < world->nr_ports; i++)
+		describe(&world->ports[i], i, "pair");
 }
 
 void world_free(struct world *world)

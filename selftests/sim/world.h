@@ -15,6 +15,7 @@
 #include "sync/sync.h"
 
 #define WORLD_KEYS     16  /* flows a port can have */
+#define WORLD_BIRTHS   4096
 #define WORLD_OVERHEAD 120 /* bytes around a message: nanomsg, AEAD, TCP, IP, Ethernet */
 
 struct twin_flow {
@@ -22,6 +23,10 @@ struct twin_flow {
 	uint64_t epoch, version;
 	/* the last delete that this host has seen, and the epoch of the owner who said so */
 	uint64_t gone_epoch, gone_version, gone_owner;
+	/* In a share group. */
+	int64_t born;	 /* world's time */
+	uint32_t birth;	 /* which flow of that key this is: the first packet that any member saw */
+	uint32_t killed; /* the newest birth whose end this host has seen */
 };
 
 /* What the kernel of a host holds of a port. Survives the daemon. */
@@ -134,6 +139,11 @@ struct world {
 	bool trap_receiver;
 	uint32_t trapped; /* host that must die after this step */
 
+	bool shares;	    /* all ports are members of one share group */
+	bool forgetful;	    /* a host lost its memory, or a port its host: what was killed may be back */
+	uint32_t births;
+	bool ended[WORLD_BIRTHS]; /* births that were killed */
+
 	uint32_t generation; /* last one applied in the local store */
 	struct sim_store store;
 	bool verbose;
@@ -142,6 +152,8 @@ struct world {
 
 struct world *world_new(uint64_t seed, uint32_t nr_hosts, uint32_t nr_ports);
 void world_free(struct world *world);
+/* Before it boots: makes all ports members of one share group. */
+void world_share(struct world *world);
 
 uint64_t world_random(struct world *world);
 uint64_t world_below(struct world *world, uint64_t below);

@@ -15,17 +15,21 @@
 #define REPORT_AHEAD	 16   /* flows that are loaded together */
 #define SCAN_AT_ONCE	 4    /* parts of FLOW_WALK_PART */
 #define TOUCHED_MS	 1000 /* mere traffic is told once a second ... */
+#define SHARED_MS	 10 /* ... but to a share group, whose windows lie ahead by so much traffic at most; a little ... */
+#define SHARED_MANY_MS	 100 /* ... less often if these are many */
+#define SHARED_MANY	 256
 #define TOUCHED_AT_ONCE	 1024 /* ... and so many flows in each turn */
-#define VERSION_LIFE_BIT 33
 
 struct queued_key {
 	struct dfw_flow_key key;
 	int64_t at_ms;
+	bool killed;
 };
 
 /* ---- Queues ------------------------------------------------------------------------------------------------------ */
 
-static int enqueue(struct key_queue *queue, const struct dfw_flow_key *key, int64_t at_ms)
+static int enqueue(struct key_queue *queue, const struct dfw_flow_key *key, int64_t at_ms,
+		   bool killed)
 {
 	if (queue->end == queue->room) {
 		size_t room = queue->room ? 2 * queue->room : 256;
@@ -36,7 +40,7 @@ static int enqueue(struct key_queue *queue, const struct dfw_flow_key *key, int6
 		queue->keys = keys;
 		queue->room = room;
 	}
-	queue->keys[queue->end++] = (struct queued_key){*key, at_ms};
+	queue->keys[queue->end++] = (struct queued_key){*key, at_ms, killed};
 	return 0;
 }
 
@@ -93,11 +97,11 @@ static struct report report_begin(struct syncd *d, struct datapath_port *port)
 }
 
 static void report_flow(const struct report *report, const struct dfw_flow_key *key,
-			const struct dfw_flow *flow)
+			const struct dfw_flow *flow, bool half_open)
 {
 	struct flow_record record = {};
 
-	flow_to_record(key, flow, report->half_open, report->now_ns, &record);
+	flow_to_record(key, flow, half_open, report->now_ns, &record);
 	record.version = next_version(report->d, report->port);
 	sync_flow_update(report->d->cluster.sync, report->port->id, &record);
 }
@@ -107,15 +111,16 @@ static void report_place(const struct report *report, const struct dfw_exchange 
 	struct syncd *d = report->d;
 
 	if (place->result == DFW_EXCHANGE_DONE)
-		report_flow(report, &place->key, &place->flow);
+		report_flow(report, &place->key, &place->flow, place->half_open);
 	else if (place->result == DFW_EXCHANGE_NONE)
 		sync_flow_remove(d->cluster.sync, report->port->id, &place->key,
 				 next_version(d, report->port));
-	else if (enqueue(&report->port->urgent, &place->key, d->loop.now_ms) < 0)
+	else if (enqueue(&report->port->urgent, &place->key, d->loop.now_ms, false) < 0)
 		report->port->scan_wanted = true;
 }
 
-static void report_places(const struct report *report, size_t nr)
+/* What was killed is told as that, whatever has the key now. */
+static void report_places(const struct report *report, const bool *killed, size_t nr)
 {
 	const struct dfw_exchange *places = report->d->datapath.exchange.places;
 	const struct dfw_flow_key *keys[REPORT_AHEAD];
@@ -128,6 +133,9 @@ static void report_places(const struct report *report, size_t nr)
 				keys[k] = &places[i + k].key;
 			sync_flow_prefetch(report->d->cluster.sync, report->port->id, keys, ahead);
 		}
+		if (killed[i])
+			sync_flow_kill(report->d->cluster.sync, report->port->id, &places[i].key,
+				       next_version(report->d, report->port));
 		report_place(report, &places[i]);
 	}
 }
@@ -143,8 +151,8 @@ static void on_change(void *data, const struct dfw_change *change)
 
 	if (!port || port->watch == WATCH_OFF)
 		return;
-	queue = change->kind == DFW_CHANGE_STATE ? &port->urgent : &port->touched;
-	if (enqueue(queue, &change->key, d->loop.now_ms) < 0)
+	queue = change->kind == DFW_CHANGE_TOUCHED ? &port->touched : &port->urgent;
+	if (enqueue(queue, &change->key, d->loop.now_ms, change->kind == DFW_CHANGE_KILLED) < 0)
 		port->scan_wanted = true;
 }
 
@@ -180,6 +188,7 @@ static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct k
 			   size_t most, int64_t before_ms)
 {
 	struct dfw_flow_key keys[DFW_EXCHANGE_MAX];
+	bool killed[DFW_EXCHANGE_MAX];
 	struct report report;
 	size_t done = 0;
 
@@ -195,6 +204,7 @@ static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct k
 		while (nr < DFW_EXCHANGE_MAX && done + nr < most &&
 		       queue->keys[queue->begin + nr].at_ms <= before_ms) {
 			keys[nr] = queue->keys[queue->begin + nr].key;
+			killed[nr] = queue->keys[queue->begin + nr].killed;
 			nr++;
 		}
 		dequeue(queue, nr);
@@ -204,7 +214,7 @@ static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct k
 			port->scan_wanted = true;
 			break;
 		}
-		report_places(&report, nr);
+		report_places(&report, killed, nr);
 		done += nr;
 		/* While a VM stands still: what is known goes while the rest is collected. */
 		if (port->pause != PAUSE_NONE)
@@ -223,6 +233,13 @@ static bool in_a_hurry(const struct syncd *d, const struct datapath_port *port)
 		move.phase != PHASE_NONE);
 }
 
+static int64_t touched_ms(const struct syncd *d, const struct datapath_port *port)
+{
+	if (!sync_port_share(d->cluster.sync, port->id)[0])
+		return TOUCHED_MS;
+	return port->touched.end - port->touched.begin > SHARED_MANY ? SHARED_MANY_MS : SHARED_MS;
+}
+
 void collect_due(struct syncd *d, struct datapath_port *port, bool all)
 {
 	int64_t now = d->loop.now_ms;
@@ -234,7 +251,7 @@ void collect_due(struct syncd *d, struct datapath_port *port, bool all)
 	if (hurry)
 		collect_keys(d, port, &port->touched, all ? SIZE_MAX : COLLECT_AT_ONCE, INT64_MAX);
 	else
-		collect_keys(d, port, &port->touched, TOUCHED_AT_ONCE, now - TOUCHED_MS);
+		collect_keys(d, port, &port->touched, TOUCHED_AT_ONCE, now - touched_ms(d, port));
 }
 
 int64_t collect_next(const struct syncd *d, const struct datapath_port *port)
@@ -250,7 +267,7 @@ int64_t collect_next(const struct syncd *d, const struct datapath_port *port)
 		return port->scan_wanted && port->flows_map >= 0 ? port->scan_ms : INT64_MAX;
 	if (in_a_hurry(d, port))
 		return now;
-	due = touched->keys[touched->begin].at_ms + TOUCHED_MS;
+	due = touched->keys[touched->begin].at_ms + touched_ms(d, port);
 	return due > now + RING_MS ? due : now + RING_MS;
 }
 
@@ -262,10 +279,10 @@ static void report_walked(const struct report *report, const struct dfw_flow_key
 {
 	if (flow->state == DFW_FLOW_DEAD)
 		return;
-	report_flow(report, key, flow);
+	report_flow(report, key, flow, report->half_open);
 	if (flow->flags & (DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED) &&
 	    report->port->watch != WATCH_OFF &&
-	    enqueue(&report->port->urgent, key, report->d->loop.now_ms) < 0)
+	    enqueue(&report->port->urgent, key, report->d->loop.now_ms, false) < 0)
 		report->port->scan_wanted = true;
 }
 

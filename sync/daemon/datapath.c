@@ -295,7 +295,7 @@ static bool compare_with_kernel(struct syncd *d, struct datapath_port *port)
 	struct sync_flows known = {};
 
 	sync_flows(d->cluster.sync, port->id, &known);
-	if (kernel == known.count)
+	if (kernel == known.count - known.half_open)
 		return true;
 	if (!port->compared) {
 		port->compared = port->scan_wanted = true;
@@ -610,9 +610,10 @@ static void flush(struct syncd *d)
 	settle(d);
 }
 
-void datapath_flow_apply(void *data, struct uuid id, const struct flow_record *record)
+static void change(struct syncd *d, struct uuid id, const struct flow_record *record,
+		     int (*put)(struct flow_exchange *exchange, uint32_t slot,
+				const struct flow_record *record, uint64_t now_ns))
 {
-	struct syncd *d = data;
 	struct datapath_port *port = datapath_find(d, id);
 	struct flow_exchange *exchange = &d->datapath.exchange;
 
@@ -626,8 +627,34 @@ void datapath_flow_apply(void *data, struct uuid id, const struct flow_record *r
 	}
 	if (exchange->nr == DFW_EXCHANGE_MAX || (exchange->nr && exchange->slot != port->slot))
 		flush(d);
-	if (flow_exchange_put(exchange, port->slot, record, (uint64_t)d->loop.now_ms * 1000000) < 0)
+	if (put(exchange, port->slot, record, (uint64_t)d->loop.now_ms * 1000000) < 0)
 		port->refused++;
+}
+
+void datapath_flow_apply(void *data, struct uuid id, const struct flow_record *record)
+{
+	change(data, id, record, flow_exchange_put);
+}
+
+void datapath_flow_share(void *data, struct uuid id, const struct flow_record *record,
+			 enum share_how how)
+{
+	struct flow_record end = *record;
+	bool gone = record->flags & FLOW_GONE;
+
+	/* Wherever it lies: it may be confirmed here, and not where its end comes from. */
+	if (gone || how == SHARE_REPLACE) {
+		end.flags = FLOW_GONE;
+		change(data, id, &end, flow_exchange_put);
+		end.flags |= FLOW_HALF_OPEN;
+		change(data, id, &end, flow_exchange_put);
+	}
+	/* Nobody may collect it before it is gone. */
+	if (gone)
+		flush(data);
+	else
+		change(data, id, record,
+			 how == SHARE_JOIN ? flow_exchange_join : flow_exchange_put);
 }
 
 int datapath_flows_held(void *data, struct uuid id)

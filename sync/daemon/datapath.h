@@ -152,6 +152,8 @@ void datapath_release(void *data, struct uuid port);
 uint64_t datapath_flows(void *data, struct uuid port);
 bool datapath_gone(void *data, struct uuid port);
 void datapath_flow_apply(void *data, struct uuid port, const struct flow_record *record);
+void datapath_flow_share(void *data, struct uuid port, const struct flow_record *record,
+			 enum share_how how);
 int datapath_flows_held(void *data, struct uuid port);
 void datapath_move_event(void *data, struct uuid port, enum move_result result);
 

@@ -137,6 +137,7 @@ const struct sync_env cluster_env = {
 	.port_flows = datapath_flows,
 	.port_gone = datapath_gone,
 	.flow_apply = datapath_flow_apply,
+	.flow_share = datapath_flow_share,
 	.flows_held = datapath_flows_held,
 	.move_event = datapath_move_event,
 };

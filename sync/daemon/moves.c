@@ -12,7 +12,7 @@
 #define WAIT_MS	     10000
 #define WAIT_MOST_MS 20000 /* who asks notices then that nobody answers */
 #define POLL_MS	     1
-#define LAG_ROOM     8	   /* peers of a port */
+#define LAG_ROOM     16	   /* peers of a port */
 #define SAFE_BEHIND  10000 /* flows that a final delta may have: they go in some 10 ms */
 
 static const char *const result_texts[MOVE_RESULTS] = {
@@ -52,10 +52,10 @@ static json_t *lag_json(const struct syncd *d, const struct datapath_port *port,
 	uint64_t behind = lag->changes + (port ? collect_queued(port) : 0);
 	bool scans = port && (port->scan_wanted || port->scanning);
 
-	return json_pack("{s:s, s:I, s:I, s:b, s:b}", "host", cluster_host_name(d, lag->peer, name),
-			 "changes", (json_int_t)behind, "ms", (json_int_t)lag->ms, "safe",
-			 lag->safe && behind <= SAFE_BEHIND && !scans, "room",
-			 lag->status != FLOWS_NO_ROOM);
+	return json_pack("{s:s, s:I, s:I, s:b, s:b, s:b}", "host",
+			 cluster_host_name(d, lag->peer, name), "changes", (json_int_t)behind, "ms",
+			 (json_int_t)lag->ms, "safe", lag->safe && behind <= SAFE_BEHIND && !scans,
+			 "room", lag->status != FLOWS_NO_ROOM, "shares", lag->shares);
 }
 
 static json_t *peers_json(const struct syncd *d, struct uuid id)
@@ -111,7 +111,8 @@ static json_t *move_json(const struct syncd *d, const char *name, struct uuid id
 
 	sync_flows(d->cluster.sync, id, &flows);
 	sync_move_status(d->cluster.sync, id, &move);
-	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:o}", "vport", name, "host",
+	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:o}", "vport", name, "share",
+			 sync_port_share(d->cluster.sync, id), "host",
 			 d->cluster.config.name, "role", role_names[role], "phase",
 			 phase_names[move.phase], "epoch", (json_int_t)epoch, "flows",
 			 (json_int_t)flows.count, "strict", move.strict, "held", port && port->held,

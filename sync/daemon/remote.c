@@ -76,24 +76,29 @@ static int by_name(const void *a, const void *b)
 	return order ? order : by_right(a, b);
 }
 
-/* The host that holds `what` already, or NULL: then it is ours from here on. */
-static const char *claim(json_t *claims, const char *what, const json_t *port)
+/* The host that holds `what` already, or NULL: then it is ours from here on. Members of a share group may have the same
+ * addresses. */
+static const char *claim(json_t *claims, const char *what, json_t *port, bool may_share)
 {
-	const char *holder = json_text(claims, what);
+	const json_t *holder = json_object_get(claims, what);
+	const char *share = json_text(port, "share");
 
 	if (!holder)
-		json_object_set(claims, what, json_object_get(port, "host"));
-	return holder;
+		json_object_set(claims, what, port);
+	if (!holder || (may_share && share[0] && strcmp(share, json_text(holder, "share")) == 0))
+		return NULL;
+	return json_text(holder, "host");
 }
 
-static const char *claim_all(json_t *claims, const json_t *port)
+static const char *claim_all(json_t *claims, json_t *port)
 {
-	const char *holder = claim(claims, json_text(port, "name"), port);
+	const char *holder = claim(claims, json_text(port, "name"), port, false);
 	const json_t *address;
 	size_t i;
 
 	json_array_foreach (json_object_get(port, "ips"), i, address) {
-		const char *other = holder ? NULL : claim(claims, json_string_value(address), port);
+		const char *other =
+			holder ? NULL : claim(claims, json_string_value(address), port, true);
 
 		holder = other ? other : holder;
 	}

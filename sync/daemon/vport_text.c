@@ -146,6 +146,8 @@ int vport_from_json(const json_t *json, uint8_t value[ENTRY_VALUE_MAX], uint16_t
 		r = copy_text(json, "dev", vport.dev, sizeof(vport.dev));
 	if (r == 0)
 		r = copy_text(json, "profile", vport.profile, sizeof(vport.profile));
+	if (r == 0 && json_text(json, "share"))
+		r = copy_text(json, "share", vport.share, sizeof(vport.share));
 	if (r == 0)
 		r = read_addresses(json_object_get(json, "ips"), vport.addresses,
 				   &vport.nr_addresses);
@@ -214,10 +216,11 @@ json_t *vport_to_json(struct uuid port, uint64_t epoch, const struct vport *vpor
 {
 	char uuid[UUID_TEXT_LEN];
 
-	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b}",
+	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b}",
 			 "name", vport->name, "uuid", uuid_format(port, uuid), "epoch",
 			 (json_int_t)epoch, "dev", vport->dev, "profile",
-			 vport->profile[0] ? vport->profile : "default", "macs", macs_json(vport),
+			 vport->profile[0] ? vport->profile : "default", "share", vport->share,
+			 "macs", macs_json(vport),
 			 "ips", addresses_json(vport->addresses, vport->nr_addresses), "learned",
 			 addresses_json(vport->learned, vport->nr_learned), "vlans",
 			 vlans_json(vport), "tags", tags_json(vport), "attached",

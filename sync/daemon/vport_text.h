@@ -9,7 +9,7 @@
 #define UUID_TEXT_LEN 37
 
 /* A vport as the registry has it, and as dfwd speaks of it: {"name", "dev", "macs", "ips", "learned", "vlans", "tags",
- * "profile", "attached", "ready", "held"}. */
+ * "profile", "share", "attached", "ready", "held"}. */
 
 /* Texts lie in `json`. -EBADMSG: not what dfwd would say; -EMSGSIZE: more than the registry takes. */
 int vport_from_json(const json_t *json, uint8_t value[ENTRY_VALUE_MAX], uint16_t *nr);
