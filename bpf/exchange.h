@@ -263,8 +263,8 @@ static long exchange_one(__u64 index, void *data)
 	    !exchange_belongs(config, &key.local))
 		one->result = DFW_EXCHANGE_REFUSED;
 	else if (!held && (op == DFW_EXCHANGE_PUT || op == DFW_EXCHANGE_JOIN))
-		one->result = exchange_share(exchanging, &key, half_opened, one,
-					     op == DFW_EXCHANGE_PUT);
+		one->result =
+			exchange_share(exchanging, &key, half_opened, one, op == DFW_EXCHANGE_PUT);
 	else if (op == DFW_EXCHANGE_PUT || op == DFW_EXCHANGE_JOIN)
 		one->result = exchange_put(exchanging, inner, &key, half_opened, one);
 	else if (op == DFW_EXCHANGE_REMOVE && flow)

@@ -25,7 +25,7 @@ struct tcp_segment {
 	__u32 window; /* as in the header, not scaled */
 	__u32 bytes;  /* payload */
 	__u8 flags;   /* enum tcp_flag */
-	__u8 scale; /* of a SYN: the window scale option, at most TCP_MAX_SCALE, or TCP_NO_SCALE */
+	__u8 scale;  /* of a SYN: the window scale option, at most TCP_MAX_SCALE, or TCP_NO_SCALE */
 	__u8 shared; /* other segments of the connection pass another member of a share group */
 };
 

@@ -145,7 +145,8 @@ DFW_STAGE int track(struct packet *p, struct dfw_flow *flow)
 	if (p->flags & PACKET_HALF_OPEN && flow_confirmed(flow, from))
 		return TRACK_CONFIRM;
 	kind = flow->state == before ? DFW_CHANGE_TOUCHED : DFW_CHANGE_STATE;
-	if (p->flags & PACKET_WATCHED && (p->flags & PACKET_SHARED || !(p->flags & PACKET_HALF_OPEN)))
+	if (p->flags & PACKET_WATCHED &&
+	    (p->flags & PACKET_SHARED || !(p->flags & PACKET_HALF_OPEN)))
 		news = change_note(flow, kind);
 	flow_unlock(flow);
 	if (news)

@@ -22,37 +22,36 @@ const struct option_spec global_options[] = {
 };
 const size_t nr_global_options = ARRAY_SIZE(global_options);
 
-#define VPORT_OPTIONS(needed)                                                  \
-	{.name = "--dev",                                                      \
-	 .argument = "IF",                                                     \
-	 .help = "its network device, which may be there later",               \
-	 .check = check_device,                                                \
-	 .completion = COMPLETE_DEVICE,                                        \
-	 .required = needed},                                                  \
-		{.name = "--mac",                                              \
-		 .argument = "MAC",                                            \
-		 .help = "the VM's MAC address",                               \
-		 .check = check_mac,                                           \
-		 .required = needed},                                          \
-		{.name = "--ip",                                               \
-		 .argument = "ADDR",                                           \
-		 .help = "an IP address of the VM",                            \
-		 .check = check_address,                                       \
-		 .repeats = true,                                              \
-		 .required = needed},                                          \
-		{.name = "--tag",                                              \
-		 .argument = "K=V",                                            \
-		 .help = "a tag, for the groups of the policy",                \
-		 .check = check_tag,                                           \
-		 .repeats = true},                                             \
-		{.name = "--profile",                                          \
-		 .argument = "P",                                              \
-		 .help = "its profile, as the policy defines it (\"default\")", \
-		 .check = check_profile},                                      \
-	{                                                                      \
-		.name = "--share", .argument = "GROUP",                        \
-		.help = "its share group, in a cluster; '': none",             \
-		.check = check_share                                           \
+#define VPORT_OPTIONS(needed)                                                           \
+	{.name = "--dev",                                                               \
+	 .argument = "IF",                                                              \
+	 .help = "its network device, which may be there later",                        \
+	 .check = check_device,                                                         \
+	 .completion = COMPLETE_DEVICE,                                                 \
+	 .required = needed},                                                           \
+		{.name = "--mac",                                                       \
+		 .argument = "MAC",                                                     \
+		 .help = "the VM's MAC address",                                        \
+		 .check = check_mac,                                                    \
+		 .required = needed},                                                   \
+		{.name = "--ip",                                                        \
+		 .argument = "ADDR",                                                    \
+		 .help = "an IP address of the VM",                                     \
+		 .check = check_address,                                                \
+		 .repeats = true,                                                       \
+		 .required = needed},                                                   \
+		{.name = "--tag",                                                       \
+		 .argument = "K=V",                                                     \
+		 .help = "a tag, for the groups of the policy",                         \
+		 .check = check_tag,                                                    \
+		 .repeats = true},                                                      \
+		{.name = "--profile",                                                   \
+		 .argument = "P",                                                       \
+		 .help = "its profile, as the policy defines it (\"default\")",         \
+		 .check = check_profile},                                               \
+	{                                                                               \
+		.name = "--share", .argument = "GROUP",                                 \
+		.help = "its share group, in a cluster; '': none", .check = check_share \
 	}
 
 static const struct option_spec vport_add_options[] = {
@@ -612,7 +611,14 @@ const struct command commands[] = {
 		    "In a cluster names are the cluster's. With --moved it is the vport of that "
 		    "name of another host, for a VM that moved without `migrate`: it denies until "
 		    "its flows have been pulled from there, which that host grants when the device "
-		    "is gone there, or from a copy when the host is gone.",
+		    "is gone there, or from a copy when the host is gone.\n"
+		    "Vports on different hosts with the same --share stand for the same addresses, "
+		    "as two routers of a pair or next hops of equal cost do; each is given those "
+		    "addresses by --ip. Up to eight of them tell each other of every flow at once: "
+		    "what left through one host may come back through another, and goes on when "
+		    "one dies. What `flow kill` ends on one ends on all; each decides flows by its "
+		    "own policy. TCP sequence numbers may lie 16 MiB ahead of what a host has "
+		    "seen.",
 	 .json = "The object of `vport show`.",
 	 .run = run_vport_add},
 	{.name = "vport set",

@@ -127,9 +127,9 @@ static void vport_row(struct table *table, const json_t *vport, const json_t *pe
 	table_cell(table, COLOR_NONE, "%s", text_or(vport, "phase", "?"));
 	table_cell(table, COLOR_NONE, "%" JSON_INTEGER_FORMAT, json_number(vport, "flows"));
 	table_cell(table, COLOR_NONE, "%s",
-		   !peer || json_is_true(json_object_get(peer, "shares")) ?
-			   text_or(vport, "share", "-") :
-			   "-");
+		   !peer || json_is_true(json_object_get(peer, "shares"))
+			   ? text_or(vport, "share", "-")
+			   : "-");
 	peer_cells(table, peer);
 	table_cell(table, COLOR_NONE, "%s", text_or(vport, "result", ""));
 }
@@ -137,10 +137,9 @@ static void vport_row(struct table *table, const json_t *vport, const json_t *pe
 static enum exit_status print_vports(const struct invocation *call, const json_t *vports)
 {
 	static const struct column columns[] = {
-		COLUMN("VPORT"),  COLUMN("ROLE"),    COLUMN("PHASE"),
-		NUMBERS("FLOWS"), COLUMN("SHARE"),   COLUMN("PEER"),
-		NUMBERS("BEHIND"), NUMBERS("MS"),    COLUMN("TO MOVE"),
-		COLUMN("LAST"),
+		COLUMN("VPORT"),   COLUMN("ROLE"), COLUMN("PHASE"),   NUMBERS("FLOWS"),
+		COLUMN("SHARE"),   COLUMN("PEER"), NUMBERS("BEHIND"), NUMBERS("MS"),
+		COLUMN("TO MOVE"), COLUMN("LAST"),
 	};
 	_cleanup_table_ struct table *table = table_new(columns, ARRAY_SIZE(columns), call->color);
 	const json_t *vport, *peer;

@@ -165,9 +165,8 @@ static enum exit_status list_table(const struct invocation *call, const char **n
 				   const json_t *stored)
 {
 	static const struct column columns[] = {
-		COLUMN("NAME"), COLUMN("DEVICE"), COLUMN("STATE"),   COLUMN("MAC"),
-		COLUMN("IP"),	COLUMN("TAGS"),	  COLUMN("PROFILE"), COLUMN("SHARE"),
-		NUMBERS("FLOWS"),
+		COLUMN("NAME"), COLUMN("DEVICE"),  COLUMN("STATE"), COLUMN("MAC"),    COLUMN("IP"),
+		COLUMN("TAGS"), COLUMN("PROFILE"), COLUMN("SHARE"), NUMBERS("FLOWS"),
 	};
 	_cleanup_table_ struct table *table = table_new(columns, ARRAY_SIZE(columns), call->color);
 	struct vport vport;
@@ -225,9 +224,8 @@ static void remote_row(struct table *table, const json_t *json)
 static enum exit_status list_cluster(const struct invocation *call)
 {
 	static const struct column columns[] = {
-		COLUMN("NAME"), COLUMN("HOST"), COLUMN("DEVICE"), COLUMN("STATE"),
-		COLUMN("MAC"),	COLUMN("IP"),	COLUMN("TAGS"),	  COLUMN("PROFILE"),
-		COLUMN("SHARE"),
+		COLUMN("NAME"), COLUMN("HOST"), COLUMN("DEVICE"),  COLUMN("STATE"), COLUMN("MAC"),
+		COLUMN("IP"),	COLUMN("TAGS"), COLUMN("PROFILE"), COLUMN("SHARE"),
 	};
 	_cleanup_table_ struct table *table = table_new(columns, ARRAY_SIZE(columns), call->color);
 	_cleanup_json_ json_t *result = NULL;

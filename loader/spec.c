@@ -281,9 +281,10 @@ int spec_set_profile(struct vport_spec *spec, const char *profile)
 static int set_share(struct vport_spec *spec, const char *share)
 {
 	if (!share || (share[0] && !port_name_valid(share)))
-		return wrong("share \"%s\": 1 to %d letters, digits, '_', '-' and ':' make the name "
-			     "of a share group",
-			     share ? share : "", DFW_PORT_NAME_LEN - 1);
+		return wrong(
+			"share \"%s\": 1 to %d letters, digits, '_', '-' and ':' make the name "
+			"of a share group",
+			share ? share : "", DFW_PORT_NAME_LEN - 1);
 	strcpy(spec->share, share);
 	return 0;
 }
@@ -419,12 +420,11 @@ json_t *spec_to_json(const struct vport_spec *spec)
 	if (r < 0)
 		return NULL;
 	uuid_format(spec->uuid, uuid);
-	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:s, s:s, s:s, s:I, s:s, s:b}", "name",
-			 spec->name, "dev", spec->dev, "macs", macs, "ips", ips, "learned", learned,
-			 "vlans", vlans, "tags", tags, "profile", spec->profile, "share",
-			 spec->share, "uuid", uuid,
-			 "epoch", (json_int_t)spec->epoch, "pattern", spec->pattern, "arriving",
-			 spec->arriving);
+	return json_pack("{s:s, s:s, s:O, s:O, s:O, s:O, s:O, s:s, s:s, s:s, s:I, s:s, s:b}",
+			 "name", spec->name, "dev", spec->dev, "macs", macs, "ips", ips, "learned",
+			 learned, "vlans", vlans, "tags", tags, "profile", spec->profile, "share",
+			 spec->share, "uuid", uuid, "epoch", (json_int_t)spec->epoch, "pattern",
+			 spec->pattern, "arriving", spec->arriving);
 }
 
 static int read_learned(struct vport_spec *spec, const json_t *list)

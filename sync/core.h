@@ -122,13 +122,15 @@ struct port {
 	uint64_t fence; /* highest seen; never below epoch */
 	uint8_t *description;
 	uint16_t description_nr;
-	char share[WIRE_TEXT_LEN]; /* its share group, of another host's port by the registry; "": none */
+	char share
+		[WIRE_TEXT_LEN]; /* its share group, of another host's port by the registry; "": none */
 	struct flow_table flows;
 	struct flow_table graves; /* share group: flows that were killed, for GRAVE_MS */
 	uint32_t half_open;	  /* share group: of `flows`, those that nobody has answered */
-	uint64_t version;	  /* share group: highest of what was reported, or given to what others saw */
-	uint64_t fed;		  /* share group: the member of this host that has got what is here */
-	uint32_t renew;		  /* share group: the stream that shall give way to a new one, 0: none */
+	uint64_t
+		version; /* share group: highest of what was reported, or given to what others saw */
+	uint64_t fed;	 /* share group: the member of this host that has got what is here */
+	uint32_t renew;	 /* share group: the stream that shall give way to a new one, 0: none */
 	int64_t prune_ms;
 	struct peer peers[PEERS_MAX];
 	size_t nr_peers;

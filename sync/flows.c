@@ -26,8 +26,8 @@ bool flow_record_same(const struct flow_record *a, const struct flow_record *b, 
 {
 	return (!order || (a->epoch == b->epoch && a->version == b->version)) &&
 	       a->rule == b->rule && a->generation == b->generation && a->life == b->life &&
-	       a->state == b->state &&
-	       a->initiator == b->initiator && !memcmp(a->scale, b->scale, sizeof(a->scale)) &&
+	       a->state == b->state && a->initiator == b->initiator &&
+	       !memcmp(a->scale, b->scale, sizeof(a->scale)) &&
 	       !memcmp(a->leg_flags, b->leg_flags, sizeof(a->leg_flags)) &&
 	       !memcmp(a->legs, b->legs, sizeof(a->legs)) &&
 	       !memcmp(&a->key, &b->key, sizeof(a->key));

@@ -275,8 +275,8 @@ bool put_flow_record(struct writer *writer, const struct flow_record *record, ui
 	put_bytes(writer, record->leg_flags, DFW_LEGS);
 	put_u8(writer, record->flags);
 	if (record->life) {
-		put_attribute(writer, FLOW_ATTRIBUTE_LIFE, 4);
-		put_u32(writer, record->life);
+		put_attribute(writer, FLOW_ATTRIBUTE_LIFE, 8);
+		put_u64(writer, record->life);
 	}
 	if (!(record->flags & FLOW_GONE)) {
 		put_attribute(writer, FLOW_ATTRIBUTE_AGES, 16);
@@ -326,7 +326,7 @@ static void get_flow_attribute(struct reader *value, uint8_t type, struct flow_r
 		get_u32(value, &record->generation);
 		break;
 	case FLOW_ATTRIBUTE_LIFE:
-		get_u32(value, &record->life);
+		get_u64(value, &record->life);
 		break;
 	case FLOW_ATTRIBUTE_LEG_ORIG:
 		get_leg(value, &record->legs[DFW_ORIG]);

@@ -223,7 +223,8 @@ enum flow_record_flag {
 	FLOW_GONE = 1 << 0,	 /* a tombstone: key, order, and nothing else */
 	FLOW_RESYNC = 1 << 1,	 /* the legs may be behind what the ends have sent */
 	FLOW_HALF_OPEN = 1 << 2, /* nobody has answered yet */
-	FLOW_KILLED = 1 << 3,	 /* of a tombstone: by command, so it ends on all members of a share group */
+	FLOW_KILLED =
+		1 << 3, /* of a tombstone: by command, so it ends on all members of a share group */
 };
 
 struct flow_record {
@@ -240,7 +241,8 @@ struct flow_record {
 	uint8_t leg_flags[DFW_LEGS];
 	uint8_t flags; /* enum flow_record_flag */
 	uint8_t zero;
-	uint32_t life; /* of a share group's flow: counts how often one of its key was killed, or began anew */
+	uint64_t
+		life; /* of a share group's flow: counts how often one of its key was killed, or began anew */
 	struct dfw_leg legs[DFW_LEGS];
 };
 

@@ -105,6 +105,9 @@ void become_owner(struct sync *sync, struct port *port, uint64_t epoch, bool res
 	/* New streams begin at 0 and need no tombstones; the datapath may count its versions from the start. */
 	port->nr_peers = 0;
 	flows_trim(&port->flows, port->flows.head);
+	/* What was killed under a former owner, or here before it went, is not known to be what is here now. */
+	flows_free(&port->graves);
+	port->prune_ms = sync->now;
 	sync->members_changed = true;
 	env_of(sync)->port_activate(env_of(sync)->data, port->id, epoch, resync);
 	if (registry_put(&sync->registry, ENTRY_VPORT, port->id, epoch, description_of(port)))

@@ -300,8 +300,8 @@ static void choose_peers(struct sync *sync, struct port *port, const struct shar
 			 size_t nr_members)
 {
 	uint32_t buddies[PULL_CANDIDATES], sharers[SHARE_MEMBERS - 1];
-	uint32_t nr_buddies = rendezvous(sync, port->id, sync->config.host, buddies,
-					 sync->config.replicas);
+	uint32_t nr_buddies =
+		rendezvous(sync, port->id, sync->config.host, buddies, sync->config.replicas);
 	uint32_t nr_sharers = share_hosts(sync, port, members, nr_members, sharers);
 
 	for (size_t i = port->nr_peers; i-- > 0;) {

@@ -9,13 +9,13 @@
 
 /* Share groups; see H1-H8 in docs/sync-design.md. */
 
-#define GRAVE_MS	600000 /* what was killed does not come back for so long; and as long as there are fewer than ... */
-#define GRAVES_MOST	65536
-#define HALF_OPEN_MOST	8192 /* a flood of first packets is not worth more */
-#define HALF_OPEN_MS	60000
-#define PRUNE_MS	30000
-#define RENEW_MS	1000
-#define REBORN_MS	1000 /* clocks of kernel and core differ by less */
+#define GRAVE_MS       600000 /* what was killed does not come back for so long, */
+#define GRAVES_MOST    65536  /* unless there are more */
+#define HALF_OPEN_MOST 8192   /* a flood of first packets is not worth more */
+#define HALF_OPEN_MS   60000
+#define PRUNE_MS       30000
+#define RENEW_MS       1000
+#define REBORN_MS      1000 /* clocks of kernel and core differ by less */
 
 /* ---- Who is in it ------------------------------------------------------------------------------------------------ */
 
@@ -212,11 +212,11 @@ static bool is_reborn(const struct sync *sync, const struct flow_entry *old,
 	return before.age_ms > record->age_ms + REBORN_MS;
 }
 
-static uint32_t life_of(const struct sync *sync, const struct port *port,
+static uint64_t life_of(const struct sync *sync, const struct port *port,
 			const struct flow_entry *old, const struct flow_record *record)
 {
 	const struct flow_entry *grave = flows_find(&port->graves, &record->key);
-	uint32_t life = grave ? grave->record.life : 0;
+	uint64_t life = grave ? grave->record.life : 0;
 	bool gone = record->flags & FLOW_GONE;
 
 	if (grave && !gone)
@@ -360,7 +360,7 @@ static uint64_t feeding(const struct port *mate)
 {
 	return mate ? hash_bytes(mate->share, strlen(mate->share),
 				 hash_bytes(&mate->id, sizeof(mate->id), mate->epoch)) |
-			      1
+			       1
 		    : 0;
 }
 

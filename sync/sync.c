@@ -346,9 +346,8 @@ int sync_flows(const struct sync *sync, struct uuid id, struct sync_flows *flows
 
 	if (!port)
 		return -ENOENT;
-	*flows = (struct sync_flows){.count = port->flows.count,
-				     .hash = port->flows.hash,
-				     .half_open = port->half_open};
+	*flows = (struct sync_flows){
+		.count = port->flows.count, .hash = port->flows.hash, .half_open = port->half_open};
 	return 0;
 }
 

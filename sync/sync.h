@@ -152,7 +152,8 @@ const char *sync_port_share(const struct sync *sync, struct uuid port);
 struct sync_flows {
 	uint64_t count;
 	uint64_t hash;
-	uint64_t half_open; /* of them, those that a share group knows before anybody has answered */
+	uint64_t
+		half_open; /* of them, those that a share group knows before anybody has answered */
 };
 int sync_flows(const struct sync *sync, struct uuid port, struct sync_flows *flows);
 

@@ -68,7 +68,8 @@ enum dfw_port_flag {
 	DFW_PORT_READY = 1 << 0,   /* a policy is realised; without it everything drops */
 	DFW_PORT_HELD = 1 << 1,	   /* the port may be in force on another host: everything drops */
 	DFW_PORT_WATCHED = 1 << 2, /* somebody reads the changes of its flows, see <dfw/change.h> */
-	DFW_PORT_SHARED = 1 << 3,  /* of a share group: packets of its flows pass other members too */
+	DFW_PORT_SHARED =
+		1 << 3, /* of a share group: packets of its flows pass other members too */
 };
 
 /* What is switched while the rest stays; all other flags belong to a revision. */

@@ -808,6 +808,85 @@ static void test_put(struct dfw_exchange *places)
 	}
 }
 
+/* What another member of the port's share group knows, while packets pass. */
+static void test_shared(struct dfw_exchange *places)
+{
+	struct frame f = udp(&vm, &peer, 7300, 7000), g = udp(&peer, &vm, 7000, 7300);
+	struct dfw_exchange known = {.op = DFW_EXCHANGE_JOIN}, other;
+	int64_t before = flows_of(PORT_VM);
+
+	set_switches(PORT_VM, DFW_PORT_WATCHED | DFW_PORT_SHARED);
+	read_ring("changes", on_change);
+	TEST("of a share group: a flow is told from its first packet on, and collected")
+	{
+		expect(DFW_OUT, &f, "passed");
+		read_ring("changes", on_change);
+		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_STATE &&
+		      changes[0].key.local_port == 7300);
+		places[0] = (struct dfw_exchange){.key = changes[0].key};
+		CHECK(run_exchange(PORT_VM, 1) == 1 && places[0].half_open == 1);
+		known.key = changes[0].key;
+		known.flow = places[0].flow;
+	}
+	TEST("...it moves to the confirmed ones when another member has seen the answer")
+	{
+		known.flow.state = DFW_FLOW_UDP_REPLIED;
+		known.flow.legs[DFW_REPLY].packets = 9;
+		places[0] = known;
+		CHECK(run_exchange(PORT_VM, 1) == 1 && flows_of(PORT_VM) == before + 1);
+		places[0] = (struct dfw_exchange){.key = known.key};
+		CHECK(run_exchange(PORT_VM, 1) == 1 && places[0].half_open == 0);
+		CHECK(places[0].flow.state == DFW_FLOW_UDP_REPLIED &&
+		      places[0].flow.legs[DFW_ORIG].packets == 1 &&
+		      places[0].flow.legs[DFW_REPLY].packets == 9);
+		expect(DFW_IN, &g, "passed");
+	}
+	TEST("...what is known less of changes nothing")
+	{
+		known.flow.state = DFW_FLOW_UDP_NEW;
+		known.flow.legs[DFW_REPLY].packets = 0;
+		places[0] = known;
+		CHECK(run_exchange(PORT_VM, 1) == 1 && flows_of(PORT_VM) == before + 1);
+		places[0] = (struct dfw_exchange){.key = known.key};
+		CHECK(run_exchange(PORT_VM, 1) == 1);
+		CHECK(places[0].flow.state == DFW_FLOW_UDP_REPLIED &&
+		      places[0].flow.legs[DFW_REPLY].packets == 10);
+	}
+	TEST("...a join makes no flow, a put does; its packet is decided by the policy in force")
+	{
+		other = known;
+		other.key.local_port = 7301;
+		other.flow.state = DFW_FLOW_UDP_REPLIED;
+		places[0] = other;
+		CHECK(run_exchange(PORT_VM, 1) == 0 && places[0].result == DFW_EXCHANGE_NONE);
+		other.op = DFW_EXCHANGE_PUT;
+		places[0] = other;
+		CHECK(run_exchange(PORT_VM, 1) == 1 && flows_of(PORT_VM) == before + 2);
+		places[0] = (struct dfw_exchange){.key = other.key};
+		CHECK(run_exchange(PORT_VM, 1) == 1 && places[0].flow.generation == 0);
+		g = udp(&peer, &vm, 7000, 7301);
+		expect(DFW_IN, &g, "passed");
+		places[0] = (struct dfw_exchange){.key = other.key};
+		CHECK(run_exchange(PORT_VM, 1) == 1 && places[0].flow.generation != 0);
+	}
+	TEST("...nothing comes in with an address that is not the port's")
+	{
+		places[0] = other;
+		places[0].key.local.bytes[15] = 9;
+		CHECK(run_exchange(PORT_VM, 1) == 0 && places[0].result == DFW_EXCHANGE_REFUSED);
+	}
+	TEST("...and what ends elsewhere ends here")
+	{
+		places[0] = (struct dfw_exchange){.key = known.key, .op = DFW_EXCHANGE_REMOVE};
+		places[1] = (struct dfw_exchange){.key = other.key, .op = DFW_EXCHANGE_REMOVE};
+		CHECK(run_exchange(PORT_VM, 2) == 2 && flows_of(PORT_VM) == before);
+		g = udp(&peer, &vm, 7000, 7300);
+		expect(DFW_IN, &g, "default");
+	}
+	read_ring("changes", on_change);
+	set_switches(PORT_VM, 0);
+}
+
 static void test_watched(void)
 {
 	struct dfw_exchange *places =
@@ -864,9 +943,10 @@ static void test_watched(void)
 					     &options) == 0 &&
 		      options.retval == 1);
 		read_ring("changes", on_change);
-		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_STATE);
+		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_KILLED);
 		CHECK(run_exchange(PORT_VM, 1) == 0 && places[0].result == DFW_EXCHANGE_NONE);
 	}
+	test_shared(places);
 	TEST("a held port drops everything, and tells once that its VM sends")
 	{
 		set_switches(PORT_VM, DFW_PORT_HELD);

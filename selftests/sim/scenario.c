@@ -314,7 +314,7 @@ static const struct action actions[] = {
 };
 
 const char *const scenario_names[SCENARIOS] = {"calm", "move",	      "crash", "partition", "pause",
-					       "disk", "unannounced", "store", "share", "all"};
+					       "disk", "unannounced", "store", "share",	    "all"};
 
 static void act(struct world *world, struct trouble *trouble, enum scenario scenario)
 {

@@ -14,7 +14,7 @@
 #include "selftests/sim/store.h"
 #include "sync/sync.h"
 
-#define WORLD_KEYS     16  /* flows a port can have */
+#define WORLD_KEYS     16 /* flows a port can have */
 #define WORLD_BIRTHS   4096
 #define WORLD_OVERHEAD 120 /* bytes around a message: nanomsg, AEAD, TCP, IP, Ethernet */
 
@@ -139,8 +139,8 @@ struct world {
 	bool trap_receiver;
 	uint32_t trapped; /* host that must die after this step */
 
-	bool shares;	    /* all ports are members of one share group */
-	bool forgetful;	    /* a host lost its memory, or a port its host: what was killed may be back */
+	bool shares;	/* all ports are members of one share group */
+	bool forgetful; /* a host lost its memory, or a port its host: what was killed may be back */
 	uint32_t births;
 	bool ended[WORLD_BIRTHS]; /* births that were killed */
 

@@ -29,6 +29,7 @@ static struct flow_record some_flow(bool v6)
 		.scale = {14, 0},
 		.leg_flags = {DFW_LEG_SYN | DFW_LEG_FIN, DFW_LEG_RESYNC},
 		.flags = FLOW_RESYNC,
+		.life = 1ULL << 33,
 	};
 
 	memset(record.legs, 0x5a, sizeof(record.legs));

@@ -9,16 +9,17 @@
 #include "sync/daemon/datapath.h"
 #include "view_pins.h"
 
-#define RING_MS		 10   /* changes wait this long for company */
-#define RING_AT_ONCE	 8192 /* records, before other things have their turn */
-#define COLLECT_AT_ONCE	 4096
-#define REPORT_AHEAD	 16   /* flows that are loaded together */
-#define SCAN_AT_ONCE	 4    /* parts of FLOW_WALK_PART */
-#define TOUCHED_MS	 1000 /* mere traffic is told once a second ... */
-#define SHARED_MS	 10 /* ... but to a share group, whose windows lie ahead by so much traffic at most; a little ... */
-#define SHARED_MANY_MS	 100 /* ... less often if these are many */
-#define SHARED_MANY	 256
-#define TOUCHED_AT_ONCE	 1024 /* ... and so many flows in each turn */
+#define RING_MS		10   /* changes wait this long for company */
+#define RING_AT_ONCE	8192 /* records, before other things have their turn */
+#define COLLECT_AT_ONCE 4096
+#define REPORT_AHEAD	16   /* flows that are loaded together */
+#define SCAN_AT_ONCE	4    /* parts of FLOW_WALK_PART */
+#define TOUCHED_MS	1000 /* mere traffic is told once a second ... */
+#define SHARED_MS \
+	10 /* ... but to a share group, whose windows lie ahead by so much traffic at most; a little ... */
+#define SHARED_MANY_MS	100 /* ... less often if these are many */
+#define SHARED_MANY	256
+#define TOUCHED_AT_ONCE 1024 /* ... and so many flows in each turn */
 
 struct queued_key {
 	struct dfw_flow_key key;

@@ -611,8 +611,8 @@ static void flush(struct syncd *d)
 }
 
 static void change(struct syncd *d, struct uuid id, const struct flow_record *record,
-		     int (*put)(struct flow_exchange *exchange, uint32_t slot,
-				const struct flow_record *record, uint64_t now_ns))
+		   int (*put)(struct flow_exchange *exchange, uint32_t slot,
+			      const struct flow_record *record, uint64_t now_ns))
 {
 	struct datapath_port *port = datapath_find(d, id);
 	struct flow_exchange *exchange = &d->datapath.exchange;
@@ -654,7 +654,7 @@ void datapath_flow_share(void *data, struct uuid id, const struct flow_record *r
 		flush(data);
 	else
 		change(data, id, record,
-			 how == SHARE_JOIN ? flow_exchange_join : flow_exchange_put);
+		       how == SHARE_JOIN ? flow_exchange_join : flow_exchange_put);
 }
 
 int datapath_flows_held(void *data, struct uuid id)

@@ -111,8 +111,8 @@ static json_t *move_json(const struct syncd *d, const char *name, struct uuid id
 
 	sync_flows(d->cluster.sync, id, &flows);
 	sync_move_status(d->cluster.sync, id, &move);
-	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:o}", "vport", name, "share",
-			 sync_port_share(d->cluster.sync, id), "host",
+	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:o}", "vport", name,
+			 "share", sync_port_share(d->cluster.sync, id), "host",
 			 d->cluster.config.name, "role", role_names[role], "phase",
 			 phase_names[move.phase], "epoch", (json_int_t)epoch, "flows",
 			 (json_int_t)flows.count, "strict", move.strict, "held", port && port->held,

@@ -216,14 +216,13 @@ json_t *vport_to_json(struct uuid port, uint64_t epoch, const struct vport *vpor
 {
 	char uuid[UUID_TEXT_LEN];
 
-	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b}",
-			 "name", vport->name, "uuid", uuid_format(port, uuid), "epoch",
-			 (json_int_t)epoch, "dev", vport->dev, "profile",
-			 vport->profile[0] ? vport->profile : "default", "share", vport->share,
-			 "macs", macs_json(vport),
-			 "ips", addresses_json(vport->addresses, vport->nr_addresses), "learned",
-			 addresses_json(vport->learned, vport->nr_learned), "vlans",
-			 vlans_json(vport), "tags", tags_json(vport), "attached",
-			 vport->state & VPORT_ATTACHED, "ready", vport->state & VPORT_READY, "held",
-			 vport->state & VPORT_HELD);
+	return json_pack(
+		"{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b}", "name",
+		vport->name, "uuid", uuid_format(port, uuid), "epoch", (json_int_t)epoch, "dev",
+		vport->dev, "profile", vport->profile[0] ? vport->profile : "default", "share",
+		vport->share, "macs", macs_json(vport), "ips",
+		addresses_json(vport->addresses, vport->nr_addresses), "learned",
+		addresses_json(vport->learned, vport->nr_learned), "vlans", vlans_json(vport),
+		"tags", tags_json(vport), "attached", vport->state & VPORT_ATTACHED, "ready",
+		vport->state & VPORT_READY, "held", vport->state & VPORT_HELD);
 }
