@@ -22,6 +22,7 @@ static void clear_port(struct remote_port *port)
 	}
 	free(port->tags);
 	free(port->addresses);
+	free(port->own);
 }
 
 /* The texts of the tags go from the spec to the port. */
@@ -29,7 +30,8 @@ static int take_spec(struct remote_port *port, struct vport_spec *spec)
 {
 	port->tags = calloc(spec->nr_tags + 1, sizeof(*port->tags));
 	port->addresses = calloc(spec->nr_addresses + 1, sizeof(*port->addresses));
-	if (!port->tags || !port->addresses)
+	port->own = calloc(spec->nr_addresses + 1, sizeof(*port->own));
+	if (!port->tags || !port->addresses || !port->own)
 		return -ENOMEM;
 	memcpy(port->name, spec->name, sizeof(port->name));
 	memcpy(port->uuid, spec->uuid, sizeof(port->uuid));
@@ -260,26 +262,42 @@ static int local_addresses(const struct policy_port *ports, size_t nr, struct cl
 	return 0;
 }
 
-/* Members of a share group may stand for the same address. */
-static bool is_shared(const struct dfwd *d, const struct remote_port *port,
-		      const struct dfw_addr *address)
+static bool is_claimed_here(const struct claims *claims, const struct dfw_addr *address)
 {
-	for (size_t i = 0; port->share[0] && i < d->nr_ports; i++)
-		if (strcmp(d->ports[i]->spec->share, port->share) == 0 &&
-		    spec_has(d->ports[i]->spec, address))
+	return bsearch(address, claims->list, claims->nr, sizeof(*claims->list), compare_addresses);
+}
+
+static bool has_claim(const struct remote_port *port, const struct claims *claims)
+{
+	for (size_t i = 0; i < port->nr_addresses; i++)
+		if (is_claimed_here(claims, &port->addresses[i]))
 			return true;
 	return false;
 }
 
-static bool has_claim(const struct dfwd *d, const struct remote_port *port,
-		      const struct claims *claims)
+static bool has_address(const struct remote_port *port, const struct dfw_addr *address)
 {
 	for (size_t i = 0; i < port->nr_addresses; i++)
-		if (bsearch(&port->addresses[i], claims->list, claims->nr, sizeof(*claims->list),
-			    compare_addresses) &&
-		    !is_shared(d, port, &port->addresses[i]))
+		if (memcmp(&port->addresses[i], address, sizeof(*address)) == 0)
 			return true;
 	return false;
+}
+
+/* Members of a share group may have the same address; to a policy it is the first one's, of this host before others. */
+static void leave_shared(struct remote_ports *remote, size_t index, const struct claims *claims)
+{
+	struct remote_port *port = &remote->list[index];
+
+	port->nr_own = 0;
+	for (size_t i = 0; i < port->nr_addresses; i++) {
+		bool taken = is_claimed_here(claims, &port->addresses[i]);
+
+		for (size_t k = 0; k < index && !taken; k++)
+			taken = strcmp(remote->list[k].share, port->share) == 0 &&
+				has_address(&remote->list[k], &port->addresses[i]);
+		if (!taken)
+			port->own[port->nr_own++] = port->addresses[i];
+	}
 }
 
 /* `ports` are sorted by name. */
@@ -301,7 +319,7 @@ static bool has_name(const struct policy_port *ports, size_t nr, const char *nam
 	return false;
 }
 
-int remote_ports_append(const struct dfwd *d, struct policy_port *ports, size_t *nr)
+int remote_ports_append(struct dfwd *d, struct policy_port *ports, size_t *nr)
 {
 	const size_t nr_local = *nr;
 	struct claims claims;
@@ -309,15 +327,18 @@ int remote_ports_append(const struct dfwd *d, struct policy_port *ports, size_t 
 
 	for (size_t i = 0; i < d->remote.nr && r == 0; i++) {
 		const struct remote_port *port = &d->remote.list[i];
+		bool shares = port->share[0];
 
-		if (has_name(ports, nr_local, port->name) || has_claim(d, port, &claims))
+		if (has_name(ports, nr_local, port->name) || (!shares && has_claim(port, &claims)))
 			continue;
+		if (shares)
+			leave_shared(&d->remote, i, &claims);
 		ports[(*nr)++] = (struct policy_port){
 			.name = port->name,
 			.tags = port->tags,
 			.nr_tags = port->nr_tags,
-			.addresses = port->addresses,
-			.nr_addresses = port->nr_addresses,
+			.addresses = shares ? port->own : port->addresses,
+			.nr_addresses = shares ? port->nr_own : port->nr_addresses,
 		};
 	}
 	free(claims.list);

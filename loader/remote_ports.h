@@ -27,6 +27,9 @@ struct remote_port {
 	size_t nr_tags;
 	struct dfw_addr *addresses; /* owned */
 	size_t nr_addresses;
+	struct dfw_addr
+		*own; /* owned: of a member of a share group, those that no member before it has */
+	size_t nr_own;
 };
 
 /* All of them, as dfwsyncd told last; kept in remote-vports.json, so that groups mean the same while it is away. */
@@ -45,7 +48,7 @@ int remote_ports_set(struct dfwd *d, const struct link_packet *packet, struct cl
 
 /* Adds them to the ports that a policy is compiled for, of which there are *nr and room for remote.nr more. What a port of
  * this host has, by name or address, none of another host has, but for an address that a share group has. */
-int remote_ports_append(const struct dfwd *d, struct policy_port *ports, size_t *nr);
+int remote_ports_append(struct dfwd *d, struct policy_port *ports, size_t *nr);
 
 /* Logs and returns -EEXIST when a port of another host has the name. */
 int remote_ports_conflict(const struct dfwd *d, const struct vport_spec *spec);

@@ -82,6 +82,13 @@ shown() {
 }
 it "vport list, vport show and sync status show it; an address of both is no conflict" shown
 
+known() {
+    until_true 10 listed a 2 && until_true 10 listed b 1 || because "a: $(grep remote "$(host_log a)" | tail -n 2)"
+}
+# listed HOST N: dfwd of HOST has taken VM n's vport over from the other host
+listed() { jq -e --arg v "vm$2" --arg a "$CLIENT_IP" 'any(.vports[]; .name == $v and .share == "edge" and (.ips | index($a)))' "$(host_state "$1")/remote-vports.json" >/dev/null; }
+it "each host's dfwd takes the other member over, with the address that is its own vport's too" known
+
 together() {
     talk tcp "$CLIENT" "$WIRE_IP" 7000 && talks tcp || because "$FAIL_REASON; a: $(flows_of a); b: $(flows_of b)"
 }
