@@ -60,6 +60,15 @@ static __always_inline __u64 context_now_ns(void)
 	return now_ns;
 }
 
+struct bpf_map {
+	__u32 max_entries;
+} __attribute__((preserve_access_index));
+
+static __always_inline __u32 context_map_entries(void *map)
+{
+	return ((struct bpf_map *)map)->max_entries;
+}
+
 /* Copies a constant number of bytes out of a frame, which may lie at any address. */
 #define context_copy(to, from, bytes) __builtin_memcpy(to, __builtin_assume_aligned(from, 8), bytes)
 

@@ -206,18 +206,18 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 	}
 
 	for (int tries = 0; tries < 3; tries++) {
-		struct dfw_flow *flow = flow_find(p, config);
+		struct dfw_flow_entry *entry = flow_find(p, config);
 
 		result = TRACK_RESTART;
-		if (!flow)
+		if (!entry)
 			break;
-		if (!flow_stamped(p, flow)) {
-			result = revalidate_begin(p, flow);
+		if (!flow_stamped(p, &entry->flow)) {
+			result = revalidate_begin(p, entry);
 			if (result == STAGE_GO_ON) {
 				int slot = classify(p, config->ruleset[p->direction & 1],
 						    local_is_own(p, config));
 
-				result = revalidate_end(p, flow, slot);
+				result = revalidate_end(p, entry, slot);
 			}
 			if (result == TRACK_RETRY)
 				continue;
@@ -225,15 +225,15 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 				return result;
 		}
 		if (p->flags & PACKET_ERROR)
-			return icmp_error_fits(p, flow);
+			return icmp_error_fits(p, &entry->flow);
 		if (p->key.protocol == PROTOCOL_SCTP) {
 			result = sctp_parse(ctx, p);
 			if (result)
 				return result;
 		}
-		result = track(p, flow);
+		result = track(p, entry);
 		if (result == TRACK_CONFIRM)
-			result = flow_confirm(p, flow);
+			result = flow_confirm(p, entry);
 		if (result == TRACK_FULL) {
 			result = DFW_REASON_FLOW_LIMIT;
 			if (!reclaim(p))
@@ -425,9 +425,9 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 	}
 	if ((config->flags & (DFW_PORT_READY | DFW_PORT_HELD)) == DFW_PORT_READY &&
 	    lane_parse(ctx, p, config, direction, false)) {
-		struct dfw_flow *flow = lane_find(p);
+		struct dfw_flow_entry *entry = lane_find(p);
 
-		if (flow && lane_pass(p, flow, config, direction))
+		if (entry && lane_pass(p, entry, config, direction))
 			return go_on(ctx, p, TC_ACT_UNSPEC);
 		read = true;
 	}
@@ -478,9 +478,12 @@ int dfw_sweep(struct __sk_buff *skb)
 	if (config)
 		packet_take_switches(p, config);
 	if (request.op == DFW_SWEEP_KILL) {
+		int ended;
+
 		p->key = request.key;
-		return flow_remove(p, false, DFW_REASON_FLOW_KILLED) |
-		       flow_remove(p, true, DFW_REASON_FLOW_KILLED);
+		/* In this order, or one that is being confirmed is seen nowhere. */
+		ended = flow_remove(p, true, DFW_REASON_FLOW_KILLED);
+		return ended | flow_remove(p, false, DFW_REASON_FLOW_KILLED);
 	}
 	return flow_sweep(p, request.op);
 }

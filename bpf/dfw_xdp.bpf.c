@@ -97,14 +97,14 @@ static __always_inline enum dfw_way decide(struct xdp_md *ctx, struct packet *p,
 					   const struct dfw_path *path, bool whole)
 {
 	const struct dfw_port_config *config = port_config(p->slot, p->bank);
-	struct dfw_flow *flow;
+	struct dfw_flow_entry *entry;
 
 	if (!config || (config->flags & (DFW_PORT_READY | DFW_PORT_HELD)) != DFW_PORT_READY)
 		return DFW_WAY_NOT_READY;
 	if (!lane_parse(ctx, p, config, DFW_IN, true))
 		return DFW_WAY_NOT_PLAIN;
-	flow = lane_find(p);
-	if (!flow) {
+	entry = lane_find(p);
+	if (!entry) {
 		if (!sum_is_right(ctx, p, config))
 			return DFW_WAY_NOT_PLAIN;
 		return decide_new(ctx, p, config, whole);
@@ -113,11 +113,11 @@ static __always_inline enum dfw_way decide(struct xdp_md *ctx, struct packet *p,
 		return DFW_WAY_OFF;
 	if (!(path->flags & DFW_PATH_XMIT))
 		return DFW_WAY_NO_XMIT;
-	if (is_bulk(p, flow))
+	if (is_bulk(p, &entry->flow))
 		return DFW_WAY_BULK;
 	if (!sum_is_right(ctx, p, config))
 		return DFW_WAY_NOT_PLAIN;
-	return lane_pass(p, flow, config, DFW_IN) ? DFW_WAY_DIRECT : DFW_WAY_UNDECIDED;
+	return lane_pass(p, entry, config, DFW_IN) ? DFW_WAY_DIRECT : DFW_WAY_UNDECIDED;
 }
 
 /* The same for a tagged frame that the bridge takes the tag from: it is judged, and sent on, without. */

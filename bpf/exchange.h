@@ -15,7 +15,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct dfw_flow);
+	__type(value, struct dfw_flow_entry);
 } exchange_copies SEC(".maps");
 
 struct exchanging {
@@ -25,27 +25,31 @@ struct exchanging {
 	__s32 flows; /* confirmed ones more */
 };
 
-static __always_inline void *exchange_map(const struct exchanging *exchanging, bool half_opened)
+/* Takes the entry's lock; DONE, or what is to be told. */
+static __always_inline int exchange_hold(struct dfw_flow_entry *entry,
+					 const struct dfw_flow_key *key)
 {
-	__u32 slot = exchanging->slot;
+	int r = flow_hold(entry, key);
 
-	return half_opened ? bpf_map_lookup_elem(&half_open, &slot)
-			   : bpf_map_lookup_elem(&flows, &slot);
+	return r == STAGE_PASS	  ? DFW_EXCHANGE_DONE
+	       : r == TRACK_RETRY ? DFW_EXCHANGE_NONE
+				  : DFW_EXCHANGE_BUSY;
 }
 
-DFW_STAGE int exchange_collect(struct dfw_exchange *one, struct dfw_flow *flow)
+DFW_STAGE int exchange_collect(struct dfw_exchange *one, struct dfw_flow_entry *entry)
 {
-	if (!one || !flow)
+	struct dfw_flow_key key;
+	int result;
+
+	if (!one || !entry)
 		return DFW_EXCHANGE_NONE;
-	if (!flow_lock(flow))
-		return DFW_EXCHANGE_BUSY;
-	if (flow->state == DFW_FLOW_DEAD) {
-		flow_unlock(flow);
-		return DFW_EXCHANGE_NONE;
-	}
-	flow->flags &= ~(DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED);
-	__builtin_memcpy(&one->flow, flow, sizeof(one->flow));
-	flow_unlock(flow);
+	key = one->key;
+	result = exchange_hold(entry, &key);
+	if (result != DFW_EXCHANGE_DONE)
+		return result;
+	entry->flow.flags &= ~(DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED);
+	__builtin_memcpy(&one->flow, &entry->flow, sizeof(one->flow));
+	flow_unlock(entry);
 	return DFW_EXCHANGE_DONE;
 }
 
@@ -70,150 +74,187 @@ static __always_inline void exchange_copy(struct dfw_flow *flow, const struct df
 	flow->initiator &= 1;
 }
 
-/* Writes over a flow that is there, which nobody but the sweep looks at while the port is held. False: it has ended. */
-static __always_inline bool exchange_overwrite(struct dfw_flow *there, struct dfw_flow *flow)
+/* The copy that is to be put; NULL: it is none that may. */
+static __always_inline struct dfw_flow_entry *exchange_entry(const struct dfw_flow_key *key,
+							     const struct dfw_exchange *one)
 {
-	bool alive;
+	__u32 zero = 0;
+	struct dfw_flow_entry *entry = bpf_map_lookup_elem(&exchange_copies, &zero);
 
-	if (!flow_lock(there))
-		return false;
-	alive = there->state != DFW_FLOW_DEAD;
-	if (alive) {
-		flow->lock = 1;
-		__builtin_memcpy(there, flow, sizeof(*there));
-		flow->lock = 0;
-	}
-	flow_unlock(there);
-	return alive;
+	if (!entry)
+		return NULL;
+	entry->key = *key;
+	exchange_copy(&entry->flow, &one->flow);
+	return entry->flow.state == DFW_FLOW_DEAD || entry->flow.state >= DFW_FLOW_STATES ? NULL
+											  : entry;
 }
 
-static __always_inline int exchange_put(struct exchanging *exchanging, void *inner,
+/* Has the port as many confirmed flows as it may? */
+static __always_inline bool exchange_full(const struct exchanging *exchanging,
+					  const struct dfw_port_config *config)
+{
+	const struct dfw_port_state *state = port_state(exchanging->slot);
+
+	return !state || state->flows + exchanging->flows >= (__s64)config->profile.max_flows;
+}
+
+/* What is told of the errno with which a flow was put. */
+static __always_inline int exchange_said(int r)
+{
+	switch (r) {
+	case 0:
+	case ERRNO_EXISTS:
+		return DFW_EXCHANGE_DONE;
+	case ERRNO_FULL:
+		return DFW_EXCHANGE_FULL;
+	case ERRNO_BUSY:
+		return DFW_EXCHANGE_BUSY;
+	}
+	return DFW_EXCHANGE_NO_MEMORY;
+}
+
+/* As packets do: the oldest of a full bucket gives way. */
+static __always_inline int exchange_put_half_open(__u32 slot, const struct dfw_flow_entry *entry,
+						  __u64 hash, const enum put_how how)
+{
+	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, true);
+	int place;
+
+	if (!bucket)
+		return ERRNO_FULL;
+	if (!lock_take(&bucket->lock))
+		return ERRNO_BUSY;
+	place = bucket_put(bucket, &entry->key, hash, &entry->flow, how, true);
+	lock_free(&bucket->lock);
+	switch (place) {
+	case BUCKET_FULL:
+		return ERRNO_FULL;
+	case BUCKET_BUSY:
+		return ERRNO_BUSY;
+	case BUCKET_EXISTS:
+		return ERRNO_EXISTS;
+	}
+	return 0;
+}
+
+static __always_inline int exchange_put(struct exchanging *exchanging,
+					const struct dfw_port_config *config,
 					const struct dfw_flow_key *key, bool half_opened,
 					const struct dfw_exchange *one)
 {
-	__u32 zero = 0;
-	struct dfw_flow *flow = bpf_map_lookup_elem(&exchange_copies, &zero), *there;
-	long r;
+	struct dfw_flow_entry *entry = exchange_entry(key, one);
+	__u64 hash = flow_hash(key);
+	int r;
 
-	if (!flow)
+	if (!entry)
 		return DFW_EXCHANGE_REFUSED;
-	exchange_copy(flow, &one->flow);
-	if (flow->state == DFW_FLOW_DEAD || flow->state >= DFW_FLOW_STATES)
-		return DFW_EXCHANGE_REFUSED;
-	there = bpf_map_lookup_elem(inner, key);
-	if (there && exchange_overwrite(there, flow))
-		return DFW_EXCHANGE_DONE;
-	r = bpf_map_update_elem(inner, key, flow, BPF_NOEXIST);
-	if (r == 0 && !half_opened)
-		exchanging->flows++;
-	if (r == ERRNO_EXISTS)
-		r = bpf_map_update_elem(inner, key, flow, BPF_EXIST);
+	if (half_opened)
+		return exchange_said(
+			exchange_put_half_open(exchanging->slot, entry, hash, PUT_ANY));
+	if (exchange_full(exchanging, config) && !flow_search(exchanging->slot, key, hash, false))
+		return DFW_EXCHANGE_FULL;
+	r = flow_put(exchanging->slot, entry, hash, PUT_ANY);
 	if (r == 0)
-		return DFW_EXCHANGE_DONE;
-	return r == ERRNO_FULL ? DFW_EXCHANGE_FULL : DFW_EXCHANGE_NO_MEMORY;
+		exchanging->flows++;
+	return exchange_said(r);
 }
 
 /* ---- Share groups: a flow that packets use, and of which another member knows more ------------------------------- */
 
-/* Puts what `with` knows more into the flow. BUSY: ask again; NONE: it has ended. */
-DFW_STAGE int exchange_join(struct dfw_flow *flow, const struct dfw_flow *with, __u32 protocol)
+/* Puts what `with` knows more into the flow. BUSY: ask again. */
+DFW_STAGE int exchange_join(struct dfw_exchange *one, struct dfw_flow_entry *entry,
+			    const struct dfw_flow_entry *with)
 {
-	int result = DFW_EXCHANGE_NONE;
+	struct dfw_flow_key key;
+	int result;
 
-	if (!flow || !with)
-		return result;
-	if (!flow_lock(flow))
+	if (!one || !entry || !with)
+		return DFW_EXCHANGE_NONE;
+	key = one->key;
+	result = exchange_hold(entry, &key);
+	if (result != DFW_EXCHANGE_DONE)
 		return DFW_EXCHANGE_BUSY;
-	if (flow->state != DFW_FLOW_DEAD) {
-		dfw_flow_merge(flow, with, protocol);
-		if ((__s64)(with->last_seen_ns - flow->last_seen_ns) > 0)
-			flow->last_seen_ns = with->last_seen_ns;
-		result = DFW_EXCHANGE_DONE;
-	}
-	flow_unlock(flow);
-	return result;
-}
-
-/* Another member has seen who confirms the flow that lies among the half-open here: it moves, as by flow_confirm. `flow`
- * becomes what both know. */
-static __always_inline int exchange_confirm(struct exchanging *exchanging, void *inner, void *young,
-					    const struct dfw_flow_key *key, struct dfw_flow *flow,
-					    struct dfw_flow *here)
-{
-	long r;
-
-	if (!flow_lock(here))
-		return DFW_EXCHANGE_BUSY;
-	if (here->state != DFW_FLOW_DEAD) {
-		dfw_flow_merge(flow, here, key->protocol);
-		flow->created_cs = here->created_cs;
-	}
-	r = bpf_map_update_elem(inner, key, flow, BPF_NOEXIST);
-	if (r == 0 || r == ERRNO_EXISTS)
-		here->state = DFW_FLOW_DEAD;
-	flow_unlock(here);
-	if (r != 0)
-		return r == ERRNO_FULL ? DFW_EXCHANGE_FULL : DFW_EXCHANGE_BUSY;
-	bpf_map_delete_elem(young, key);
-	exchanging->flows++;
+	dfw_flow_merge(&entry->flow, &with->flow, key.protocol);
+	if ((__s64)(with->flow.last_seen_ns - entry->flow.last_seen_ns) > 0)
+		entry->flow.last_seen_ns = with->flow.last_seen_ns;
+	flow_unlock(entry);
 	return DFW_EXCHANGE_DONE;
 }
 
-static __always_inline int exchange_share(struct exchanging *exchanging,
-					  const struct dfw_flow_key *key, bool half_opened,
-					  const struct dfw_exchange *one, bool make)
+/* Another member has seen who confirms the flow that lies among the half-open `here`: it moves, as by flow_confirm. `entry`
+ * becomes what both know. */
+static __always_inline int exchange_confirm(struct exchanging *exchanging,
+					    const struct dfw_port_config *config,
+					    struct dfw_flow_entry *entry, __u64 hash,
+					    struct dfw_flow_entry *here)
 {
-	void *inner = exchange_map(exchanging, false), *young = exchange_map(exchanging, true);
-	__u32 zero = 0;
-	struct dfw_flow *flow = bpf_map_lookup_elem(&exchange_copies, &zero), *here;
-	long r;
+	int r;
 
-	if (!flow || !inner || !young)
-		return DFW_EXCHANGE_REFUSED;
-	exchange_copy(flow, &one->flow);
-	if (flow->state == DFW_FLOW_DEAD || flow->state >= DFW_FLOW_STATES)
-		return DFW_EXCHANGE_REFUSED;
-	here = bpf_map_lookup_elem(inner, key);
-	if (here) {
-		r = exchange_join(here, flow, key->protocol);
-		return r == DFW_EXCHANGE_NONE ? DFW_EXCHANGE_BUSY : r;
+	if (exchange_hold(here, &entry->key) != DFW_EXCHANGE_DONE)
+		return DFW_EXCHANGE_BUSY;
+	dfw_flow_merge(&entry->flow, &here->flow, entry->key.protocol);
+	entry->flow.created_cs = here->flow.created_cs;
+	r = exchange_full(exchanging, config) ? ERRNO_FULL
+					      : flow_put(exchanging->slot, entry, hash, PUT_NEW);
+	if (r == 0 || r == ERRNO_EXISTS) {
+		here->flow.state = DFW_FLOW_DEAD;
+		flow_vanish(exchanging->slot, here, hash, true);
+	} else {
+		flow_unlock(here);
 	}
-	here = bpf_map_lookup_elem(young, key);
-	if (here && !half_opened)
-		return exchange_confirm(exchanging, inner, young, key, flow, here);
-	if (here) {
-		r = exchange_join(here, flow, key->protocol);
-		return r == DFW_EXCHANGE_NONE ? DFW_EXCHANGE_BUSY : r;
-	}
-	if (!make)
-		return DFW_EXCHANGE_NONE;
-	r = bpf_map_update_elem(half_opened ? young : inner, key, flow, BPF_NOEXIST);
-	if (r == 0 && !half_opened)
-		exchanging->flows++;
 	if (r == 0)
-		return DFW_EXCHANGE_DONE;
-	return r == ERRNO_FULL	   ? DFW_EXCHANGE_FULL
-	       : r == ERRNO_EXISTS ? DFW_EXCHANGE_BUSY
-				   : DFW_EXCHANGE_NO_MEMORY;
+		exchanging->flows++;
+	return r == ERRNO_EXISTS ? DFW_EXCHANGE_BUSY : exchange_said(r);
 }
 
-static __always_inline int exchange_remove(struct exchanging *exchanging, void *inner,
+static __always_inline int exchange_share(struct exchanging *exchanging,
+					  const struct dfw_port_config *config,
+					  const struct dfw_flow_key *key, bool half_opened,
+					  struct dfw_exchange *one, bool make)
+{
+	struct dfw_flow_entry *entry = exchange_entry(key, one), *here;
+	__u64 hash = flow_hash(key);
+	int r;
+
+	if (!entry)
+		return DFW_EXCHANGE_REFUSED;
+	here = flow_search(exchanging->slot, key, hash, false);
+	if (!here) {
+		here = flow_search(exchanging->slot, key, hash, true);
+		if (here && !half_opened)
+			return exchange_confirm(exchanging, config, entry, hash, here);
+	}
+	if (here)
+		return exchange_join(one, here, entry);
+	if (!make)
+		return DFW_EXCHANGE_NONE;
+	if (half_opened)
+		r = exchange_put_half_open(exchanging->slot, entry, hash, PUT_NEW);
+	else if (exchange_full(exchanging, config))
+		r = ERRNO_FULL;
+	else
+		r = flow_put(exchanging->slot, entry, hash, PUT_NEW);
+	if (r == 0 && !half_opened)
+		exchanging->flows++;
+	return r == ERRNO_EXISTS ? DFW_EXCHANGE_BUSY : exchange_said(r);
+}
+
+static __always_inline int exchange_remove(struct exchanging *exchanging,
 					   const struct dfw_flow_key *key, bool half_opened,
-					   struct dfw_flow *flow)
+					   struct dfw_flow_entry *entry)
 {
 	struct dfw_rule_flows_key of_rule = {.slot = exchanging->slot};
+	int result = exchange_hold(entry, key);
 	bool counted;
 	__s64 *number;
 
-	if (!flow_lock(flow))
-		return DFW_EXCHANGE_BUSY;
-	of_rule.rule = flow->rule;
-	counted = flow->flags & DFW_FLOW_COUNTED;
-	flow->flags = 0;
-	flow->state = DFW_FLOW_DEAD;
-	flow_unlock(flow);
-	if (bpf_map_delete_elem(inner, key) != 0)
-		return DFW_EXCHANGE_NONE;
+	if (result != DFW_EXCHANGE_DONE)
+		return result;
+	of_rule.rule = entry->flow.rule;
+	counted = entry->flow.flags & DFW_FLOW_COUNTED;
+	entry->flow.flags = 0;
+	entry->flow.state = DFW_FLOW_DEAD;
+	flow_vanish(exchanging->slot, entry, flow_hash(key), half_opened);
 	number = counted ? bpf_map_lookup_elem(&rule_flows, &of_rule) : NULL;
 	if (number)
 		__sync_fetch_and_add(number, -1);
@@ -228,10 +269,10 @@ static long exchange_one(__u64 index, void *data)
 	__u32 place = index;
 	struct dfw_exchange *one = bpf_map_lookup_elem(&exchange, &place);
 	struct dfw_port_config *config;
-	struct dfw_flow *flow = NULL;
+	struct dfw_flow_entry *entry = NULL;
 	struct dfw_flow_key key;
 	bool half_opened, held;
-	void *inner;
+	__u64 hash;
 	__u32 op;
 
 	if (!one)
@@ -240,20 +281,17 @@ static long exchange_one(__u64 index, void *data)
 	key = one->key;
 	op = one->op;
 	half_opened = one->half_open;
-	inner = exchange_map(exchanging, half_opened);
-	if (!inner)
-		return 0;
+	hash = flow_hash(&key);
 	if (op == DFW_EXCHANGE_COLLECT || op == DFW_EXCHANGE_REMOVE)
-		flow = bpf_map_lookup_elem(inner, &key);
-	if (op == DFW_EXCHANGE_COLLECT && !flow) {
-		inner = exchange_map(exchanging, true);
-		flow = inner ? bpf_map_lookup_elem(inner, &key) : NULL;
+		entry = flow_search(exchanging->slot, &key, hash, half_opened);
+	if (op == DFW_EXCHANGE_COLLECT && !entry) {
+		entry = flow_search(exchanging->slot, &key, hash, true);
 		one->half_open = 1;
 	}
-	if ((op == DFW_EXCHANGE_COLLECT || op == DFW_EXCHANGE_REMOVE) && !flow)
+	if ((op == DFW_EXCHANGE_COLLECT || op == DFW_EXCHANGE_REMOVE) && !entry)
 		return 0;
 	if (op == DFW_EXCHANGE_COLLECT) {
-		one->result = exchange_collect(one, flow);
+		one->result = exchange_collect(one, entry);
 		exchanging->done += one->result == DFW_EXCHANGE_DONE;
 		return 0;
 	}
@@ -263,12 +301,12 @@ static long exchange_one(__u64 index, void *data)
 	    !exchange_belongs(config, &key.local))
 		one->result = DFW_EXCHANGE_REFUSED;
 	else if (!held && (op == DFW_EXCHANGE_PUT || op == DFW_EXCHANGE_JOIN))
-		one->result =
-			exchange_share(exchanging, &key, half_opened, one, op == DFW_EXCHANGE_PUT);
+		one->result = exchange_share(exchanging, config, &key, half_opened, one,
+					     op == DFW_EXCHANGE_PUT);
 	else if (op == DFW_EXCHANGE_PUT || op == DFW_EXCHANGE_JOIN)
-		one->result = exchange_put(exchanging, inner, &key, half_opened, one);
-	else if (op == DFW_EXCHANGE_REMOVE && flow)
-		one->result = exchange_remove(exchanging, inner, &key, half_opened, flow);
+		one->result = exchange_put(exchanging, config, &key, half_opened, one);
+	else if (op == DFW_EXCHANGE_REMOVE && entry)
+		one->result = exchange_remove(exchanging, &key, half_opened, entry);
 	exchanging->done += one->result == DFW_EXCHANGE_DONE;
 	return 0;
 }

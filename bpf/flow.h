@@ -5,26 +5,39 @@
 #include "change.h"
 #include "guard.h"
 #include "sctp.h"
+#include "table.h"
 #include "tcp.h"
 #include "verdict.h"
 
 /*
- * The flow table of a port.
+ * The flows of a port.
  *
- * A flow begins in `half_open`, a small LRU map, and moves to `flows` when it is confirmed: when whoever began it has
- * shown that it hears the answers. So a flood of first packets, even one whose every packet the VM answers, evicts
- * half-open flows only. What is in `flows` leaves it by expiry, by its end, or by a decision; never for room.
+ * A flow begins in the table `half_open`, where it may have to give way to newer ones, and moves to `flows` when it is
+ * confirmed: when whoever began it has shown that it hears the answers. So a flood of first packets, even one whose every
+ * packet the VM answers, pushes out half-open flows only. What is in `flows` leaves it by expiry, by its end, or by a
+ * decision; never for room: a flow that finds its bucket full lies in the hash `more_flows` instead, and the bucket counts
+ * it, so that nobody looks there without need.
  *
- * Invariants:
+ * Invariants, beside those of table.h:
  *   - A flow's words change only while its `lock` is held, but for `generation` of a stale flow (DFW_SWEEP_STALE).
- *   - DEAD is final: who finds it under the lock looks the key up again. It is set before the entry leaves its map.
+ *   - DEAD is final: who finds it under the lock looks the key up again. It is set before the entry leaves its place.
  *   - Moving: the lock of the half-open entry is held from before the copy is visible in `flows` until the entry is
  *     DEAD, so no update is lost and no packet finds neither.
+ *   - Who waits for a lock holds at most such as come before it: half-open entry, bucket, confirmed entry.
  *   - An expired flow never matches; who meets it removes it.
  */
 
 #define ERRNO_FULL   (-7)  /* -E2BIG: what the kernel's hash says when max_entries is reached */
 #define ERRNO_EXISTS (-17) /* -EEXIST */
+#define ERRNO_BUSY   (-16) /* -EBUSY */
+
+enum track_result {
+	TRACK_RETRY = -2,   /* the entry died meanwhile: look again */
+	TRACK_RESTART = -3, /* a new flow under an old key */
+	TRACK_FULL = -4,    /* the flow is confirmed, but the port's quota is full */
+	TRACK_CONFIRM =
+		-5, /* the packet confirms its flow: flow_confirm takes over, with the lock */
+};
 
 /* Was the flow decided by what is in force? */
 static __always_inline bool flow_stamped(const struct packet *p, const struct dfw_flow *flow)
@@ -38,27 +51,21 @@ static __always_inline void flow_stamp(const struct packet *p, struct dfw_flow *
 	flow->revision = p->revision;
 }
 
-#define LOCK_TRIES 4096
-
-/* The lock is free, but for two CPUs with packets of one flow: then it is so in some 50 ns. */
-DFW_STAGE int flow_lock_contended(struct dfw_flow *flow)
+/* Locks the flow of an entry that was found for this key. PASSED: it is still that flow, and alive; else it is not locked:
+ * TRACK_RETRY, or a reason to drop. */
+static __always_inline int flow_hold(struct dfw_flow_entry *entry, const struct dfw_flow_key *key)
 {
-	if (!flow)
-		return 0;
-	for (int i = 0; i < LOCK_TRIES; i++)
-		if (__sync_val_compare_and_swap(&flow->lock, 0, 1) == 0)
-			return 1;
-	return 0;
+	if (!lock_take(&entry->flow.lock))
+		return DFW_REASON_FLOW_BUSY;
+	if (entry->flow.state != DFW_FLOW_DEAD && flow_key_equal(&entry->key, key))
+		return STAGE_PASS;
+	lock_free(&entry->flow.lock);
+	return TRACK_RETRY;
 }
 
-static __always_inline bool flow_lock(struct dfw_flow *flow)
+static __always_inline void flow_unlock(struct dfw_flow_entry *entry)
 {
-	return __sync_val_compare_and_swap(&flow->lock, 0, 1) == 0 || flow_lock_contended(flow);
-}
-
-static __always_inline void flow_unlock(struct dfw_flow *flow)
-{
-	__sync_lock_test_and_set(&flow->lock, 0);
+	lock_free(&entry->flow.lock);
 }
 
 static __always_inline bool flow_expired(const struct dfw_port_config *config,
@@ -71,34 +78,162 @@ static __always_inline bool flow_expired(const struct dfw_port_config *config,
 	       (__s64)(now_ns - flow->last_seen_ns) > (__s64)config->profile.timeouts_ns[state];
 }
 
-static __always_inline struct dfw_flow *flow_lookup(struct packet *p, bool half_opened)
-{
-	void *inner = half_opened ? port_map(&half_open, p) : port_map(&flows, p);
+/* ---- Where flows lie --------------------------------------------------------------------------------------------- */
 
-	return inner ? port_map_find(inner, p) : NULL;
+static __always_inline struct dfw_flow_bucket *flow_bucket(__u32 slot, __u64 hash, bool half_opened)
+{
+	void *table = half_opened ? bpf_map_lookup_elem(&half_open, &slot)
+				  : bpf_map_lookup_elem(&flows, &slot);
+
+	return table ? table_bucket(table, hash) : NULL;
+}
+
+static __always_inline struct dfw_flow_entry *more_flows_find(__u32 slot,
+							      const struct dfw_flow_key *key)
+{
+	void *inner = bpf_map_lookup_elem(&more_flows, &slot);
+	struct dfw_flow_key copy = *key;
+
+	return inner ? bpf_map_lookup_elem(inner, &copy) : NULL;
+}
+
+/* The entry of the key, as far as can be told without its lock. */
+static __always_inline struct dfw_flow_entry *flow_search(__u32 slot,
+							  const struct dfw_flow_key *key,
+							  __u64 hash, bool half_opened)
+{
+	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, half_opened);
+	struct dfw_flow_entry *entry = bucket ? bucket_find(bucket, key, hash) : NULL;
+
+	if (entry || !bucket || half_opened || !*(volatile __u32 *)&bucket->elsewhere)
+		return entry;
+	return more_flows_find(slot, key);
+}
+
+/* Takes the flow of that key, which is on the stack, out of `more_flows` if it is DEAD. The bucket's lock is held, so no
+ * other comes there. */
+static __always_inline void more_flows_bury(__u32 slot, struct dfw_flow_bucket *bucket,
+					    struct dfw_flow_key *key)
+{
+	void *inner = bpf_map_lookup_elem(&more_flows, &slot);
+	struct dfw_flow_entry *entry = inner ? bpf_map_lookup_elem(inner, key) : NULL;
+
+	if (entry && entry->flow.state == DFW_FLOW_DEAD && bpf_map_delete_elem(inner, key) == 0)
+		__sync_fetch_and_add(&bucket->elsewhere, -1);
+}
+
+/* The same, after its end. What somebody is too busy for now, the next sweep does. */
+static __always_inline void more_flows_forget(__u32 slot, struct dfw_flow_bucket *bucket,
+					      struct dfw_flow_key *key)
+{
+	if (!lock_take(&bucket->lock))
+		return;
+	more_flows_bury(slot, bucket, key);
+	lock_free(&bucket->lock);
+}
+
+/* Puts a confirmed flow, of which neither its bucket, whose lock is held, nor `more_flows` has a live one, into the latter. */
+static __always_inline int more_flows_put(__u32 slot, struct dfw_flow_bucket *bucket,
+					  const struct dfw_flow_entry *entry)
+{
+	void *inner = bpf_map_lookup_elem(&more_flows, &slot);
+	struct dfw_flow_key key = entry->key;
+	int r;
+
+	if (!inner)
+		return ERRNO_FULL;
+	/* First the number, or somebody might not look there. */
+	__sync_fetch_and_add(&bucket->elsewhere, 1);
+	r = bpf_map_update_elem(inner, &key, entry, BPF_NOEXIST);
+	if (r)
+		__sync_fetch_and_add(&bucket->elsewhere, -1);
+	/* One that is DEAD, and could not be buried. */
+	return r == ERRNO_EXISTS ? ERRNO_BUSY : r;
+}
+
+/* Puts a confirmed flow, whose lock is free, into its place. 0; ERRNO_EXISTS: it was there and, with PUT_ANY, is replaced;
+ * or another negative errno. */
+static __always_inline int flow_put(__u32 slot, const struct dfw_flow_entry *entry, __u64 hash,
+				    const enum put_how how)
+{
+	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, false);
+	struct dfw_flow_key key = entry->key;
+	struct dfw_flow_entry *more;
+	int r;
+
+	if (!bucket)
+		return ERRNO_FULL;
+	if (!lock_take(&bucket->lock))
+		return ERRNO_BUSY;
+	more = bucket->elsewhere ? more_flows_find(slot, &entry->key) : NULL;
+	if (more && more->flow.state == DFW_FLOW_DEAD) {
+		more_flows_bury(slot, bucket, &key);
+		more = NULL;
+	}
+	if (!more)
+		r = bucket_put(bucket, &entry->key, hash, &entry->flow, how, false);
+	else if (how == PUT_NEW)
+		r = BUCKET_EXISTS;
+	else
+		r = bucket_replace(more, &entry->key, &entry->flow);
+	switch (r) {
+	case BUCKET_EXISTS:
+		r = ERRNO_EXISTS;
+		break;
+	case BUCKET_BUSY:
+		r = ERRNO_BUSY;
+		break;
+	case BUCKET_FULL:
+		r = more_flows_put(slot, bucket, entry);
+		break;
+	default:
+		r = 0;
+	}
+	lock_free(&bucket->lock);
+	return r;
+}
+
+/* Takes away the entry of a DEAD flow, and its lock. */
+static __always_inline void flow_vanish(__u32 slot, struct dfw_flow_entry *entry, __u64 hash,
+					bool half_opened)
+{
+	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, half_opened);
+	bool elsewhere = bucket && !bucket_forget(bucket, entry);
+	struct dfw_flow_key key = entry->key;
+
+	flow_unlock(entry);
+	if (elsewhere && !half_opened)
+		more_flows_forget(slot, bucket, &key);
 }
 
 /* The live flow of p->key, or NULL; p->flags tells where it lies, or that something dead does. */
-static __always_inline struct dfw_flow *flow_find(struct packet *p,
-						  const struct dfw_port_config *config)
+static __always_inline struct dfw_flow_entry *flow_find(struct packet *p,
+							const struct dfw_port_config *config)
 {
-	void *inner = port_map(&flows, p);
-	struct dfw_flow *flow = inner ? port_map_find(inner, p) : NULL;
+	struct dfw_flow_entry *entry;
 
+	p->hash = flow_hash(&p->key);
+	entry = flow_search(p->slot, &p->key, p->hash, false);
 	p->flags &= ~(PACKET_HALF_OPEN | PACKET_STALE);
-	if (flow) {
-		if (!flow_expired(config, flow, p->now_ns))
-			return flow;
+	if (entry) {
+		if (!flow_expired(config, &entry->flow, p->now_ns))
+			return entry;
 		p->flags |= PACKET_STALE;
 		return NULL;
 	}
-	inner = port_map(&half_open, p);
-	flow = inner ? port_map_find(inner, p) : NULL;
-	if (!flow || flow_expired(config, flow, p->now_ns))
-		return NULL;
-	p->flags |= PACKET_HALF_OPEN;
-	return flow;
+	entry = flow_search(p->slot, &p->key, p->hash, true);
+	if (entry) {
+		if (flow_expired(config, &entry->flow, p->now_ns))
+			return NULL;
+		p->flags |= PACKET_HALF_OPEN;
+		return entry;
+	}
+	/* It may have been confirmed between the two looks. */
+	entry = flow_search(p->slot, &p->key, p->hash, false);
+	return entry && !flow_expired(config, &entry->flow, p->now_ns) ? entry : NULL;
 }
+
+/* ---- Numbers and ends -------------------------------------------------------------------------------------------- */
 
 static __always_inline struct dfw_limit *rule_limit(struct packet *p, __u32 rule, bool per_source)
 {
@@ -170,26 +305,21 @@ static __always_inline void flow_leaves(struct packet *p, struct dfw_flow *flow,
 DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
 {
 	__u32 kind = reason == DFW_REASON_FLOW_KILLED ? DFW_CHANGE_KILLED : DFW_CHANGE_STATE;
-	struct dfw_flow *flow;
-	void *inner;
+	struct dfw_flow_entry *entry;
 
 	if (!p)
 		return 0;
-	flow = flow_lookup(p, half_opened);
-	if (!flow || !flow_lock(flow))
+	p->hash = flow_hash(&p->key);
+	entry = flow_search(p->slot, &p->key, p->hash, half_opened);
+	if (!entry || flow_hold(entry, &p->key) != STAGE_PASS)
 		return 0;
-	if (flow->state != DFW_FLOW_DEAD) {
-		event_packet(p, DFW_EVENT_FLOW_CLOSED, reason, flow);
-		flow->state = DFW_FLOW_DEAD;
-		if (!half_opened)
-			flow_leaves(p, flow, kind);
-		else if (p->flags & PACKET_WATCHED && p->flags & PACKET_SHARED)
-			change_tell(&p->key, p->slot, kind);
-	}
-	flow_unlock(flow);
-	inner = half_opened ? port_map(&half_open, p) : port_map(&flows, p);
-	if (inner)
-		port_map_remove(inner, p);
+	event_flow(p, DFW_EVENT_FLOW_CLOSED, reason, &entry->flow);
+	entry->flow.state = DFW_FLOW_DEAD;
+	if (!half_opened)
+		flow_leaves(p, &entry->flow, kind);
+	else if (p->flags & PACKET_WATCHED && p->flags & PACKET_SHARED)
+		change_tell(&p->key, p->slot, kind);
+	flow_vanish(p->slot, entry, p->hash, half_opened);
 	return 1;
 }
 
@@ -200,33 +330,64 @@ struct sweep {
 	__u32 removed;
 };
 
-static long sweep_flow(void *map, const void *key, void *value, void *data)
+/* Ends the flow if it has expired. True: it has, and is locked still, to leave its place. */
+static __always_inline bool sweep_entry(struct sweep *sweep, struct dfw_flow_entry *entry)
 {
-	struct dfw_flow *flow = value;
-	struct sweep *sweep = data;
+	struct dfw_flow *flow = &entry->flow;
+	struct packet *p = sweep->packet;
 
 	if (sweep->op == DFW_SWEEP_STALE) {
 		flow->generation = 0;
-		return 0;
+		return false;
 	}
-	if (!flow_expired(sweep->config, flow, sweep->packet->now_ns))
-		return 0;
-	/* Not flow_lock: who holds it has a packet of the flow in hand, so it lives. */
-	if (__sync_val_compare_and_swap(&flow->lock, 0, 1) != 0)
-		return 0;
-	if (flow_expired(sweep->config, flow, sweep->packet->now_ns)) {
-		if (flow->state != DFW_FLOW_DEAD) {
-			__builtin_memcpy(&sweep->packet->key, key, sizeof(sweep->packet->key));
-			event_packet(sweep->packet, DFW_EVENT_FLOW_CLOSED, DFW_REASON_PASSED, flow);
-			flow->state = DFW_FLOW_DEAD;
-			flow_leaves(sweep->packet, flow, DFW_CHANGE_STATE);
-		}
-		sweep->removed++;
-		flow_unlock(flow);
-		bpf_map_delete_elem(map, key);
-		return 0;
+	if (!flow_expired(sweep->config, flow, p->now_ns))
+		return false;
+	/* Not lock_take: who holds it has a packet of the flow in hand, so it lives. */
+	if (!lock_try(&flow->lock))
+		return false;
+	if (flow->state == DFW_FLOW_DEAD || !flow_expired(sweep->config, flow, p->now_ns)) {
+		flow_unlock(entry);
+		return false;
 	}
-	flow_unlock(flow);
+	p->key = entry->key;
+	event_flow(p, DFW_EVENT_FLOW_CLOSED, DFW_REASON_PASSED, flow);
+	flow->state = DFW_FLOW_DEAD;
+	flow_leaves(p, flow, DFW_CHANGE_STATE);
+	sweep->removed++;
+	return true;
+}
+
+static long sweep_bucket(void *map __attribute__((unused)), const void *key __attribute__((unused)),
+			 void *value, void *data)
+{
+	struct dfw_flow_bucket *bucket = value;
+	struct sweep *sweep = data;
+
+	for (__u32 place = 0; place < DFW_BUCKET_ENTRIES; place++) {
+		struct dfw_flow_entry *entry = &bucket->entries[place];
+
+		if (!(bucket->tags >> (place * 8) & 0xff) || !sweep_entry(sweep, entry))
+			continue;
+		bucket_hide(bucket, place);
+		flow_unlock(entry);
+	}
+	return 0;
+}
+
+static long sweep_more(void *map __attribute__((unused)), const void *key, void *value, void *data)
+{
+	struct dfw_flow_entry *entry = value;
+	struct sweep *sweep = data;
+	struct dfw_flow_key copy = *(const struct dfw_flow_key *)key;
+	struct dfw_flow_bucket *bucket;
+
+	if (sweep_entry(sweep, entry))
+		flow_unlock(entry);
+	if (entry->flow.state != DFW_FLOW_DEAD)
+		return 0;
+	bucket = flow_bucket(sweep->packet->slot, flow_hash(&copy), false);
+	if (bucket)
+		more_flows_forget(sweep->packet->slot, bucket, &copy);
 	return 0;
 }
 
@@ -235,16 +396,18 @@ static long sweep_flow(void *map, const void *key, void *value, void *data)
 DFW_STAGE int flow_sweep(struct packet *p, __u32 op)
 {
 	struct sweep sweep = {.op = op};
-	void *inner;
+	void *table, *more;
 
 	if (!p)
 		return 0;
 	sweep.packet = p;
 	sweep.config = port_config(p->slot, p->bank);
-	inner = port_map(&flows, p);
-	if (!inner || !sweep.config)
+	table = port_map(&flows, p);
+	more = port_map(&more_flows, p);
+	if (!table || !more || !sweep.config)
 		return 0;
-	bpf_for_each_map_elem(inner, sweep_flow, &sweep, 0);
+	bpf_for_each_map_elem(table, sweep_bucket, &sweep, 0);
+	bpf_for_each_map_elem(more, sweep_more, &sweep, 0);
 	return sweep.removed;
 }
 

@@ -38,7 +38,7 @@ static __always_inline int fragment_sane(const struct packet *p)
 static __always_inline bool fragment_lock(struct dfw_fragment *record)
 {
 	for (int i = 0; i < 256; i++)
-		if (__sync_val_compare_and_swap(&record->lock, 0, 1) == 0)
+		if (lock_try(&record->lock))
 			return true;
 	return false;
 }
@@ -146,6 +146,7 @@ DFW_STAGE int fragment_follow(struct packet *p)
 	struct dfw_port_config *config;
 	struct dfw_fragment_key key = {};
 	struct dfw_fragment *record;
+	struct dfw_flow_entry *entry;
 	struct dfw_flow *flow;
 	__u32 tcp_end, from;
 	int reason;
@@ -167,13 +168,14 @@ DFW_STAGE int fragment_follow(struct packet *p)
 	p->key = record->flow;
 	p->rule_slot = record->rule_slot;
 	tcp_end = record->tcp_base + p->fragment_offset + p->l4_bytes;
-	__sync_lock_test_and_set(&record->lock, 0);
+	lock_free(&record->lock);
 	if (reason || record->stateless)
 		return reason;
 
-	flow = flow_find(p, config);
-	if (!flow || !flow_lock(flow))
+	entry = flow_find(p, config);
+	if (!entry || flow_hold(entry, &p->key) != STAGE_PASS)
 		return DFW_REASON_FRAGMENT_ORPHAN;
+	flow = &entry->flow;
 	from = p->direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
 	flow->last_seen_ns = p->now_ns;
 	flow->legs[from & 1].packets += p->segments;
@@ -182,7 +184,7 @@ DFW_STAGE int fragment_follow(struct packet *p)
 		flow->legs[from & 1].end = seq_max(flow->legs[from & 1].end, tcp_end);
 	p->rule = flow->rule;
 	p->rule_direction = flow->initiator;
-	flow_unlock(flow);
+	flow_unlock(entry);
 	return STAGE_PASS;
 }
 

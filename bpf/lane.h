@@ -8,8 +8,7 @@
 /*
  * The lane of the packet that is nothing special: whole and in one piece, at most one tag, IPv4 without options or IPv6
  * without extension headers, TCP or UDP, of a flow that is established, decided by what is in force, and alive. Nearly all
- * packets are such. No function is called on this way but the lookup of the flow, and nothing is cleared or copied that is
- * not needed.
+ * packets are such. No function is called on this way but array lookups, and nothing is cleared or copied that is not needed.
  *
  * There is no second truth. What the lane does not know it leaves, with nothing changed, to the full path; what it passes
  * the full path would pass, with the same words of the flow and the same counters. selftests/unit/datapath_lane.c holds the two
@@ -200,15 +199,13 @@ static __always_inline bool lane_parse(context_t *ctx, struct packet *p,
 }
 
 /* The packet's confirmed flow, if it has one and could belong to it as a matter of course. Changes nothing. */
-static __always_inline struct dfw_flow *lane_find(struct packet *p)
+static __always_inline struct dfw_flow_entry *lane_find(struct packet *p)
 {
-	void *inner;
-
 	if (p->key.protocol == PROTOCOL_TCP ? p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)
 					    : dhcp_server_speaks(p))
 		return NULL;
-	inner = port_map(&flows, p);
-	return inner ? bpf_map_lookup_elem(inner, &p->key) : NULL;
+	p->hash = flow_hash(&p->key);
+	return flow_search(p->slot, &p->key, p->hash, false);
 }
 
 /* The flow's lock is held: does it let the packet pass? Then it has been tracked. */
@@ -235,18 +232,19 @@ static __always_inline bool lane_track(const struct packet *p, struct dfw_flow *
 }
 
 /* Lets the packet pass, if its flow does. False: nothing has changed. */
-static __always_inline bool lane_pass(struct packet *p, struct dfw_flow *flow,
+static __always_inline bool lane_pass(struct packet *p, struct dfw_flow_entry *entry,
 				      const struct dfw_port_config *config, const __u32 direction)
 {
+	struct dfw_flow *flow = &entry->flow;
 	struct dfw_leg *leg;
 	__u32 from;
 
-	if (!flow_lock(flow))
+	if (flow_hold(entry, &p->key) != STAGE_PASS)
 		return false;
 	from = direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
 	if (!(from == DFW_ORIG ? lane_track(p, flow, config, DFW_ORIG)
 			       : lane_track(p, flow, config, DFW_REPLY))) {
-		flow_unlock(flow);
+		flow_unlock(entry);
 		return false;
 	}
 	flow->last_seen_ns = p->now_ns;
@@ -257,7 +255,7 @@ static __always_inline bool lane_pass(struct packet *p, struct dfw_flow *flow,
 	p->rule_slot = flow->rule_slot;
 	p->rule_direction = flow->initiator;
 	p->new_flows = 0;
-	flow_unlock(flow);
+	flow_unlock(entry);
 	count_rule(p, config);
 	count_reason(p, DFW_REASON_PASSED);
 	return true;
@@ -307,8 +305,10 @@ static __always_inline __u32 lane_refuse(context_t *ctx, struct packet *p,
 	reason = info ? lane_rule_refuses(p, info, may_ask) : DFW_REASON_PASSED;
 	if (reason == DFW_REASON_PASSED)
 		return reason;
-	/* Of UDP, lane_find has seen that there is no confirmed flow. */
-	if ((p->key.protocol == PROTOCOL_TCP && flow_lookup(p, false)) || flow_lookup(p, true) ||
+	p->hash = flow_hash(&p->key);
+	/* In this order: a flow that is being confirmed is seen there or here. */
+	if (flow_search(p->slot, &p->key, p->hash, true) ||
+	    flow_search(p->slot, &p->key, p->hash, false) ||
 	    flow_may_begin(ctx, p) != STAGE_GO_ON ||
 	    (reason == DFW_REASON_SYN_CHALLENGE && !challenge_due(p, config, true)))
 		return DFW_REASON_PASSED;

@@ -78,19 +78,15 @@ DFW_INNER_ARRAY(l4_class_map, struct dfw_l4_block, DFW_L4_BLOCKS, BPF_F_MMAPABLE
 /* dfwd changes single entries of it, by plain stores. */
 DFW_INNER_ARRAY(addr_prefix4_map, struct dfw_v4_node, 1, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 
-struct flow_map {
+/* Mappable, so that their values begin a page, and each bucket a cache line. */
+DFW_INNER_ARRAY(flow_table, struct dfw_flow_bucket, 1, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+
+struct more_flows_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, DFW_DEFAULT_MAX_FLOWS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct dfw_flow_key);
-	__type(value, struct dfw_flow);
-};
-
-struct half_open_map {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, DFW_DEFAULT_MAX_HALF_OPEN);
-	__type(key, struct dfw_flow_key);
-	__type(value, struct dfw_flow);
+	__type(value, struct dfw_flow_entry);
 };
 
 struct fragment_map {
@@ -137,6 +133,7 @@ struct dfw_btf_types {
 	struct dfw_v4_node v4_node;
 	struct dfw_flow_key flow_key;
 	struct dfw_flow flow;
+	struct dfw_flow_bucket flow_bucket;
 	struct dfw_fragment_key fragment_key;
 	struct dfw_fragment fragment;
 	struct dfw_direction_counters counters;
@@ -152,8 +149,9 @@ const struct dfw_btf_types *dfw_btf_types;
 
 DFW_OUTER(configs, struct config_map, DFW_MAX_PORTS *DFW_BANKS);
 DFW_OUTER(hits, struct rules_map, DFW_MAX_PORTS *DFW_BANKS);
-DFW_OUTER(flows, struct flow_map, DFW_MAX_PORTS);
-DFW_OUTER(half_open, struct half_open_map, DFW_MAX_PORTS);
+DFW_OUTER(flows, struct flow_table, DFW_MAX_PORTS);
+DFW_OUTER(more_flows, struct more_flows_map, DFW_MAX_PORTS);
+DFW_OUTER(half_open, struct flow_table, DFW_MAX_PORTS);
 DFW_OUTER(fragments, struct fragment_map, DFW_MAX_PORTS);
 DFW_OUTER(counters, struct counter_map, DFW_MAX_PORTS);
 DFW_OUTER(states, struct state_map, DFW_MAX_PORTS);
@@ -201,6 +199,13 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } event_losses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} listeners SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -44,6 +44,7 @@ struct packet {
 
 	/* What the headers say: lane_parse, or the stages of parse.h. Cleared by packet_clear. */
 	struct dfw_flow_key key;
+	__u64 hash;	 /* of the key, once its flow was looked for */
 	__u32 bytes;	 /* of the IP packet */
 	__u32 segments;	 /* frames on the wire */
 	__u32 l4_bytes;	 /* transport header and payload, of this fragment */
@@ -163,35 +164,13 @@ static __always_inline void packet_clear(struct packet *p)
 	p->rule_direction = p->direction;
 }
 
-/* The packet's port's map in a map of maps, and what lies there under the packet's key. The keys go by way of the stack:
- * the verifier of 6.1 takes none from the memory that a stage is given. */
+/* The packet's port's map in a map of maps. Keys go by way of the stack: the verifier of 6.1 takes none from the memory
+ * that a stage is given. */
 static __always_inline void *port_map(void *outer, const struct packet *p)
 {
 	__u32 slot = p->slot;
 
 	return bpf_map_lookup_elem(outer, &slot);
-}
-
-static __always_inline void *port_map_find(void *inner, const struct packet *p)
-{
-	struct dfw_flow_key key = p->key;
-
-	return bpf_map_lookup_elem(inner, &key);
-}
-
-static __always_inline long port_map_put(void *inner, const struct packet *p,
-					 const struct dfw_flow *flow, __u64 flags)
-{
-	struct dfw_flow_key key = p->key;
-
-	return bpf_map_update_elem(inner, &key, flow, flags);
-}
-
-static __always_inline void port_map_remove(void *inner, const struct packet *p)
-{
-	struct dfw_flow_key key = p->key;
-
-	bpf_map_delete_elem(inner, &key);
 }
 
 static __always_inline struct dfw_port_state *port_state(__u32 slot)

@@ -7,14 +7,6 @@
 
 /* A packet and its flow: the tracker of its protocol under the flow's lock, a new flow, a flow decided anew. */
 
-enum track_result {
-	TRACK_RETRY = -2,   /* the entry died meanwhile: look again */
-	TRACK_RESTART = -3, /* a new flow under an old key */
-	TRACK_FULL = -4,    /* the flow is confirmed, but the port's quota is full */
-	TRACK_CONFIRM =
-		-5, /* the packet confirms its flow: flow_confirm takes over, with the lock */
-};
-
 /* UDP flows that live longer than this after an answer are streams (RFC 4787 REQ-5 wants at least 2 min for all). */
 #define UDP_STREAM_CS 200
 
@@ -87,25 +79,24 @@ static __always_inline void bound_resync(const struct packet *p, struct dfw_flow
 }
 
 /* Lets the flow's tracker see the packet. Returns PASSED, a reason to drop, or enum track_result. */
-DFW_STAGE int track(struct packet *p, struct dfw_flow *flow)
+DFW_STAGE int track(struct packet *p, struct dfw_flow_entry *entry)
 {
 	struct tcp_segment segment = {};
 	__u32 from, before, kind;
+	struct dfw_flow *flow;
 	struct dfw_leg *leg;
 	bool news = false;
-	int verdict = 0;
+	int verdict;
 
-	if (!p || !flow)
+	if (!p || !entry)
 		return DFW_REASON_INTERNAL;
-	from = p->direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
+	flow = &entry->flow;
 	if (p->key.protocol == PROTOCOL_TCP)
 		packet_segment(p, &segment);
-	if (!flow_lock(flow))
-		return DFW_REASON_FLOW_BUSY;
-	if (flow->state == DFW_FLOW_DEAD) {
-		flow_unlock(flow);
-		return TRACK_RETRY;
-	}
+	verdict = flow_hold(entry, &p->key);
+	if (verdict)
+		return verdict;
+	from = p->direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
 	before = flow->state;
 
 	switch (p->key.protocol) {
@@ -128,7 +119,7 @@ DFW_STAGE int track(struct packet *p, struct dfw_flow *flow)
 	}
 
 	if (verdict > 0 || verdict == TCP_RESTART) {
-		flow_unlock(flow);
+		flow_unlock(entry);
 		return verdict > 0 ? verdict : TRACK_RESTART;
 	}
 	if (verdict == TCP_PASS) {
@@ -148,63 +139,67 @@ DFW_STAGE int track(struct packet *p, struct dfw_flow *flow)
 	if (p->flags & PACKET_WATCHED &&
 	    (p->flags & PACKET_SHARED || !(p->flags & PACKET_HALF_OPEN)))
 		news = change_note(flow, kind);
-	flow_unlock(flow);
+	flow_unlock(entry);
 	if (news)
 		change_tell(&p->key, p->slot, kind);
 	return STAGE_PASS;
 }
 
-/* Copies a half-open flow, whose lock is held, among the confirmed. 0, or a negative errno of the update. */
-static __always_inline int flow_copy(struct packet *p, struct dfw_flow *flow)
+/* A flow on its way into a table. */
+static __always_inline struct dfw_flow_entry *scratch_entry(void)
 {
 	__u32 zero = 0;
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
-	struct dfw_flow *copy;
-	void *inner;
+
+	return scratch ? (struct dfw_flow_entry *)scratch->bytes : NULL;
+}
+
+/* Copies a half-open flow, whose lock is held, among the confirmed. 0, or a negative errno. */
+static __always_inline int flow_copy(struct packet *p, const struct dfw_flow_entry *entry)
+{
+	const struct dfw_port_config *config = port_config(p->slot, p->bank);
+	const struct dfw_port_state *state = port_state(p->slot);
+	struct dfw_flow_entry *copy = scratch_entry();
 	int r;
 
-	if (!p || !flow || !scratch)
+	if (!config || !state || !copy)
 		return -1;
-	inner = port_map(&flows, p);
-	if (!inner)
-		return -1;
-	copy = (struct dfw_flow *)scratch->bytes;
-	__builtin_memcpy(copy, flow, sizeof(*copy));
-	copy->lock = 0;
-	count_flow(p, copy);
+	if (state->flows >= (__s64)config->profile.max_flows)
+		return ERRNO_FULL;
+	__builtin_memcpy(copy, entry, sizeof(*copy));
+	copy->flow.lock = 0;
+	count_flow(p, &copy->flow);
 	if (p->flags & PACKET_WATCHED)
-		copy->flags |= DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED;
-	r = port_map_put(inner, p, copy, BPF_NOEXIST);
+		copy->flow.flags |= DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED;
+	r = flow_put(p->slot, copy, p->hash, PUT_NEW);
 	if (r == 0) {
 		port_flows_add(p, 1);
 		if (p->flags & PACKET_WATCHED)
 			change_tell(&p->key, p->slot, DFW_CHANGE_STATE);
-		event_packet(p, DFW_EVENT_FLOW_CONFIRMED, DFW_REASON_PASSED, flow);
+		event_flow(p, DFW_EVENT_FLOW_CONFIRMED, DFW_REASON_PASSED, &copy->flow);
 	} else {
-		uncount_flow(p, copy);
+		uncount_flow(p, &copy->flow);
 	}
 	return r;
 }
 
 /* Moves a half-open flow, whose lock is held and which the packet confirms, to the confirmed ones, and unlocks it. Returns
  * PASSED, a reason to drop, or enum track_result. (A stage beside `track`, not below it: their frames do not add up.) */
-DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
+DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow_entry *entry)
 {
+	struct dfw_flow *flow;
 	struct dfw_leg *leg;
-	void *inner;
 	int r;
 
-	if (!p || !flow)
+	if (!p || !entry)
 		return DFW_REASON_INTERNAL;
-	r = flow_copy(p, flow);
+	flow = &entry->flow;
+	r = flow_copy(p, entry);
 	if (r == 0 && p->key.protocol == PROTOCOL_TCP && flow->initiator == DFW_IN)
 		challenge_finished(p);
 	if (r == 0 || r == ERRNO_EXISTS) {
 		flow->state = DFW_FLOW_DEAD;
-		flow_unlock(flow);
-		inner = port_map(&half_open, p);
-		if (inner)
-			port_map_remove(inner, p);
+		flow_vanish(p->slot, entry, p->hash, true);
 		return r == 0 ? STAGE_PASS : TRACK_RETRY;
 	}
 	/* Not let through, so that the peers do not take for open what has no place here. The tracker has seen the packet,
@@ -212,32 +207,44 @@ DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow *flow)
 	leg = &flow->legs[p->direction == flow->initiator ? DFW_ORIG : DFW_REPLY];
 	leg->packets -= p->segments;
 	leg->bytes -= p->bytes;
-	flow_unlock(flow);
-	return r == ERRNO_FULL ? TRACK_FULL : DFW_REASON_FLOW_MEMORY;
+	flow_unlock(entry);
+	return r == ERRNO_FULL	 ? TRACK_FULL
+	       : r == ERRNO_BUSY ? DFW_REASON_FLOW_BUSY
+				 : DFW_REASON_FLOW_MEMORY;
+}
+
+/* Puts a new flow into its bucket of the half-open ones, where one gives way if there is no room. */
+static __always_inline bool half_open_put(struct packet *p, const struct dfw_flow *flow)
+{
+	struct dfw_flow_bucket *bucket = flow_bucket(p->slot, p->hash, true);
+	int place;
+
+	if (!bucket || !lock_take(&bucket->lock))
+		return false;
+	place = bucket_put(bucket, &p->key, p->hash, flow, PUT_ANY, true);
+	lock_free(&bucket->lock);
+	return place >= 0 || place == BUCKET_EXISTS;
 }
 
 /* Begins a flow for a packet that its rule allows. PASSED or a reason to drop. */
 DFW_STAGE int flow_begin(struct packet *p)
 {
-	__u32 zero = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &zero);
+	struct dfw_flow_entry *scratch = scratch_entry();
 	struct dfw_port_config *config;
 	struct tcp_segment segment = {};
 	int reason = STAGE_PASS;
 	struct dfw_flow *flow;
-	void *inner;
 	bool told;
 
 	if (!p || !scratch)
 		return DFW_REASON_INTERNAL;
 	config = port_config(p->slot, p->bank);
-	inner = port_map(&half_open, p);
-	if (!config || !inner)
+	if (!config)
 		return DFW_REASON_INTERNAL;
 	if (p->key.protocol == PROTOCOL_TCP)
 		packet_segment(p, &segment);
 
-	flow = (struct dfw_flow *)scratch->bytes;
+	flow = &scratch->flow;
 	__builtin_memset(flow, 0, sizeof(*flow));
 	switch (p->key.protocol) {
 	case PROTOCOL_TCP:
@@ -272,11 +279,11 @@ DFW_STAGE int flow_begin(struct packet *p)
 	told = (p->flags & (PACKET_WATCHED | PACKET_SHARED)) == (PACKET_WATCHED | PACKET_SHARED);
 	if (told)
 		flow->flags |= DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED;
-	if (port_map_put(inner, p, flow, BPF_ANY) != 0)
-		return DFW_REASON_FLOW_MEMORY;
+	if (!half_open_put(p, flow))
+		return DFW_REASON_FLOW_BUSY;
 	if (told)
 		change_tell(&p->key, p->slot, DFW_CHANGE_STATE);
-	event_packet(p, DFW_EVENT_FLOW_NEW, DFW_REASON_PASSED, flow);
+	event_flow(p, DFW_EVENT_FLOW_NEW, DFW_REASON_PASSED, flow);
 	return STAGE_PASS;
 }
 
@@ -349,22 +356,25 @@ DFW_STAGE int flow_may_begin(context_t *ctx, struct packet *p)
 
 /* Puts the packet's view to what the flow's initiator sent first. STAGE_GO_ON: ask the rules; PASSED: the flow lives on;
  * else it is gone, and this is why. */
-DFW_STAGE int revalidate_begin(struct packet *p, struct dfw_flow *flow)
+DFW_STAGE int revalidate_begin(struct packet *p, struct dfw_flow_entry *entry)
 {
+	struct dfw_flow *flow;
 	struct dfw_port_config *config;
 	int reason;
 
-	if (!p || !flow)
+	if (!p || !entry)
 		return DFW_REASON_INTERNAL;
+	flow = &entry->flow;
 	config = port_config(p->slot, p->bank);
 	if (!config)
 		return DFW_REASON_INTERNAL;
 	if (flow->on_change == DFW_ON_CHANGE_KEEP) {
-		if (!flow_lock(flow))
-			return DFW_REASON_FLOW_BUSY;
+		reason = flow_hold(entry, &p->key);
+		if (reason)
+			return reason;
 		flow->rule_slot = NO_RULE_SLOT;
 		flow_stamp(p, flow);
-		flow_unlock(flow);
+		flow_unlock(entry);
 		return STAGE_PASS;
 	}
 	if (flow->on_change == DFW_ON_CHANGE_KILL) {
@@ -409,15 +419,14 @@ static __always_inline void flow_changes_rule(struct packet *p, struct dfw_flow 
 
 /* The flow lives on under the rule at `slot`. Both its directions may be here at once: the first to hold the lock decides,
  * or the flow would be counted twice. */
-static __always_inline int flow_take_rule(struct packet *p, struct dfw_flow *flow,
+static __always_inline int flow_take_rule(struct packet *p, struct dfw_flow_entry *entry,
 					  const struct dfw_rule_info *info, __u32 slot)
 {
-	if (!flow_lock(flow))
-		return DFW_REASON_FLOW_BUSY;
-	if (flow->state == DFW_FLOW_DEAD) {
-		flow_unlock(flow);
-		return TRACK_RETRY;
-	}
+	struct dfw_flow *flow = &entry->flow;
+	int r = flow_hold(entry, &p->key);
+
+	if (r)
+		return r;
 	if (!flow_stamped(p, flow)) {
 		if (!(p->flags & PACKET_HALF_OPEN))
 			flow_changes_rule(p, flow, info->id, info->max_flows);
@@ -426,20 +435,22 @@ static __always_inline int flow_take_rule(struct packet *p, struct dfw_flow *flo
 		flow->on_change = info->on_change;
 		flow_stamp(p, flow);
 	}
-	flow_unlock(flow);
+	flow_unlock(entry);
 	return STAGE_PASS;
 }
 
 /* Does what the rule at `slot` says. PASSED: the flow lives on, stamped; TRACK_RETRY: it is gone, but packets pass by a
  * stateless rule; else it is gone, and this is why. */
-DFW_STAGE int revalidate_end(struct packet *p, struct dfw_flow *flow, int slot)
+DFW_STAGE int revalidate_end(struct packet *p, struct dfw_flow_entry *entry, int slot)
 {
+	struct dfw_flow *flow;
 	struct dfw_port_config *config;
 	struct dfw_rule_info *info;
 	int reason;
 
-	if (!p || !flow)
+	if (!p || !entry)
 		return DFW_REASON_INTERNAL;
+	flow = &entry->flow;
 	packet_restore_view(p);
 	config = port_config(p->slot, p->bank);
 	if (!config || slot < 0)
@@ -451,7 +462,7 @@ DFW_STAGE int revalidate_end(struct packet *p, struct dfw_flow *flow, int slot)
 	p->action = info->action;
 	p->log = info->flags & DFW_RULE_LOG;
 	if (info->action == DFW_ACTION_ALLOW && !(info->flags & DFW_RULE_STATELESS))
-		return flow_take_rule(p, flow, info, slot);
+		return flow_take_rule(p, entry, info, slot);
 	p->rule_slot = slot;
 	p->rule_direction = flow->initiator;
 	reason = info->action == DFW_ACTION_REJECT  ? DFW_REASON_REJECTED

@@ -184,6 +184,16 @@ DFW_STAGE int event_packet(struct packet *p, __u32 type, __u32 reason, struct df
 	return 0;
 }
 
+/* The same of a flow that begins, is confirmed or ends: more work than the rest of a new flow, so only while somebody hears. */
+static __always_inline void event_flow(struct packet *p, __u32 type, __u32 reason,
+				       struct dfw_flow *flow)
+{
+	__u32 zero = 0, *heard = bpf_map_lookup_elem(&listeners, &zero);
+
+	if (heard && *heard)
+		event_packet(p, type, reason, flow);
+}
+
 #define SEEN_EVENT_NS (NS_PER_SECOND / 10)
 
 /* The VM of a held port sends: it runs here, and whoever moves it wants to know. */

@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 
 #include "flow_io.h"
+#include "flow_table.h"
 #include "util.h"
 
 #define NS_PER_MS 1000000ULL
@@ -241,45 +242,92 @@ int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,
 	return r;
 }
 
-/* ---- All flows of a map ------------------------------------------------------------------------------------------ */
+/* ---- All flows of a port ----------------------------------------------------------------------------------------- */
 
+#define WALK_BUCKETS (FLOW_WALK_PART / DFW_BUCKET_ENTRIES)
+
+static int walk_grow(void *array, uint32_t room, size_t bytes)
+{
+	void **memory = array, *grown = realloc(*memory, room * bytes);
+
+	if (!grown)
+		return -ENOMEM;
+	*memory = grown;
+	return 0;
+}
+
+/* Room for so many keys and values of the map where the walk is. */
 static int walk_room(struct flow_walk *walk, uint32_t room)
 {
-	struct dfw_flow_key *keys = realloc(walk->keys, room * sizeof(*keys));
-	struct dfw_flow *flows;
+	bool table = walk->at == 0;
+	size_t key = table ? sizeof(uint32_t) : sizeof(struct dfw_flow_key);
+	size_t value = table ? sizeof(struct dfw_flow_bucket) : sizeof(struct dfw_flow_entry);
+	uint32_t entries = table ? room * DFW_BUCKET_ENTRIES : room;
 
-	if (!keys)
+	if (walk_grow(&walk->keys, room, key) < 0 || walk_grow(&walk->values, room, value) < 0 ||
+	    walk_grow(&walk->entries, entries, sizeof(*walk->entries)) < 0)
 		return -ENOMEM;
-	walk->keys = keys;
-	flows = realloc(walk->flows, room * sizeof(*flows));
-	if (!flows)
-		return -ENOMEM;
-	walk->flows = flows;
 	walk->room = room;
 	return 0;
 }
 
-int flow_walk_begin(struct flow_walk *walk, int map)
+int flow_walk_begin(struct flow_walk *walk, int table, int more)
 {
-	*walk = (struct flow_walk){.map = map};
-	return walk_room(walk, FLOW_WALK_PART);
+	int r;
+
+	*walk = (struct flow_walk){.maps = {table, more}};
+	r = walk_room(walk, WALK_BUCKETS);
+	if (r < 0)
+		flow_walk_end(walk);
+	return r;
 }
 
 void flow_walk_end(struct flow_walk *walk)
 {
 	free(walk->keys);
-	free(walk->flows);
-	*walk = (struct flow_walk){.map = -1};
+	free(walk->values);
+	free(walk->entries);
+	*walk = (struct flow_walk){.maps = {-1, -1}};
+}
+
+/* Makes a list of the entries in what was read. */
+static void walk_list(struct flow_walk *walk, uint32_t nr)
+{
+	const struct dfw_flow_bucket *buckets = walk->values;
+	const struct dfw_flow_entry *entries = walk->values;
+
+	walk->nr = 0;
+	for (uint32_t i = 0; i < nr; i++)
+		if (walk->at == 0)
+			walk->nr += flow_bucket_entries(&buckets[i], walk->entries + walk->nr);
+		else
+			walk->entries[walk->nr++] = &entries[i];
+}
+
+/* The next map. 1: there is one. */
+static int walk_on(struct flow_walk *walk)
+{
+	if (walk->at == 1 || walk->maps[1] < 0)
+		return 0;
+	walk->at = 1;
+	walk->begun = false;
+	return 1;
 }
 
 int flow_walk_next(struct flow_walk *walk)
 {
-	int r;
+	uint32_t nr;
+	int r = 0;
 
+	walk->nr = 0;
+	if (walk->at == 1 && !walk->begun)
+		r = walk_room(walk, FLOW_WALK_PART);
+	if (r < 0)
+		return r;
 	do {
-		walk->nr = walk->room;
-		r = bpf_map_lookup_batch(walk->map, walk->begun ? walk->place : NULL, walk->place,
-					 walk->keys, walk->flows, &walk->nr, NULL);
+		nr = walk->room;
+		r = bpf_map_lookup_batch(walk->maps[walk->at], walk->begun ? walk->place : NULL,
+					 walk->place, walk->keys, walk->values, &nr, NULL);
 		/* One bucket of the hash has more than there is room for. */
 		if (r == -ENOSPC && walk_room(walk, 2 * walk->room) < 0)
 			return -ENOMEM;
@@ -287,7 +335,8 @@ int flow_walk_next(struct flow_walk *walk)
 	if (r < 0 && r != -ENOENT)
 		return r;
 	walk->begun = true;
-	return r == 0;
+	walk_list(walk, nr);
+	return r == 0 ? 1 : walk_on(walk);
 }
 
 /* ---- The ring of changes ----------------------------------------------------------------------------------------- */

@@ -52,22 +52,25 @@ int flow_exchange_flush(struct flow_exchange *exchange);
 int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,
 			  const struct dfw_flow_key *keys, size_t nr);
 
-/* ---- All flows of a map, a part at a time ------------------------------------------------------------------------ */
+/* ---- All flows of a port, a part at a time ----------------------------------------------------------------------- */
 
 #define FLOW_WALK_PART 1024U
 
+/* Goes through a table, then through what found no room there. */
 struct flow_walk {
-	int map; /* the caller's */
+	int maps[2]; /* the caller's; -1: none */
+	unsigned int at;
 	bool begun;
 	uint32_t room;
 	uint8_t place[sizeof(struct dfw_flow_key)]; /* of the kernel's, between two parts */
-	/* The part that was read. */
+	void *keys;
+	void *values;
+	/* The part that was read: as they lie in `values`. */
 	uint32_t nr;
-	struct dfw_flow_key *keys;
-	struct dfw_flow *flows;
+	const struct dfw_flow_entry **entries;
 };
 
-int flow_walk_begin(struct flow_walk *walk, int map);
+int flow_walk_begin(struct flow_walk *walk, int table, int more);
 void flow_walk_end(struct flow_walk *walk);
 /* Reads the next part. 1: there is more behind it; 0: it is the last; or a negative errno. Flows that have ended (DEAD) may
  * be among them. A flow that changes meanwhile may be torn, which does not matter where its change is told behind it. */

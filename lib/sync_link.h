@@ -29,7 +29,8 @@
  *   policy-flip    {"generation"}                                   -> {"vports", "rules", "ago_us"}: since when
  *   member         {"member"}: in a cluster. A vport that is added is held then, for 3 s, until port-activate
  *   port-watch     {"uuid", "on"}: its changes go to the ring. Ends when the link does
- *   port-maps      {"uuid"}                        -> {"slot"}, descriptors to read: flows, half_open, state
+ *   port-maps      {"uuid"}                        -> {"slot"}, descriptors to read: flows, more_flows, half_open,
+ *                                                 state
  *   port-prepare   {"vport": as in vports, "flows"}: makes it, held, unless it is there; held then.
  *                  -> {"slot"}; -ENOSPC: its profile has no room for so many flows; -EEXIST, -EINVAL
  *   port-hold      {"uuid"}: denies everything from now on; packets that are under way may still end

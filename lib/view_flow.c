@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "addr.h"
+#include "flow_table.h"
 #include "util.h"
 #include "view_pins.h"
 
@@ -54,14 +55,13 @@ static int64_t ago_ms(uint64_t now, uint64_t then)
 	return then < now ? milliseconds(now, then) : 0;
 }
 
-static int visit(const void *key, const void *value, void *data)
+static int visit(const struct dfw_flow_entry *entry, void *data)
 {
 	const struct flow_walk *walk = data;
-	struct view_flow flow = {.half_open = walk->half_open};
+	struct view_flow flow = {
+		.half_open = walk->half_open, .key = entry->key, .flow = entry->flow};
 	uint64_t expires_ns;
 
-	memcpy(&flow.key, key, sizeof(flow.key));
-	memcpy(&flow.flow, value, sizeof(flow.flow));
 	if (flow.flow.state == DFW_FLOW_DEAD || flow.flow.state >= DFW_FLOW_STATES)
 		return 0;
 	if (walk->filter && !flow_matches(&flow.key, walk->filter))
@@ -77,12 +77,12 @@ static int visit(const void *key, const void *value, void *data)
 	return walk->each(&flow, walk->data);
 }
 
-static int walk_part(const char *instance, const char *vport, const char *part,
+static int walk_part(const char *instance, const char *vport, const char *part, size_t value_size,
 		     struct flow_walk *walk)
 {
-	_cleanup_close_ int fd = vport_map_open(instance, vport, part, sizeof(struct dfw_flow));
+	_cleanup_close_ int fd = vport_map_open(instance, vport, part, value_size);
 
-	return fd < 0 ? fd : map_each(fd, visit, walk);
+	return fd < 0 ? fd : flow_table_each(fd, visit, walk);
 }
 
 int view_flows(const char *instance, const char *vport, const struct flow_filter *filter,
@@ -101,9 +101,11 @@ int view_flows(const char *instance, const char *vport, const struct flow_filter
 	if (r < 0)
 		return r;
 	walk.now_ns = monotonic_ns();
-	r = walk_part(instance, vport, "flows", &walk);
+	r = walk_part(instance, vport, "flows", sizeof(struct dfw_flow_bucket), &walk);
+	if (r == 0)
+		r = walk_part(instance, vport, "more_flows", sizeof(struct dfw_flow_entry), &walk);
 	if (r)
 		return r;
 	walk.half_open = true;
-	return walk_part(instance, vport, "half_open", &walk);
+	return walk_part(instance, vport, "half_open", sizeof(struct dfw_flow_bucket), &walk);
 }

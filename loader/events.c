@@ -193,10 +193,26 @@ static int consume_one(void *data, void *record, size_t bytes)
 /* libbpf gives the callback's context once and for all. */
 static struct consumer consumer;
 
+/* Tells the datapath whether anybody hears of flows: each costs it more than the flow itself. */
+static void tell_listeners(struct dfwd *d, bool heard)
+{
+	const uint32_t zero = 0, number = heard;
+	int r;
+
+	if (d->events.heard == heard && d->events.heard_told)
+		return;
+	r = map_put(d->object.listeners, &zero, &number);
+	d->events.heard = heard;
+	d->events.heard_told = r == 0;
+	if (r < 0)
+		log_errno(r, "cannot tell the datapath whether its events are heard");
+}
+
 void events_consume(struct dfwd *d)
 {
 	consumer.left = CONSUME_AT_ONCE;
 	consumer.subscribers = has_subscribers(&d->events);
+	tell_listeners(d, consumer.subscribers);
 	ring_buffer__consume(d->events.ring);
 }
 

@@ -2,6 +2,7 @@
 #ifndef DFW_LOADER_EVENTS_H
 #define DFW_LOADER_EVENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,8 @@ struct events {
 	uint64_t losses_first; /* ... and when we began */
 	uint64_t suppressed;   /* verdicts left out of the log */
 	uint64_t suppressed_told;
+	bool heard;	 /* somebody hears of flows */
+	bool heard_told; /* ... and the datapath knows */
 	double log_tokens;
 	uint64_t log_tokens_ns;
 };

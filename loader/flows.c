@@ -5,6 +5,7 @@
 
 #include "addr.h"
 #include "daemon.h"
+#include "flow_table.h"
 #include "flows.h"
 #include "json.h"
 #include "log.h"
@@ -13,16 +14,59 @@
 #include "util.h"
 #include "view_pins.h"
 
-static int copy_one(const void *key, const void *value, void *data)
-{
-	const int *to = data;
+struct copying {
+	const struct object *object;
+	struct dfw_flow_bucket *buckets;
+	uint32_t nr;
+	int more;
+};
 
-	return map_put(*to, key, value);
+static int copy_one(const struct dfw_flow_entry *entry, void *data)
+{
+	const struct copying *copying = data;
+	struct dfw_flow_entry copy = *entry;
+
+	if (entry->flow.state == DFW_FLOW_DEAD)
+		return 0;
+	copy.flow.lock = 0;
+	if (flow_table_put(copying->buckets, copying->nr, copying->object->secret_words.flows,
+			   &copy))
+		return 0;
+	return copying->more < 0 ? 0 : map_put(copying->more, &copy.key, &copy);
 }
 
-int flows_copy(int from, int to)
+static int write_buckets(int table, const struct dfw_flow_bucket *buckets, uint32_t nr)
 {
-	return map_each(from, copy_one, &to);
+	for (uint32_t i = 0; i < nr; i++) {
+		int r;
+
+		if (!buckets[i].tags && !buckets[i].elsewhere)
+			continue;
+		r = map_put(table, &i, &buckets[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int flows_copy(const struct object *object, struct flow_maps from, struct flow_maps to)
+{
+	struct copying copying = {.object = object, .more = to.more};
+	_cleanup_free_ struct dfw_flow_bucket *buckets = NULL;
+	struct bpf_map_info info;
+	int r = map_info(to.table, &info);
+
+	if (r < 0)
+		return r;
+	buckets = calloc(info.max_entries, sizeof(*buckets));
+	if (!buckets)
+		return -ENOMEM;
+	copying.buckets = buckets;
+	copying.nr = info.max_entries;
+	r = flow_table_each(from.table, copy_one, &copying);
+	if (r == 0 && from.more >= 0)
+		r = flow_table_each(from.more, copy_one, &copying);
+	return r < 0 ? r : write_buckets(to.table, buckets, info.max_entries);
 }
 
 struct kill_list {

@@ -12,8 +12,14 @@
 
 struct dfwd;
 
-/* Adds the flows of one map to another that no packet changes meanwhile. -E2BIG: they do not fit. */
-int flows_copy(int from, int to);
+/* Maps of flows: a table, and what found no room there (-1: such flows are left behind, as half-open ones may be). */
+struct flow_maps {
+	int table;
+	int more;
+};
+
+/* Copies the flows of some maps into new ones of other sizes. -E2BIG: there is no room for them. */
+int flows_copy(const struct object *object, struct flow_maps from, struct flow_maps to);
 
 /* Ends the flows of a port that match; their next packet is decided as if there had been none. Adds to *killed, also
  * before an error. */

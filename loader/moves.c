@@ -135,19 +135,15 @@ static int refuse_errors(const struct policy_errors *errors, const char *name)
 	return -EINVAL;
 }
 
-static int check_room(const struct dfwd *d, const struct port *port, json_int_t flows)
+static int check_room(const struct port *port, json_int_t flows)
 {
-	_cleanup_close_ int map = port_open_map(&d->object, port, "flows");
-	struct bpf_map_info info;
-	int r = map < 0 ? map : map_info(map, &info);
+	uint32_t room = port->config.profile.max_flows;
 
-	if (r < 0)
-		return log_errno(r, "vport %s", port->spec->name);
-	if (flows <= (json_int_t)info.max_entries)
+	if (flows <= (json_int_t)room)
 		return 0;
 	log_error("vport %s: its profile has room for %u flows here, %" JSON_INTEGER_FORMAT
 		  " are wanted",
-		  port->spec->name, info.max_entries, flows);
+		  port->spec->name, room, flows);
 	return -ENOSPC;
 }
 
@@ -186,7 +182,7 @@ int run_port_prepare(struct dfwd *d, const struct link_packet *packet, struct cl
 		made = r == 0;
 	}
 	if (r == 0)
-		r = check_room(d, port, json_number(packet->json, "flows"));
+		r = check_room(port, json_number(packet->json, "flows"));
 	if (r < 0 && made) {
 		struct policy_errors errors = {};
 
@@ -227,7 +223,7 @@ static int open_read_only(const struct dfwd *d, const struct port *port, const c
 
 int run_port_maps(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply)
 {
-	static const char *const pins[] = {"flows", "half_open", "state"};
+	static const char *const pins[] = {"flows", "more_flows", "half_open", "state"};
 	struct port *port;
 	int r = find_port(d, packet, &port);
 

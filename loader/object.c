@@ -193,14 +193,10 @@ static int init_maps(struct object *object)
 	const struct dfw_layout layout = {.version = DFW_LAYOUT_VERSION, .build = DFW_VERSION};
 	const struct dfw_revision revision = {.revision = 1};
 	const struct dfw_active active = {};
-	struct dfw_secrets secrets;
 	const uint32_t zero = 0;
 	int r;
 
-	if (getrandom(&secrets, sizeof(secrets), 0) != sizeof(secrets))
-		return -errno;
-	r = map_put(object->secrets, &zero, &secrets);
-	explicit_bzero(&secrets, sizeof(secrets));
+	r = map_put(object->secrets, &zero, &object->secret_words);
 	if (r == 0)
 		r = map_put(object->layout, &zero, &layout);
 	if (r == 0)
@@ -380,6 +376,32 @@ static int load(struct object *object)
 	return r < 0 ? log_errno(r, "cannot make a map") : 0;
 }
 
+void object_keep_secret(const struct object *object, __u64 words[DFW_HASH_WORDS])
+{
+	for (size_t i = 0; i < DFW_HASH_WORDS; i++)
+		words[i] = object->secret_words.flows[i];
+}
+
+/* Those of the instance: of its pins, or new ones. Some are a part of the programs. */
+static int find_secrets(struct object *object)
+{
+	struct dfw_secrets *secrets = &object->secret_words;
+	_cleanup_close_ int fd = -1;
+	const uint32_t zero = 0;
+	char path[PATH_MAX];
+	int r = 0;
+
+	if (!object->adopted) {
+		if (getrandom(secrets, sizeof(*secrets), 0) != sizeof(*secrets))
+			return log_errno(-errno, "no random numbers");
+	} else {
+		fd = pin_open(pin_path(object->instance, "secrets", path));
+		r = fd < 0 ? fd : map_get(fd, &zero, secrets);
+	}
+	object_keep_secret(object, object->skeleton->rodata->flow_hash_secret);
+	return r < 0 ? log_errno(r, "%s", path) : 0;
+}
+
 static int open_skeleton(struct object *object)
 {
 	libbpf_set_print(print_libbpf);
@@ -408,6 +430,8 @@ int object_open(struct object *object, const char *instance)
 		r = read_shapes(object);
 	if (r == 0 && object->adopted)
 		r = reuse_maps(object);
+	if (r == 0)
+		r = find_secrets(object);
 	if (r == 0 && object->adopted)
 		r = open_former_programs(object);
 	if (r == 0)

@@ -23,6 +23,7 @@
 	X(decisions)     \
 	X(events)        \
 	X(event_losses)  \
+	X(listeners)     \
 	X(changes)       \
 	X(change_losses) \
 	X(exchange)      \
@@ -38,6 +39,7 @@
 	X(configs)           \
 	X(hits)              \
 	X(flows)             \
+	X(more_flows)        \
 	X(half_open)         \
 	X(fragments)         \
 	X(counters)          \
@@ -88,10 +90,11 @@ struct object {
 #define OBJECT_OUTER_MAP(name) struct outer_map name;
 	OBJECT_OUTER_MAPS(OBJECT_OUTER_MAP)
 #undef OBJECT_OUTER_MAP
-	struct map_shape rule_totals; /* of each port; no program reads them */
-	struct programs programs;     /* ours; the skeleton owns the fds */
-	struct programs former;	      /* those that were pinned when we came, -1 without */
-	int grace;		      /* see object_grace_period */
+	struct map_shape rule_totals;	 /* of each port; no program reads them */
+	struct dfw_secrets secret_words; /* what the map `secrets` holds */
+	struct programs programs;	 /* ours; the skeleton owns the fds */
+	struct programs former;		 /* those that were pinned when we came, -1 without */
+	int grace;			 /* see object_grace_period */
 	int grace_inner;
 };
 
@@ -99,6 +102,9 @@ struct object {
  * Attaches nothing and changes nothing that packets see. Errors are logged. */
 int object_open(struct object *object, const char *instance);
 void object_close(struct object *object);
+
+/* Puts the secret of the hash of flows into a program's constants, before it is loaded. */
+void object_keep_secret(const struct object *object, __u64 words[DFW_HASH_WORDS]);
 
 /* Pins our programs, in the place of those before us, and signs the layout. */
 int object_pin_programs(struct object *object);

@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 
 #include "file.h"
+#include "flow_table.h"
 #include "flows.h"
 #include "log.h"
 #include "maps.h"
@@ -24,18 +25,33 @@ struct part {
 	const char *pin;
 	size_t outer; /* offset of the outer map in struct object */
 	bool banked;  /* at slot * DFW_BANKS + bank, else at slot */
-	size_t entries; /* offset in struct dfw_profile of the size that it has from there; 0: the template's */
+	uint32_t (*entries)(const struct dfw_profile *profile); /* NULL: as the template has it */
 };
 
+static uint32_t flows_entries(const struct dfw_profile *profile)
+{
+	return flow_table_buckets(profile->flow_table);
+}
+
+static uint32_t half_open_entries(const struct dfw_profile *profile)
+{
+	return flow_table_buckets(profile->max_half_open);
+}
+
+static uint32_t fragments_entries(const struct dfw_profile *profile)
+{
+	return profile->max_fragments ? profile->max_fragments : 1;
+}
+
 #define PART(pin_name, outer_name) .pin = pin_name, .outer = offsetof(struct object, outer_name)
-#define PART_SIZE(field)	   .entries = offsetof(struct dfw_profile, field)
 
 static const struct part parts[] = {
 	{PART("config", configs), .banked = true},
 	{PART("rules", hits), .banked = true},
-	{PART("flows", flows), PART_SIZE(max_flows)},
-	{PART("half_open", half_open), PART_SIZE(max_half_open)},
-	{PART("fragments", fragments), PART_SIZE(max_fragments)},
+	{PART("flows", flows), .entries = flows_entries},
+	{PART("more_flows", more_flows), .entries = flow_table_more},
+	{PART("half_open", half_open), .entries = half_open_entries},
+	{PART("fragments", fragments), .entries = fragments_entries},
 	{PART("counters", counters)},
 	{PART("state", states)},
 };
@@ -50,12 +66,7 @@ static const struct outer_map *part_outer(const struct object *object, const str
 
 static uint32_t part_entries(const struct part *part, const struct dfw_profile *profile)
 {
-	uint32_t entries;
-
-	if (!part->entries)
-		return 0;
-	memcpy(&entries, (const char *)profile + part->entries, sizeof(entries));
-	return entries ? entries : 1;
+	return part->entries ? part->entries(profile) : 0;
 }
 
 void port_free(struct port *port)
@@ -370,69 +381,145 @@ int port_pin_bank(const struct object *object, const struct port *port, uint32_t
 	return 0;
 }
 
-static int resize_part(const struct object *object, struct port *port, const struct part *part,
-		       uint32_t entries)
+static const struct part *find_part(const char *pin)
 {
-	_cleanup_close_ int old = port_open_map(object, port, part->pin);
-	_cleanup_close_ int new = -1;
-	char path[PATH_MAX];
-	int r;
+	const struct part *part = parts;
 
-	if (old < 0)
-		return old;
-	new = object_make_map(object, &part_outer(object, part)->inner, part->pin, entries);
-	if (new < 0)
-		return new;
-	/* Fragments live for seconds and their map forgets the oldest anyway. */
-	r = part->outer == offsetof(struct object, fragments) ? 0 : flows_copy(old, new);
-	if (r == 0)
-		r = map_put(part_outer(object, part)->fd, &port->slot, &new);
+	while (strcmp(part->pin, pin) != 0)
+		part++;
+	return part;
+}
+
+/* A map of a port in another size, on its way to take the old one's place. */
+struct resized {
+	const struct part *part;
+	int old;
+	int new;
+};
+
+static void resized_close(struct resized *resized)
+{
+	cleanup_close(&resized->old);
+	cleanup_close(&resized->new);
+}
+#define _cleanup_resized_ __attribute__((cleanup(resized_close)))
+
+static int resize_begin(const struct object *object, const struct port *port, const char *pin,
+			const struct dfw_profile *profile, struct resized *resized)
+{
+	*resized = (struct resized){.part = find_part(pin), .old = -1, .new = -1};
+	resized->old = port_open_map(object, port, pin);
+	if (resized->old < 0)
+		return resized->old;
+	resized->new = object_make_map(object, &part_outer(object, resized->part)->inner, pin,
+				       part_entries(resized->part, profile));
+	return resized->new < 0 ? resized->new : 0;
+}
+
+static int resize_end(const struct object *object, struct port *port, const struct resized *resized)
+{
+	const char *pin = resized->part->pin;
+	char path[PATH_MAX];
+	int r = map_put(part_outer(object, resized->part)->fd, &port->slot, &resized->new);
+
 	if (r < 0)
 		return r;
 	port->maps = ++last_maps;
-	return pin_replace(new,
-			   pin_vport_path(object->instance, port->spec->name, part->pin, path));
+	return pin_replace(resized->new,
+			   pin_vport_path(object->instance, port->spec->name, pin, path));
 }
 
-static int resize_to(const struct object *object, struct port *port, const struct part *part,
-		     uint32_t entries)
+/* Where a flow lies depends on the size of its table: both maps of confirmed flows are made anew. */
+static int resize_flows(const struct object *object, struct port *port,
+			const struct dfw_profile *profile)
 {
-	const char *name = port->spec->name;
-	_cleanup_close_ int map = port_open_map(object, port, part->pin);
+	_cleanup_resized_ struct resized table = {.old = -1, .new = -1},
+					 more = {.old = -1, .new = -1};
+	int r = resize_begin(object, port, "flows", profile, &table);
+
+	if (r == 0)
+		r = resize_begin(object, port, "more_flows", profile, &more);
+	if (r == 0)
+		r = flows_copy(object, (struct flow_maps){table.old, more.old},
+			       (struct flow_maps){table.new, more.new});
+	if (r == 0)
+		r = resize_end(object, port, &table);
+	return r < 0 ? r : resize_end(object, port, &more);
+}
+
+static int resize_half_open(const struct object *object, struct port *port,
+			    const struct dfw_profile *profile)
+{
+	_cleanup_resized_ struct resized table = {.old = -1, .new = -1};
+	int r = resize_begin(object, port, "half_open", profile, &table);
+
+	if (r == 0)
+		r = flows_copy(object, (struct flow_maps){table.old, -1},
+			       (struct flow_maps){table.new, -1});
+	return r < 0 ? r : resize_end(object, port, &table);
+}
+
+/* Fragments live for seconds and their map forgets the oldest anyway. */
+static int resize_fragments(const struct object *object, struct port *port,
+			    const struct dfw_profile *profile)
+{
+	_cleanup_resized_ struct resized map = {.old = -1, .new = -1};
+	int r = resize_begin(object, port, "fragments", profile, &map);
+
+	return r < 0 ? r : resize_end(object, port, &map);
+}
+
+/* Has the map the size that the profile gives it? */
+static int has_size(const struct object *object, const struct port *port, const char *pin,
+		    const struct dfw_profile *profile)
+{
+	_cleanup_close_ int map = port_open_map(object, port, pin);
+	uint32_t wanted = part_entries(find_part(pin), profile);
 	struct bpf_map_info info;
 	int r = map < 0 ? map : map_info(map, &info);
 
 	if (r < 0)
-		return log_errno(r, "vport %s: %s", name, part->pin);
-	if (info.max_entries == entries)
+		return log_errno(r, "vport %s: %s", port->spec->name, pin);
+	if (info.max_entries == wanted)
+		return 1;
+	if (!port->ifindex || !(port->config.flags & DFW_PORT_READY))
 		return 0;
-	if (port->ifindex && (port->config.flags & DFW_PORT_READY)) {
-		log_notice(
-			"vport %s: its %s map keeps its %u entries (the profile says %u) while the "
-			"device is there: flows that change while they are copied would be lost",
-			name, part->pin, info.max_entries, entries);
-		return 0;
-	}
-	r = resize_part(object, port, part, entries);
-	if (r == -E2BIG || r == -ENOSPC) {
-		log_notice("vport %s: its %s map keeps its %u entries: more than the %u of the "
-			   "profile are in use",
-			   name, part->pin, info.max_entries, entries);
-		return 0;
-	}
-	return r < 0 ? log_errno(r, "vport %s: cannot resize its %s map", name, part->pin) : 0;
+	log_notice(
+		"vport %s: its %s map keeps its %u entries (the profile says %u) while the device "
+		"is there: flows that change while they are copied would be lost",
+		port->spec->name, pin, info.max_entries, wanted);
+	return 1;
 }
+
+static const struct {
+	const char *pins[2]; /* what is resized together */
+	int (*resize)(const struct object *object, struct port *port,
+		      const struct dfw_profile *profile);
+} sized[] = {
+	{{"flows", "more_flows"}, resize_flows},
+	{{"half_open"}, resize_half_open},
+	{{"fragments"}, resize_fragments},
+};
 
 int port_resize(const struct object *object, struct port *port, const struct dfw_profile *profile)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		int r;
+	for (size_t i = 0; i < ARRAY_SIZE(sized); i++) {
+		int r = has_size(object, port, sized[i].pins[0], profile);
 
-		if (!parts[i].entries)
+		if (r == 1 && sized[i].pins[1])
+			r = has_size(object, port, sized[i].pins[1], profile);
+		if (r == 0)
+			r = sized[i].resize(object, port, profile);
+		if (r == -E2BIG || r == -ENOSPC) {
+			log_notice("vport %s: its %s map keeps its size: more flows than the "
+				   "profile allows "
+				   "are in use",
+				   port->spec->name, sized[i].pins[0]);
 			continue;
-		r = resize_to(object, port, &parts[i], part_entries(&parts[i], profile));
+		}
 		if (r < 0)
-			return r;
+			return log_errno(r, "vport %s: cannot resize its %s map", port->spec->name,
+					 sized[i].pins[0]);
 	}
 	return 0;
 }

@@ -17,6 +17,7 @@ static const struct dfw_profile default_profile = {
 #undef PROFILE_FLAG
 	.max_flows = DFW_DEFAULT_MAX_FLOWS,
 	.max_half_open = DFW_DEFAULT_MAX_HALF_OPEN,
+	.flow_table = DFW_DEFAULT_FLOW_TABLE,
 	.reject_per_second = DFW_DEFAULT_REJECT_PER_SECOND,
 	.max_fragments = DFW_DEFAULT_MAX_FRAGMENTS,
 	.max_learned = DFW_DEFAULT_MAX_LEARNED,

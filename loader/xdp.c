@@ -150,6 +150,7 @@ static int open_skeleton(const struct object *object, const struct xdp_hook *hoo
 		bpf_program__set_flags(new->progs.dfw_xdp, BPF_F_XDP_HAS_FRAGS);
 	new->rodata->uplink_ifindex = hook->ifindex;
 	new->rodata->uplink_place = hook->place;
+	object_keep_secret(object, new->rodata->flow_hash_secret);
 	bpf_object__for_each_map(map, new->obj)
 	{
 		int fd, r;

@@ -225,6 +225,7 @@ struct default_rule {
 #define PROFILE_LIMITS(X)                                                                    \
 	X(max_flows, "max-flows", DFW_DEFAULT_MAX_FLOWS, 1, 1U << 26)                        \
 	X(max_half_open, "max-half-open", DFW_DEFAULT_MAX_HALF_OPEN, 1, 1U << 26)            \
+	X(flow_table, "flow-table", DFW_DEFAULT_FLOW_TABLE, 1, 1U << 26)                     \
 	X(new_per_second, "new-per-second", 0, 0, 1000000000)                                \
 	X(reject_per_second, "reject-per-second", DFW_DEFAULT_REJECT_PER_SECOND, 0, 1000000) \
 	X(max_fragments, "max-fragments", DFW_DEFAULT_MAX_FRAGMENTS, 1, 1U << 20)            \

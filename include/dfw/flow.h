@@ -104,8 +104,7 @@ enum dfw_leg_index {
 #define DFW_NS_PER_CS 10000000ULL
 
 /* A flow. `state` and the legs change under `lock`, a word taken by compare-and-swap: bpf_spin_lock is not allowed in
- * maps inside maps before Linux 6.2. Times are CLOCK_MONOTONIC of this host and never leave it.
- * 104 bytes: with the 40-byte key an element of the kernel's hash fills its 192-byte size class exactly. */
+ * maps inside maps before Linux 6.2. Times are CLOCK_MONOTONIC of this host and never leave it. */
 struct dfw_flow {
 	__u32 lock;
 	__u32 generation; /* policy generation that decided it ... */
@@ -125,5 +124,23 @@ struct dfw_flow {
 	struct dfw_leg legs[DFW_LEGS];
 };
 DFW_ASSERT_SIZE(struct dfw_flow, 104);
+
+/* A flow where it lies, with its key: whoever has found it and then taken its lock sees whether it is still that flow. */
+struct dfw_flow_entry {
+	struct dfw_flow_key key;
+	struct dfw_flow flow;
+};
+DFW_ASSERT_SIZE(struct dfw_flow_entry, 144);
+
+#define DFW_BUCKET_ENTRIES 7
+
+/* What a table of flows is made of (bpf/table.h): 16 cache lines, of which a packet reads the first and those of its flow. */
+struct dfw_flow_bucket {
+	__u64 tags; /* byte i: 0 if entry i is free, else 8 bits of its key's hash; byte 7 counts who gave way */
+	__u32 lock;	 /* held by whoever takes an entry */
+	__u32 elsewhere; /* flows that found the bucket full: they lie in `more_flows` */
+	struct dfw_flow_entry entries[DFW_BUCKET_ENTRIES];
+};
+DFW_ASSERT_SIZE(struct dfw_flow_bucket, 1024);
 
 #endif

@@ -3,6 +3,7 @@
 #define DFW_MAPS_H
 
 #include <dfw/flow.h>
+#include <dfw/flow_hash.h>
 #include <dfw/types.h>
 
 /*
@@ -15,7 +16,7 @@
  *   port_slots        HASH ifindex -> slot
  *   near_slots        ARRAY[ifindex] slot + 1, of interface indices below DFW_NEAR_SLOTS: the same, found faster
  *   configs, hits     ARRAY_OF_MAPS [slot * 2 + bank]
- *   flows, half_open, fragments, counters, states
+ *   flows, more_flows, half_open, fragments, counters, states
  *                     ARRAY_OF_MAPS [slot]
  *   rulesets          ARRAY[ruleset] struct dfw_ruleset
  *   rule_infos, row_refs, row_chunks
@@ -29,6 +30,7 @@
  *   proven            LRU_HASH struct dfw_proven_key -> u64: the time in ns until which it counts
  *   events            RINGBUF struct dfw_event
  *   event_losses      PERCPU_ARRAY[1] u64
+ *   listeners         ARRAY[1] u32: 0 when nobody wants to hear of each flow
  *   changes           RINGBUF struct dfw_change
  *   change_losses     ARRAY[1] u64
  *   exchange          ARRAY struct dfw_exchange
@@ -40,7 +42,8 @@
  *   path_ways         PERCPU_ARRAY struct dfw_way_counters
  *   programs/         out, in, sweep, exchange, wire_in, wire_out, reclass
  *   uplinks/NAME/     xdp (the program), link_in, link_out
- *   vports/NAME/      config, flows, half_open, fragments, counters, state, rules, rule_totals, link_in, link_out
+ *   vports/NAME/      config, flows, more_flows, half_open, fragments, counters, state, rules, rule_totals, link_in,
+ *                     link_out
  *
  * A revision (rules, groups, profiles, ports' identities) is staged in the bank that is not active and comes into force
  * by one write of `active.bank`.
@@ -49,7 +52,7 @@
 #define DFW_PIN_ROOT	     DFW_BPFFS "/dfw"
 #define DFW_DEFAULT_INSTANCE "default"
 
-#define DFW_LAYOUT_VERSION 5
+#define DFW_LAYOUT_VERSION 6
 
 #define DFW_MAX_PORTS	 4096
 #define DFW_NEAR_SLOTS	 65536
@@ -148,9 +151,10 @@ DFW_ASSERT_SIZE(struct dfw_rule_flows_key, 8);
 
 /* Random numbers of this instance. They never leave the host. */
 struct dfw_secrets {
-	__u64 syn[2]; /* key of the numbers that challenge SYNs, bpf/challenge.h */
+	__u64 syn[2];		     /* key of the numbers that challenge SYNs, bpf/challenge.h */
+	__u64 flows[DFW_HASH_WORDS]; /* of the hash of flows' keys; a part of the programs, too */
 };
-DFW_ASSERT_SIZE(struct dfw_secrets, 16);
+DFW_ASSERT_SIZE(struct dfw_secrets, 56);
 
 /* Who has answered a challenge: to the time (CLOCK_MONOTONIC, ns) until which that counts. */
 struct dfw_proven_key {

@@ -48,17 +48,20 @@ struct dfw_profile {
 	__u32 flags; /* enum dfw_profile_flag */
 	__u32 max_flows;
 	__u32 max_half_open;
+	__u32 flow_table;	 /* of max_flows: room that is set aside */
 	__u32 new_per_second;	 /* new flows of the port, 0: no limit */
 	__u32 reject_per_second; /* answers of `reject` */
 	__u32 max_fragments;	 /* datagrams in fragments, remembered at once */
 	__u32 max_learned;
 	__u32 resync_seconds; /* how long a flow without its SYN may anchor its window */
+	__u32 zero;
 	__u64 timeouts_ns[DFW_FLOW_STATES];
 };
-DFW_ASSERT_SIZE(struct dfw_profile, 32 + 8 * DFW_FLOW_STATES);
+DFW_ASSERT_SIZE(struct dfw_profile, 40 + 8 * DFW_FLOW_STATES);
 
 #define DFW_DEFAULT_MAX_FLOWS	      65536
 #define DFW_DEFAULT_MAX_HALF_OPEN     4096
+#define DFW_DEFAULT_FLOW_TABLE	      1792 /* 256 KiB */
 #define DFW_DEFAULT_REJECT_PER_SECOND 100
 #define DFW_DEFAULT_MAX_FRAGMENTS     1024
 #define DFW_DEFAULT_MAX_LEARNED	      16
@@ -101,7 +104,7 @@ struct dfw_port_config {
 	__u16 vlans[DFW_PORT_VLANS];
 	struct dfw_profile profile;
 };
-DFW_ASSERT_SIZE(struct dfw_port_config, 48 + 16 + 64 + 32 + 512 + 16 + 32 + 8 * DFW_FLOW_STATES);
+DFW_ASSERT_SIZE(struct dfw_port_config, 48 + 16 + 64 + 32 + 512 + 16 + 40 + 8 * DFW_FLOW_STATES);
 
 /* What the datapath itself changes: the one value of a port's `state` map. Words are changed by atomic operations. */
 struct dfw_port_state {

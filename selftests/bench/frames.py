@@ -113,12 +113,12 @@ class Frames:
 
     def dfw(self, way, mode):
         """One host with all ports. way: tc (no uplink), fp (fast path in tc), xdp (XDP on the uplink and the fast path)."""
-        deep = ["e" + label for label in self.flows]
+        deep = {"e" + label: count for label, count in self.flows.items()}
         new = ["n" + label for label in self.rules] if way == "tc" else []
-        host = Host(way, deep + ["b"] + new)
-        rules = {port: rules_of(1) for port in deep + ["b"]}
+        host = Host(way, [*deep, "b", "d"] + new)
+        rules = {port: rules_of(1) for port in [*deep, "b", "d"]}
         rules |= {"n" + label: rules_of(count) for label, count in self.rules.items()} if new else {}
-        daemon = Dfw(host, rules, deep + ["b"])
+        daemon = Dfw(host, rules, deep | {"b": FLOWS["1k"]})
         if mode:
             daemon.ctl("uplink", "add", "up0", "--mode", mode)
         engine = {"tc": "dfw", "fp": "dfw-fast", "xdp": "dfw-xdp"}[way]
@@ -138,7 +138,7 @@ class Frames:
             self.add(f"{said}, new flows, {label} rules", host, "n" + label, engine, "new", label, frames=.5,
                      after=lambda label=label: daemon.ctl("flow", "kill", "--vport", "n" + label), flows=0, from_=NEW_SOURCE)
         if way != "fp":
-            self.add(f"{said}, denied flood", host, "e1k", engine, "denied", syns=True, udp=DENIED, **hook)
+            self.add(f"{said}, denied flood", host, "d", engine, "denied", syns=True, udp=DENIED, **hook)
 
     # ---- all of them ----
 

@@ -145,10 +145,10 @@ table inet fw {{
 
 
 class Dfw:
-    """A dfwd of its own instance in a host's namespace, and a policy: rules {port: its rules}, deep: ports with many flows."""
+    """A dfwd of its own instance in a host's namespace, and a policy: rules {port: its rules}, deep {port: flows}: ports with many."""
 
-    def __init__(self, host, rules, deep=()):
-        self.host, self.instance = host, ID + host.name
+    def __init__(self, host, rules, deep=None):
+        self.host, self.instance, self.deep = host, ID + host.name, deep or {}
         self.work = f"/tmp/dfw-bench-{self.instance}"
         os.makedirs(self.work, exist_ok=True)
         with open(self.work + "/dfwd.log", "w", encoding="ascii") as log:
@@ -159,12 +159,14 @@ class Dfw:
         self.policy({})   # the profiles: a table has the size of the profile with which its port comes
         for port in host.ports:
             self.ctl("vport", "add", port, "--dev", "tap" + port, "--mac", host.mac(port), "--ip", host.ip(port),
-                     "--profile", "deep" if port in deep else "default")
+                     "--profile", f"deep-{self.deep[port]}" if port in self.deep else "default")
         self.policy(rules)
 
     def policy(self, rules):
-        text = ["profile deep {", "    max-flows 2097152", "    max-half-open 65536"]
-        text += [f"    timeout {state} 600s" for state in ("udp-new", "udp-replied", "udp-stream")] + ["}"]
+        text = []
+        for flows in sorted(set(self.deep.values())):   # a quarter more room than flows, as dfw-policy(5) says
+            text += [f"profile deep-{flows} {{", "    max-flows 2097152", f"    flow-table {max(1792, flows * 5 // 4)}"]
+            text += [f"    timeout {state} 600s" for state in ("udp-new", "udp-replied", "udp-stream")] + ["}"]
         text += ["default in drop", "default out drop", "tier bench {"]
         for port, of_port in rules.items():
             for i, (source, proto, number) in enumerate(of_port):

@@ -87,7 +87,7 @@ def costs(options):
     progress("memory, changes")
     flows = FLOWS["100k"] if options.quick else 2 * FLOWS["1M"]
     host = Host("mm", ["m", "n"])
-    daemon = Dfw(host, {"m": rules_of(1), "n": rules_of(1)}, ["m"])
+    daemon = Dfw(host, {"m": rules_of(1), "n": rules_of(1)}, {"m": flows})
     folder = f"/sys/fs/bpf/dfw/{daemon.instance}/vports/"
     before = memlock(folder + "m")["flows"]
     before_slab = slab()

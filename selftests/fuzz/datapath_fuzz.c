@@ -245,13 +245,12 @@ struct census {
 	size_t alive;
 };
 
-static long check_flow(void *map, const void *key_of, void *value, void *data)
+static void check_flow(struct dfw_flow_entry *entry, void *data)
 {
-	const struct dfw_flow_key *key = key_of;
-	const struct dfw_flow *flow = value;
+	const struct dfw_flow_key *key = &entry->key;
+	const struct dfw_flow *flow = &entry->flow;
 	struct census *census = data;
 
-	(void)map;
 	HOLDS(flow->lock == 0, "a flow stays locked");
 	HOLDS(state_of_protocol(flow->state, key->protocol), "state %u of protocol %u", flow->state,
 	      key->protocol);
@@ -259,8 +258,8 @@ static long check_flow(void *map, const void *key_of, void *value, void *data)
 	      flow->reply_scale);
 	HOLDS(flow->last_seen_ns <= host_now_ns, "times of a flow");
 	HOLDS(flow->on_change <= DFW_ON_CHANGE_KILL, "on_change %u", flow->on_change);
-	if (flow->state == DFW_FLOW_DEAD)
-		return 0;
+	HOLDS(flow->state != DFW_FLOW_DEAD, "a dead flow keeps its place");
+	HOLDS(host_flow(slot, key, census->half_open) == entry, "a flow that is not found");
 	census->alive++;
 	HOLDS(flow->legs[DFW_ORIG].packets > 0, "a flow without a packet of its initiator");
 	if (key->protocol == 6 && limits_of[slot].strict)
@@ -272,11 +271,8 @@ static long check_flow(void *map, const void *key_of, void *value, void *data)
 	if (key->protocol == 132 && flow->state == DFW_FLOW_SCTP_ESTABLISHED)
 		HOLDS(flow->legs[0].tag && flow->legs[1].tag, "an association without its tags");
 	if (census->half_open) {
-		const struct dfw_flow *twin = host_map_lookup(host_inner(&flows, slot), key);
-
-		HOLDS(!twin || twin->state == DFW_FLOW_DEAD, "a flow lies in both maps");
+		HOLDS(!host_flow(slot, key, false), "a flow lies in both maps");
 	}
-	return 0;
 }
 
 static long check_fragment(void *map, const void *key, void *value, void *data)
@@ -305,8 +301,8 @@ static void check_maps(void)
 	const struct dfw_port_state *state;
 	uint32_t zero = 0;
 
-	host_map_each(host_inner(&flows, slot), check_flow, &confirmed);
-	host_map_each(host_inner(&half_open, slot), check_flow, &half);
+	host_flows_each(slot, false, check_flow, &confirmed);
+	host_flows_each(slot, true, check_flow, &half);
 	host_map_each(host_inner(&fragments, slot), check_fragment, NULL);
 	state = host_map_lookup(host_inner(&states, slot), &zero);
 	HOLDS(state->flows == (__s64)confirmed.alive, "%lld flows counted, %zu are there",

@@ -295,6 +295,11 @@ static __always_inline long context_load_bytes(context_t *ctx, __u32 offset, voi
 	return bpf_skb_load_bytes(ctx, offset, to, bytes);
 }
 
+static __always_inline __u32 context_map_entries(void *map)
+{
+	return host_map_entries(map);
+}
+
 static __always_inline bool context_shows(void)
 {
 	return true;

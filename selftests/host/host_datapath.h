@@ -14,6 +14,7 @@
 
 #include "bpf/dfw_tc.bpf.c"
 
+#include "flow_table.h"
 #include "policy/policy.h"
 
 #define HOST_IFINDEX 100
@@ -40,6 +41,7 @@ static inline void host_begin(void)
 	HOST_OUTER(configs);
 	HOST_OUTER(hits);
 	HOST_OUTER(flows);
+	HOST_OUTER(more_flows);
 	HOST_OUTER(half_open);
 	HOST_OUTER(fragments);
 	HOST_OUTER(counters);
@@ -58,6 +60,8 @@ static inline void host_begin(void)
 	HOST_MAP(proven);
 	HOST_RING(events);
 	HOST_MAP(event_losses);
+	HOST_MAP(listeners);
+	host_map_update(&listeners, &(uint32_t){0}, &(uint32_t){1}, BPF_ANY);
 	HOST_RING(changes);
 	HOST_MAP(change_losses);
 	HOST_MAP(exchange);
@@ -93,6 +97,8 @@ static inline void host_array(void *outer, uint32_t index, struct host_map *inne
 	host_replace(outer, index, inner);
 }
 
+#define HOST_BUCKETS 3
+
 /* The maps that a port keeps whatever its policy; the sizes are those of its profile (0: the template's). */
 static inline void host_port(uint32_t slot, uint32_t max_flows, uint32_t max_half_open,
 			     uint32_t max_fragments)
@@ -100,8 +106,12 @@ static inline void host_port(uint32_t slot, uint32_t max_flows, uint32_t max_hal
 	uint32_t ifindex = HOST_IFINDEX + slot;
 
 	host_map_update(&port_slots, &ifindex, &slot, BPF_ANY);
-	host_replace(&flows, slot, HOST_INNER(flow_map, max_flows));
-	host_replace(&half_open, slot, HOST_INNER(half_open_map, max_half_open));
+	/* So small that flows lie elsewhere, too. */
+	host_replace(&flows, slot, HOST_INNER(flow_table, HOST_BUCKETS));
+	host_replace(&more_flows, slot, HOST_INNER(more_flows_map, max_flows));
+	host_replace(
+		&half_open, slot,
+		HOST_INNER(flow_table, flow_table_buckets(max_half_open ? max_half_open : 700)));
 	host_replace(&fragments, slot, HOST_INNER(fragment_map, max_fragments));
 	host_replace(&counters, slot, HOST_INNER(counter_map, 0));
 	host_replace(&states, slot, HOST_INNER(state_map, 0));
@@ -259,11 +269,9 @@ static inline const char *host_difference(uint32_t one, uint32_t other)
 	const struct {
 		const char *name;
 		void *outer;
-	} maps[] = {{"flows", &flows},
-		    {"half_open", &half_open},
-		    {"fragments", &fragments},
-		    {"counters", &counters},
-		    {"states", &states}};
+	} maps[] = {{"flows", &flows},	       {"more_flows", &more_flows},
+		    {"half_open", &half_open}, {"fragments", &fragments},
+		    {"counters", &counters},   {"states", &states}};
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
 		if (!host_map_equal(host_inner(maps[i].outer, one),
@@ -287,6 +295,64 @@ static inline int host_sweep(uint32_t slot, enum dfw_sweep_op op, const struct d
 	return dfw_sweep(&skb);
 }
 
+struct host_flows {
+	void (*each)(struct dfw_flow_entry *entry, void *data);
+	void *data;
+	size_t nr;
+};
+
+static long host_bucket_each(void *map, const void *key, void *value, void *data)
+{
+	struct dfw_flow_bucket *bucket = value;
+	struct host_flows *walk = data;
+
+	(void)map;
+	(void)key;
+	if (bucket->lock)
+		abort();
+	for (int i = 0; i < DFW_BUCKET_ENTRIES; i++)
+		if (bucket->tags >> (8 * i) & 0xff) {
+			walk->nr++;
+			if (walk->each)
+				walk->each(&bucket->entries[i], walk->data);
+		}
+	return 0;
+}
+
+static long host_more_each(void *map, const void *key, void *value, void *data)
+{
+	struct dfw_flow_entry *entry = value;
+	struct host_flows *walk = data;
+
+	(void)map;
+	if (memcmp(key, &entry->key, sizeof(entry->key)) != 0)
+		abort();
+	walk->nr++;
+	if (walk->each)
+		walk->each(entry, walk->data);
+	return 0;
+}
+
+/* Calls `each`, which may be NULL, for the port's confirmed flows, or its half-open ones. Returns how many there are. */
+static inline size_t host_flows_each(uint32_t slot, bool half_opened,
+				     void (*each)(struct dfw_flow_entry *entry, void *data),
+				     void *data)
+{
+	struct host_flows walk = {each, data, 0};
+
+	host_map_each(host_inner(half_opened ? (void *)&half_open : (void *)&flows, slot),
+		      host_bucket_each, &walk);
+	if (!half_opened)
+		host_map_each(host_inner(&more_flows, slot), host_more_each, &walk);
+	return walk.nr;
+}
+
+static inline struct dfw_flow_entry *host_flow(uint32_t slot, const struct dfw_flow_key *key,
+					       bool half_opened)
+{
+	return flow_search(slot, key, flow_hash(key), half_opened);
+}
+
 static inline struct dfw_direction_counters *host_counters(uint32_t slot, uint32_t direction)
 {
 	return host_map_lookup(host_inner(&counters, slot), &direction);
@@ -296,6 +362,7 @@ static inline struct dfw_direction_counters *host_counters(uint32_t slot, uint32
 static inline void host_forget(uint32_t slot)
 {
 	host_map_clear(host_inner(&flows, slot));
+	host_map_clear(host_inner(&more_flows, slot));
 	host_map_clear(host_inner(&half_open, slot));
 	host_map_clear(host_inner(&fragments, slot));
 	host_map_clear(host_inner(&counters, slot));

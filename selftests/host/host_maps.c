@@ -265,6 +265,11 @@ long host_map_delete(void *declared, const void *key)
 	return 0;
 }
 
+uint32_t host_map_entries(void *declared)
+{
+	return (uint32_t)map_of(declared)->entries;
+}
+
 long host_map_each(void *declared,
 		   long (*callback)(void *map, const void *key, void *value, void *data),
 		   void *data)
@@ -273,6 +278,11 @@ long host_map_each(void *declared,
 	struct element *newer;
 	long calls = 0;
 
+	for (uint32_t i = 0; is_array(map) && i < map->entries; i++) {
+		calls++;
+		if (callback(map, &i, map->values + i * map->stride, data))
+			break;
+	}
 	for (struct element *element = map->oldest; element; element = newer) {
 		newer = element->newer; /* the callback may delete the element in hand */
 		calls++;

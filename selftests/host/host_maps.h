@@ -19,6 +19,7 @@
 void *host_map_lookup(void *map, const void *key);
 long host_map_update(void *map, const void *key, const void *value, __u64 flags);
 long host_map_delete(void *map, const void *key);
+uint32_t host_map_entries(void *map); /* its max_entries */
 long host_map_each(void *map, long (*callback)(void *map, const void *key, void *value, void *data),
 		   void *data);
 

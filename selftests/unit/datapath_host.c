@@ -243,14 +243,15 @@ static void test_options(void)
 				.local_port = (uint16_t)(6000 + i),
 				.remote_port = 7000,
 				.protocol = 6};
-			const struct dfw_flow *flow;
+			const struct dfw_flow_entry *entry;
 
 			CHECK_TEXT(out(&f), "passed");
-			flow = host_map_lookup(host_inner(&half_open, 0), &key);
-			if (!CHECK(flow))
+			entry = host_flow(0, &key, true);
+			if (!CHECK(entry))
 				continue;
-			CHECK(flow->orig_scale == cases[i].scale);
-			CHECK(!!(flow->leg_flags[DFW_ORIG] & DFW_LEG_SCALE) == cases[i].offered);
+			CHECK(entry->flow.orig_scale == cases[i].scale);
+			CHECK(!!(entry->flow.leg_flags[DFW_ORIG] & DFW_LEG_SCALE) ==
+			      cases[i].offered);
 		}
 	}
 	TEST("IPv6 extension headers: the order of RFC 8200, once each, eight at most")
@@ -695,7 +696,7 @@ static void test_flows(void)
 		host_now_ns += 1000 * NS_PER_SECOND;
 		CHECK(host_sweep(0, DFW_SWEEP_EXPIRED, NULL) > 0);
 		state = host_map_lookup(host_inner(&states, 0), &zero);
-		CHECK(host_map_count(host_inner(&flows, 0)) == (size_t)state->flows);
+		CHECK(host_flows_each(0, false, NULL, NULL) == (size_t)state->flows);
 	}
 	TEST("a full ring buffer costs events, never a verdict")
 	{

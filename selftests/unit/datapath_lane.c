@@ -320,15 +320,10 @@ static void udp_step(struct talk *talk)
 	send_one(talk->port, talk->vm_asks != asked, &f);
 }
 
-static long forget_news(void *map, const void *key, void *value, void *data)
+static void forget_news(struct dfw_flow_entry *entry, void *data)
 {
-	struct dfw_flow *flow = value;
-
-	(void)map;
-	(void)key;
 	(void)data;
-	flow->flags &= (uint8_t)~(DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED);
-	return 0;
+	entry->flow.flags &= (uint8_t)~(DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED);
 }
 
 /* Somebody begins to read the changes of the port's flows, has read them, or reads no more. */
@@ -345,7 +340,7 @@ static void watch(uint32_t port, bool watched)
 			config->flags &= ~(uint32_t)DFW_PORT_WATCHED;
 			config->flags |= watched ? DFW_PORT_WATCHED : 0;
 		}
-		host_map_each(host_inner(&flows, slots[i]), forget_news, NULL);
+		host_flows_each(slots[i], false, forget_news, NULL);
 	}
 }
 

@@ -16,8 +16,11 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <dfw/flow_hash.h>
+
 #include "addr.h"
 #include "check.h"
+#include "flow_table.h"
 #include "util.h"
 #include "view.h"
 #include "view_pins.h"
@@ -208,17 +211,39 @@ static struct dfw_flow_key key_of(const char *remote, uint8_t protocol, uint16_t
 	return key;
 }
 
-static int put_flow(int fd, const struct dfw_flow_key *key, const struct dfw_flow *flow)
+#define BUCKETS (ESTABLISHED / 4) /* too few for some */
+
+/* A table of flows on its way into a pin, and what it has no room for. */
+struct flow_pins {
+	struct dfw_flow_bucket *buckets;
+	int more;
+};
+
+static int put_flow(struct flow_pins *pins, const struct dfw_flow_key *key,
+		    const struct dfw_flow *flow)
 {
-	return bpf_map_update_elem(fd, key, flow, BPF_ANY);
+	static const __u64 secret[DFW_HASH_WORDS] = {7, 9, 11, 13, 17};
+	const struct dfw_flow_entry entry = {*key, *flow};
+
+	if (flow_table_put(pins->buckets, BUCKETS, secret, &entry))
+		return 0;
+	return bpf_map_update_elem(pins->more, key, &entry, BPF_ANY);
+}
+
+static int make_table(const char *pin, struct flow_pins *pins)
+{
+	int table = make_array(pin, sizeof(struct dfw_flow_bucket), BUCKETS), r = 0;
+
+	for (uint32_t i = 0; i < BUCKETS; i++)
+		r |= put(table, i, &pins->buckets[i]);
+	free(pins->buckets);
+	return r;
 }
 
 static int make_flows(void)
 {
-	int flows = make(BPF_MAP_TYPE_HASH, "vports/" VPORT "/flows", sizeof(struct dfw_flow_key),
-			 sizeof(struct dfw_flow), 2 * ESTABLISHED, -1);
-	int half_open = make(BPF_MAP_TYPE_LRU_HASH, "vports/" VPORT "/half_open",
-			     sizeof(struct dfw_flow_key), sizeof(struct dfw_flow), 64, -1);
+	struct flow_pins flows = {.buckets = calloc(BUCKETS, sizeof(struct dfw_flow_bucket))};
+	struct flow_pins half_open = {.buckets = calloc(BUCKETS, sizeof(struct dfw_flow_bucket))};
 	uint64_t now = monotonic_ns();
 	struct dfw_flow flow = flow_of(DFW_FLOW_TCP_ESTABLISHED, DFW_IN, now - 8 * S, now - 2 * S);
 	struct dfw_flow expired =
@@ -230,19 +255,24 @@ static int make_flows(void)
 	char remote[ADDR_TEXT_LEN];
 	int r = 0;
 
+	flows.more =
+		make(BPF_MAP_TYPE_HASH, "vports/" VPORT "/more_flows", sizeof(struct dfw_flow_key),
+		     sizeof(struct dfw_flow_entry), ESTABLISHED, -1);
 	for (int i = 0; i < ESTABLISHED; i++) {
 		snprintf(remote, sizeof(remote), "10.1.%d.%d", i / 256, i % 256);
 		key = key_of(remote, 6, 80, 40000);
-		r |= put_flow(flows, &key, &flow);
+		r |= put_flow(&flows, &key, &flow);
 	}
 	key = key_of("10.2.0.1", 6, 80, 40000);
-	r |= put_flow(flows, &key, &expired);
+	r |= put_flow(&flows, &key, &expired);
 	key = key_of("10.2.0.2", 6, 80, 40000);
-	r |= put_flow(flows, &key, &dead);
+	r |= put_flow(&flows, &key, &dead);
 	key = key_of("10.3.0.1", 1, 443, 8);
-	r |= put_flow(flows, &key, &ping);
+	r |= put_flow(&flows, &key, &ping);
 	key = key_of("10.4.0.1", 6, 50000, 443);
-	return r | put_flow(half_open, &key, &syn);
+	r |= put_flow(&half_open, &key, &syn);
+	r |= make_table("vports/" VPORT "/flows", &flows);
+	return r | make_table("vports/" VPORT "/half_open", &half_open);
 }
 
 static int make_counters(void)
@@ -288,6 +318,7 @@ static void remove_instance(void)
 		"vports/" VPORT "/rules",
 		"vports/" VPORT "/rule_totals",
 		"vports/" VPORT "/flows",
+		"vports/" VPORT "/more_flows",
 		"vports/" VPORT "/half_open",
 		"vports/" VPORT "/counters",
 		"vports/" VPORT "/state",

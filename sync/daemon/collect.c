@@ -275,15 +275,14 @@ int64_t collect_next(const struct syncd *d, const struct datapath_port *port)
 /* ---- Scans ------------------------------------------------------------------------------------------------------- */
 
 /* What is marked was told, or the telling was lost: it is collected, which takes the mark away. */
-static void report_walked(const struct report *report, const struct dfw_flow_key *key,
-			  const struct dfw_flow *flow)
+static void report_walked(const struct report *report, const struct dfw_flow_entry *entry)
 {
-	if (flow->state == DFW_FLOW_DEAD)
+	if (entry->flow.state == DFW_FLOW_DEAD)
 		return;
-	report_flow(report, key, flow, report->half_open);
-	if (flow->flags & (DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED) &&
+	report_flow(report, &entry->key, &entry->flow, report->half_open);
+	if (entry->flow.flags & (DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED) &&
 	    report->port->watch != WATCH_OFF &&
-	    enqueue(&report->port->urgent, key, report->d->loop.now_ms, false) < 0)
+	    enqueue(&report->port->urgent, &entry->key, report->d->loop.now_ms, false) < 0)
 		report->port->scan_wanted = true;
 }
 
@@ -298,10 +297,10 @@ static int report_part(const struct report *report, struct flow_walk *walk)
 			size_t ahead = walk->nr - i < REPORT_AHEAD ? walk->nr - i : REPORT_AHEAD;
 
 			for (size_t k = 0; k < ahead; k++)
-				keys[k] = &walk->keys[i + k];
+				keys[k] = &walk->entries[i + k]->key;
 			sync_flow_prefetch(report->d->cluster.sync, report->port->id, keys, ahead);
 		}
-		report_walked(report, &walk->keys[i], &walk->flows[i]);
+		report_walked(report, walk->entries[i]);
 	}
 	return r;
 }
@@ -318,7 +317,7 @@ static int scan_begin(struct syncd *d, struct datapath_port *port)
 	int r = sync_scan_begin(d->cluster.sync, port->id);
 
 	if (r == 0)
-		r = flow_walk_begin(&port->walk, port->flows_map);
+		r = flow_walk_begin(&port->walk, port->flows_map, port->more_flows_map);
 	port->scanning = r == 0;
 	return r;
 }
@@ -356,7 +355,7 @@ int collect_half_open(struct syncd *d, struct datapath_port *port)
 	int r;
 
 	report.half_open = true;
-	r = flow_walk_begin(&walk, port->half_open_map);
+	r = flow_walk_begin(&walk, port->half_open_map, -1);
 	do
 		r = r < 0 ? r : report_part(&report, &walk);
 	while (r > 0);

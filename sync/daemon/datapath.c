@@ -69,7 +69,7 @@ static struct datapath_port *get(struct syncd *d, struct uuid id)
 	port->id = id;
 	port->slot = DFW_MAX_PORTS;
 	port->result = -1;
-	port->flows_map = port->half_open_map = port->state_map = -1;
+	port->flows_map = port->more_flows_map = port->half_open_map = port->state_map = -1;
 	memmove(ports + at + 1, ports + at, (datapath->nr_ports - at) * sizeof(*ports));
 	ports[at] = port;
 	datapath->nr_ports++;
@@ -79,9 +79,10 @@ static struct datapath_port *get(struct syncd *d, struct uuid id)
 static void close_maps(struct datapath_port *port)
 {
 	cleanup_close(&port->flows_map);
+	cleanup_close(&port->more_flows_map);
 	cleanup_close(&port->half_open_map);
 	cleanup_close(&port->state_map);
-	port->flows_map = port->half_open_map = port->state_map = -1;
+	port->flows_map = port->more_flows_map = port->half_open_map = port->state_map = -1;
 }
 
 static void leave_slot(struct syncd *d, struct datapath_port *port)
@@ -171,7 +172,7 @@ static void on_maps(void *data, int status, const struct link_packet *packet)
 	if (!port)
 		return;
 	port->maps_asked = false;
-	if (status < 0 || packet->nr_fds < 3) {
+	if (status < 0 || packet->nr_fds < 4) {
 		if (status != -ECONNRESET)
 			tell_failure(d, port, "hand over its maps", status, packet);
 		return;
@@ -179,8 +180,9 @@ static void on_maps(void *data, int status, const struct link_packet *packet)
 	close_maps(port);
 	take_slot(d, port, json_number(packet->json, "slot"));
 	port->flows_map = dup(packet->fds[0]);
-	port->half_open_map = dup(packet->fds[1]);
-	port->state_map = dup(packet->fds[2]);
+	port->more_flows_map = dup(packet->fds[1]);
+	port->half_open_map = dup(packet->fds[2]);
+	port->state_map = dup(packet->fds[3]);
 	port->scan_wanted = true;
 }
 

@@ -71,7 +71,7 @@ struct datapath_port {
 	uint8_t watch; /* enum watch_state */
 	bool compared; /* with the kernel's number of flows, and all were looked at */
 	bool maps_asked;
-	int flows_map, half_open_map, state_map; /* to read; -1: not here */
+	int flows_map, more_flows_map, half_open_map, state_map; /* to read; -1: not here */
 
 	uint64_t version; /* highest that was given to a change, or came with a flow */
 	bool scan_wanted, scanning;
