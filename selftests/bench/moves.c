@@ -27,10 +27,11 @@
 #include <dfw/port.h>
 
 #include "selftests/host/frames.h"
+#include "util.h"
+#include "flow_table.h"
 #include "view.h"
 #include "view_pins.h"
 
-#define BATCH	   1024
 #define PREPARE_MS 60000
 #define PAYLOAD	   10
 #define VM_PORT	   7000
@@ -175,30 +176,50 @@ static struct dfw_flow established(uint64_t now_ns)
 	};
 }
 
+/* Writes a table that was made up in memory. */
+static void write_table(int map, const struct dfw_flow_bucket *buckets, uint32_t nr)
+{
+	for (uint32_t i = 0; i < nr; i++)
+		if (buckets[i].tags && bpf_map_update_elem(map, &i, &buckets[i], BPF_ANY) < 0)
+			fail("cannot put flows");
+}
+
 static void put_flows(const struct host *host, const char *vport, uint32_t flows)
 {
-	int map = open_pin(host, vport, "flows"), state_map = open_pin(host, vport, "state");
-	static struct dfw_flow_key keys[BATCH];
-	static struct dfw_flow values[BATCH];
+	int map = open_pin(host, vport, "flows"), more = open_pin(host, vport, "more_flows"),
+	    state_map = open_pin(host, vport, "state"), secrets;
+	struct dfw_flow_bucket *buckets;
+	struct bpf_map_info info = {};
 	struct dfw_port_state state;
+	struct dfw_secrets secret;
 	const uint32_t zero = 0;
+	char path[4096];
 
-	for (uint32_t i = 0; i < flows;) {
-		uint32_t nr = 0;
+	secrets = bpf_obj_get(pin_path(host->instance, "secrets", path));
+	if (secrets < 0 || bpf_map_lookup_elem(secrets, &zero, &secret) < 0 ||
+	    bpf_obj_get_info_by_fd(map, &info, &(uint32_t){sizeof(info)}) < 0)
+		fail(path);
+	buckets = calloc(info.max_entries, sizeof(*buckets));
+	if (!buckets)
+		fail("no memory");
+	for (uint32_t i = 0; i < flows; i++) {
+		const struct dfw_flow_entry entry = {.key = key_of(i),
+						     .flow = established(monotonic_ns())};
 
-		for (; nr < BATCH && i < flows; nr++, i++) {
-			keys[nr] = key_of(i);
-			values[nr] = established(monotonic_ns());
-		}
-		if (bpf_map_update_batch(map, keys, values, &nr, NULL) < 0)
+		if (!flow_table_put(buckets, info.max_entries, secret.flows, &entry) &&
+		    bpf_map_update_elem(more, &entry.key, &entry, BPF_ANY) < 0)
 			fail("cannot put flows");
 	}
+	write_table(map, buckets, info.max_entries);
+	free(buckets);
 	if (bpf_map_lookup_elem(state_map, &zero, &state) < 0)
 		fail("state");
 	state.flows = flows;
 	if (bpf_map_update_elem(state_map, &zero, &state, BPF_ANY) < 0)
 		fail("state");
+	close(secrets);
 	close(map);
+	close(more);
 	close(state_map);
 }
 
@@ -249,32 +270,35 @@ static int compare_keys(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct dfw_flow_key));
 }
 
+struct reading {
+	struct element *elements;
+	size_t nr;
+};
+
+static int read_one(const struct dfw_flow_entry *entry, void *data)
+{
+	struct reading *reading = data;
+
+	if (entry->flow.state != DFW_FLOW_DEAD && reading->nr < MOST_FLOWS)
+		reading->elements[reading->nr++] = (struct element){entry->key, entry->flow};
+	return 0;
+}
+
 static struct element *read_flows(const struct host *host, const char *vport, size_t *nr)
 {
-	int map = open_pin(host, vport, "flows");
-	struct element *elements = calloc(MOST_FLOWS, sizeof(*elements));
-	static struct dfw_flow_key keys[BATCH * 4];
-	static struct dfw_flow values[BATCH * 4];
-	uint8_t place[64];
-	void *from = NULL;
-	int r;
+	int maps[] = {open_pin(host, vport, "flows"), open_pin(host, vport, "more_flows")};
+	struct reading reading = {.elements = calloc(MOST_FLOWS, sizeof(*reading.elements))};
 
-	if (!elements)
+	if (!reading.elements)
 		fail("no memory");
-	*nr = 0;
-	do {
-		uint32_t count = BATCH * 4;
-
-		r = bpf_map_lookup_batch(map, from, place, keys, values, &count, NULL);
-		if (r < 0 && r != -ENOENT)
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		if (flow_table_each(maps[i], read_one, &reading) < 0)
 			fail("cannot read flows");
-		for (uint32_t i = 0; i < count && *nr < MOST_FLOWS; i++)
-			elements[(*nr)++] = (struct element){keys[i], values[i]};
-		from = place;
-	} while (r == 0);
-	close(map);
-	qsort(elements, *nr, sizeof(*elements), compare_keys);
-	return elements;
+		close(maps[i]);
+	}
+	qsort(reading.elements, reading.nr, sizeof(*reading.elements), compare_keys);
+	*nr = reading.nr;
+	return reading.elements;
 }
 
 static bool same_flow(const struct dfw_flow *a, const struct dfw_flow *b)

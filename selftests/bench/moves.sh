@@ -25,7 +25,7 @@ begin() {
 must "two hosts" begin
 policy() {
     apply_on a --wait 10 <<EOP
-profile big { max-flows 1000000 }
+profile big { max-flows 1000000; flow-table 131072 }
 default in drop
 default out drop
 tier move { web: allow in service tcp 7000 }
