@@ -48,7 +48,7 @@
 #define FLOOD_MOST   (1U << 18) /* ... and as fast as it goes: to begin a run takes 20 ms */
 #define SECOND_NS    1000000000ULL
 #define SETTLE_MS    200 /* for frames that are under way */
-#define CHUNK	     1024 /* questions before their answers: few enough for a table of half-open flows */
+#define CHUNK	     16384 /* questions before their answers: few enough for a table of half-open flows */
 
 struct options {
 	const char *object;

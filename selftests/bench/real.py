@@ -45,7 +45,7 @@ class Real:
     def run(self):
         self.seconds = 1 if self.options.quick else 2
         got = {what: {name: [] for name in self.hosts} for what in ("connections", "stream", "latency")}
-        for i in range(2 if self.options.quick else 5):
+        for i in range(min(5, self.options.rounds)):
             progress(f"real ends, round {i + 1}")
             for name, host in self.hosts.items():
                 got["connections"][name].append(self.talk(host, "connect")[0])
