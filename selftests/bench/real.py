@@ -75,6 +75,12 @@ def memlock(folder):
     return found
 
 
+def of_flows(folder):
+    """The same of the confirmed flows: their table, and what has found no room there."""
+    maps = memlock(folder)
+    return maps["flows"] + maps["more_flows"]
+
+
 def slab():
     """Bytes of the kernel's slabs: what maps and the rest have taken."""
     with open("/proc/meminfo", encoding="ascii") as file:
@@ -89,10 +95,10 @@ def costs(options):
     host = Host("mm", ["m", "n"])
     daemon = Dfw(host, {"m": rules_of(1), "n": rules_of(1)}, {"m": flows})
     folder = f"/sys/fs/bpf/dfw/{daemon.instance}/vports/"
-    before = memlock(folder + "m")["flows"]
+    before = of_flows(folder + "m")
     before_slab = slab()
     host.inject("establish", "m", flows=flows)
-    after, after_slab = memlock(folder + "m")["flows"], slab()
+    after, after_slab = of_flows(folder + "m"), slab()
     alive = json.loads(daemon.ctl("-j", "vport", "show", "m"))["flows"]
     # What the map has taken beforehand is the flows' too: its buckets.
     out = {"flows": alive, "bytes_a_flow_maps": round(after / alive, 1),
