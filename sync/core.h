@@ -76,7 +76,7 @@ enum move_state {
 	MOVE_PRECOPY,
 	MOVE_PAUSING, /* the datapath is about to deny, and to report the last changes */
 	MOVE_OFFERED, /* FINAL is on its way; role HANDOVER, or a buddy that answers a pull */
-	MOVE_ROLLING,
+	MOVE_ROLLING, /* takes back what was offered, for itself or for another that has the VM */
 	/* destination: role PREPARED, STAGED or PULLING */
 	MOVE_ARRIVING,
 	MOVE_ANNOUNCING, /* has claimed, tells the source */
@@ -106,6 +106,8 @@ struct move {
 	uint32_t attempts;
 	uint64_t id;
 	uint64_t claimed; /* epoch */
+	uint32_t heir;	  /* ROLLING: who gets the offer next, 0: it is a rollback */
+	uint64_t heir_move;
 	struct move_final final;
 	int64_t send_ms;
 	int64_t deadline_ms;

@@ -363,7 +363,12 @@ int sync_move_rollback(struct sync *sync, struct uuid id)
 		port_wake(sync, port, port->move.send_ms);
 		return 0;
 	case MOVE_ROLLING:
-		return -EALREADY;
+		if (!port->move.heir)
+			return -EALREADY;
+		/* Who waits for what is taken back asks again, and hears that the VM is here. */
+		port->move.heir = 0;
+		port->move.deadline_ms = sync->now + ROLLBACK_ASK_MS;
+		return 0;
 	default:
 		return -ENOENT;
 	}
@@ -446,10 +451,19 @@ static void on_final_answer(struct sync *sync, struct port *port, enum move_resu
 	}
 }
 
+static enum move_result offer_to(struct sync *sync, struct port *port, uint32_t to, uint64_t id);
+
 static void on_abort_answer(struct sync *sync, struct port *port, enum move_result result)
 {
-	if (port->move.state != MOVE_ROLLING)
+	struct move *move = &port->move;
+
+	if (move->state != MOVE_ROLLING)
 		return;
+	if (result != MOVE_CLAIMED && move->heir) {
+		tell(sync, port, MOVE_ABORTED);
+		offer_to(sync, port, move->heir, move->heir_move);
+		return;
+	}
 	if (result != MOVE_CLAIMED) {
 		roll_back(sync, port);
 		return;
@@ -457,6 +471,17 @@ static void on_abort_answer(struct sync *sync, struct port *port, enum move_resu
 	/* Too late. The destination's CLAIMED, or the registry, releases the port. */
 	tell(sync, port, MOVE_CLAIMED);
 	port->move.state = MOVE_OFFERED;
+}
+
+/* Who has it offered lives, and says nothing: nobody else gets it until he does, or is dead. */
+static void keep_offer(struct sync *sync, struct port *port)
+{
+	struct move *move = &port->move;
+
+	send_answer(sync, move->heir, port->id, move->heir_move, STEP_PULL, MOVE_REFUSED, NULL);
+	move->heir = 0;
+	move->state = MOVE_OFFERED;
+	move->send_ms = sync->now + SEND_MS;
 }
 
 static void tick_source(struct sync *sync, struct port *port)
@@ -504,6 +529,10 @@ static void tick_source(struct sync *sync, struct port *port)
 			send_final(sync, port);
 		break;
 	case MOVE_ROLLING:
+		if (sync->now >= move->deadline_ms && move->heir) {
+			keep_offer(sync, port);
+			break;
+		}
 		if (sync->now >= move->deadline_ms) {
 			roll_back(sync, port);
 			port_wake(sync, port, sync->now + SEND_MS);
@@ -950,11 +979,53 @@ static void tick_destination(struct sync *sync, struct port *port)
 	}
 }
 
+/* Passive, and offered to nobody or to another: now to him. */
+static enum move_result offer_to(struct sync *sync, struct port *port, uint32_t to, uint64_t id)
+{
+	struct move former = port->move;
+
+	port->move = (struct move){.state = MOVE_OFFERED, .id = id, .peer = to};
+	if (write_ledger(sync, port, PORT_HANDOVER, port->epoch) < 0) {
+		port->move = former;
+		port->move.state = MOVE_OFFERED;
+		port->move.heir = 0;
+		return MOVE_DISK;
+	}
+	port->nr_peers = 0;
+	peer_add(sync, port, to, true);
+	return MOVE_NOT_YET;
+}
+
+/* It was offered to somebody. If he forgot it (restarted) or died it goes to whoever has the VM. If he lives he may claim it
+ * any time: he is asked first, as for a rollback, and not before the VM has gone from here. */
+static enum move_result pull_offered(struct sync *sync, struct port *port, uint32_t from,
+				     uint64_t id)
+{
+	struct move *move = &port->move;
+
+	if (move->state == MOVE_ROLLING && move->heir == from) {
+		move->heir_move = id;
+		return MOVE_NOT_YET;
+	}
+	if (move->state == MOVE_ROLLING || move->state == MOVE_PAUSING)
+		return MOVE_REFUSED;
+	if (move->peer == from || move->told == MOVE_UNKNOWN + 1 ||
+	    !members_living(&sync->members, move->peer))
+		return offer_to(sync, port, from, id);
+	if (!env_of(sync)->port_gone(env_of(sync)->data, port->id))
+		return MOVE_REFUSED;
+	move->state = MOVE_ROLLING;
+	move->heir = from;
+	move->heir_move = id;
+	move->deadline_ms = sync->now + ROLLBACK_ASK_MS;
+	send_abort(sync, port);
+	return MOVE_NOT_YET;
+}
+
 void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *message)
 {
 	struct port *port = port_find(sync, message->port);
 	enum move_result result = MOVE_NO_STATE;
-	bool is_free;
 
 	if (!port) {
 		send_answer(sync, from, message->port, message->move, STEP_PULL, result, NULL);
@@ -981,22 +1052,7 @@ void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *mess
 		result = offer(sync, port) < 0 ? MOVE_DISK : MOVE_NOT_YET;
 		break;
 	case PORT_HANDOVER:
-		/* It was offered to somebody. If he forgot it (restarted) or died it goes to whoever has the VM. */
-		is_free = port->move.peer == from || port->move.told == MOVE_UNKNOWN + 1 ||
-			  !members_living(&sync->members, port->move.peer);
-		result = MOVE_REFUSED;
-		if (!is_free || port->move.state == MOVE_ROLLING ||
-		    port->move.state == MOVE_PAUSING)
-			break;
-		port->nr_peers = 0;
-		port->move =
-			(struct move){.state = MOVE_OFFERED, .id = message->move, .peer = from};
-		if (write_ledger(sync, port, PORT_HANDOVER, port->epoch) < 0) {
-			result = MOVE_DISK;
-			break;
-		}
-		peer_add(sync, port, from, true);
-		result = MOVE_NOT_YET;
+		result = pull_offered(sync, port, from, message->move);
 		break;
 	case PORT_REPLICA:
 		if (!port->reading.complete || port->move.state == MOVE_OFFERED)
@@ -1089,6 +1145,11 @@ void move_on_abort(struct sync *sync, uint32_t from, const struct move_abort *me
 		tell(sync, port, MOVE_ABORTED);
 		move_leave(sync, port);
 	} else {
+		/* What was pulled is taken back before it could be claimed: not this move, another one then. */
+		if (port->role == PORT_PULLING) {
+			port->move.refused = true;
+			end_cycle(sync, port);
+		}
 		result = MOVE_UNKNOWN;
 	}
 	send_answer(sync, from, message->port, message->move, STEP_ABORT, result, NULL);
