@@ -28,7 +28,9 @@ CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu17 -fstack-protector-strong $(WARNINGS) -MMD -MP
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
 TRIPLET := $(shell $(CC) -print-multiarch)
-BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -I/usr/include/$(TRIPLET) -MMD -MP
+# As libbpf's headers name it.
+BPF_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(firstword $(subst -, ,$(TRIPLET)))))
+BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -I/usr/include/$(TRIPLET) -D__TARGET_ARCH_$(BPF_ARCH) -MMD -MP
 # What flex and bison write has warnings of its own.
 GENERATED_CFLAGS := -Wno-error -Wno-unused-function -Wno-shadow -Wno-unused-parameter -Wno-sign-compare
 

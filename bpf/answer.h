@@ -120,7 +120,8 @@ static __always_inline void answer_fill_ip(struct packet *p, struct answer_frame
 		__builtin_memcpy(&frame->v4.ip.source, packet_destination(p)->bytes + 12, 4);
 		__builtin_memcpy(&frame->v4.ip.destination, packet_source(p)->bytes + 12, 4);
 		__builtin_memcpy(&ip, &frame->v4.ip, sizeof(ip));
-		frame->v4.ip.checksum = ~checksum_words((__u32 *)&ip, sizeof(ip) / 4);
+		frame->v4.ip.checksum =
+			~checksum_fold(checksum_words((__u32 *)&ip, sizeof(ip) / 4));
 	}
 }
 

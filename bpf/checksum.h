@@ -17,25 +17,36 @@ static __always_inline __u16 checksum_fold(__u64 sum)
 	return (__u16)sum;
 }
 
-/* Sum of an IPv4 header of `words` 32-bit words, 0xffff when it is right (RFC 791). */
-static __always_inline __u16 checksum_words(const __u32 *word, const __u32 words)
+#define CHECKSUM_EACH 0x0001000100010001ULL
+
+/* Is that what words with a right checksum sum up to, a multiple of 0xffff, and not 0 (RFC 1071)? -CHECKSUM_EACH is the inverse
+ * of 0xffff modulo 2^64: it makes a multiple its quotient, and anything else more than any quotient (Granlund and Montgomery
+ * 1994, section 9). */
+static __always_inline bool checksum_right(__u64 sum)
+{
+	return sum * -CHECKSUM_EACH - 1 < CHECKSUM_EACH;
+}
+
+/* Sum of the `words` 32-bit words of an IPv4 header (RFC 791). */
+static __always_inline __u64 checksum_words(const __u32 *word, const __u32 words)
 {
 	__u64 sum = 0;
 
 	for (__u32 i = 0; i < words; i++)
 		sum += word[i];
-	return checksum_fold(sum);
+	return sum;
 }
 
-/* Sum of the pseudo-header (RFC 9293 3.1, RFC 8200 8.1). The v4-mapped prefix would add 0xffff to each address, which is
- * zero in ones' complement, so one formula serves both families. */
+/* Sum of the pseudo-header (RFC 9293 3.1, RFC 8200 8.1). */
 static __always_inline __u64 checksum_pseudo(const struct packet *p, __u32 l4_bytes)
 {
 	const __u32 *a = (const __u32 *)p->key.local.bytes, *b = (const __u32 *)p->key.remote.bytes;
 	__u64 sum = bpf_htonl(l4_bytes) + (__u64)bpf_htonl(p->key.protocol);
 
-	for (int i = 0; i < 4; i++)
-		sum += (__u64)a[i] + b[i];
+	sum += (__u64)a[3] + b[3];
+	if (p->flags & PACKET_V6)
+		for (int i = 0; i < 3; i++)
+			sum += (__u64)a[i] + b[i];
 	return sum;
 }
 
@@ -184,7 +195,7 @@ static __always_inline bool checksum_direct_ok(const void *at, const void *end, 
 			return false;
 		sum += bpf_htons(*(const __u8 *)at << 8);
 	}
-	return checksum_fold(sum) == 0xffff;
+	return checksum_right(sum);
 }
 
 /* The same of at most CHECKSUM_LINEAR_BYTES at `offset`: a stage, so that its steps are the verifier's once. */
@@ -230,7 +241,7 @@ DFW_STAGE bool checksum_ok_anywhere(context_t *ctx, struct packet *p, __u64 seed
 	if (checksum_linear(ctx, p->l4_offset, p->l4_bytes))
 		return checksum_linear_ok(ctx, p->l4_offset, p->l4_bytes, seed);
 	sum = checksum_frame(ctx, p->l4_offset, p->l4_bytes, checksum_fold(seed));
-	return sum >= 0 && checksum_fold((__u64)sum) == 0xffff;
+	return sum >= 0 && checksum_right((__u64)sum);
 }
 
 /* Is the transport checksum right? For whole packets only: a fragment cannot be checked without its others. A short

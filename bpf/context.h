@@ -9,6 +9,10 @@
 #define VLAN_BYTES     4
 #define VLAN_VID_MASK  0x0fff
 
+/* Which way nearly all packets go: the code of that way shall lie in one piece. */
+#define likely(condition)   __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
 #ifdef DFW_HOST
 #include "host_context.h"
 #else
@@ -219,14 +223,12 @@ static __always_inline __u32 segments_of(__u32 gso_segs, __u32 gso_size, __u32 p
 {
 	if (gso_segs)
 		return gso_segs;
-	if (!gso_size || payload <= gso_size)
-		return 1;
-	return (payload + gso_size - 1) / gso_size;
+	return payload <= gso_size ? 1 : (payload + gso_size - 1) / gso_size;
 }
 
-static __always_inline __u32 context_segments(context_t *ctx, __u32 payload)
+static __always_inline __u32 context_segments(context_t *ctx, __u32 gso_size, __u32 payload)
 {
-	return segments_of(context_gso_segs(ctx), context_gso_size(ctx), payload);
+	return likely(!gso_size) ? 1 : segments_of(context_gso_segs(ctx), gso_size, payload);
 }
 
 static __always_inline bool context_is_gso(context_t *ctx)

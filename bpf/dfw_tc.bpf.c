@@ -333,7 +333,7 @@ static __always_inline __u32 port_slot(__u32 ifindex)
 {
 	__u32 *slot = bpf_map_lookup_elem(&near_slots, &ifindex);
 
-	if (slot && *slot)
+	if (likely(slot && *slot))
 		return *slot - 1;
 	slot = bpf_map_lookup_elem(&port_slots, &ifindex);
 	return slot ? *slot : DFW_MAX_PORTS;
@@ -358,7 +358,7 @@ static __always_inline int decide(context_t *ctx, struct packet *p,
 		lane_leave(ctx, p);
 	} else {
 		packet_clear(p);
-		p->segments = context_segments(ctx, 0);
+		p->segments = context_segments(ctx, context_gso_size(ctx), 0);
 		result = parse_packet(ctx, p);
 	}
 	packet_take_switches(p, config);
@@ -404,22 +404,22 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 	bool read = false;
 	__u32 slot;
 
-	if (ctx->mark == REJECT_MARK) {
+	if (unlikely(ctx->mark == REJECT_MARK)) {
 		ctx->mark = 0;
 		return TC_ACT_UNSPEC;
 	}
 	slot = port_slot(ctx->ifindex);
-	if (slot >= DFW_MAX_PORTS)
+	if (unlikely(slot >= DFW_MAX_PORTS))
 		return TC_ACT_SHOT;
-	if (direction == DFW_IN && path_marked(ctx))
+	if (direction == DFW_IN && unlikely(path_marked(ctx)))
 		path_learn(ctx, slot);
 	p = packet_enter(PACKET_PLACE_TRAFFIC, direction, slot);
 	if (!p)
 		return TC_ACT_SHOT;
 	config = port_config(slot, p->bank);
-	if (!config) {
+	if (unlikely(!config)) {
 		packet_clear(p);
-		p->segments = context_segments(ctx, 0);
+		p->segments = context_segments(ctx, context_gso_size(ctx), 0);
 		count_reason(p, DFW_REASON_NOT_READY);
 		return TC_ACT_SHOT;
 	}
@@ -427,7 +427,7 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 	    lane_parse(ctx, p, config, direction, false)) {
 		struct dfw_flow_entry *entry = lane_find(p);
 
-		if (entry && lane_pass(p, entry, config, direction))
+		if (likely(entry && lane_pass(p, entry, config, direction)))
 			return go_on(ctx, p, TC_ACT_UNSPEC);
 		read = true;
 	}

@@ -110,6 +110,18 @@ static __always_inline struct dfw_flow_entry *flow_search(__u32 slot,
 	return more_flows_find(slot, key);
 }
 
+/* The same of a confirmed flow, for who locks it and compares its key, and else looks again: it may be one that is alike. */
+static __always_inline struct dfw_flow_entry *flow_guess(__u32 slot, const struct dfw_flow_key *key,
+							 __u64 hash)
+{
+	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, false);
+	struct dfw_flow_entry *entry = bucket ? bucket_search(bucket, key, hash, true) : NULL;
+
+	if (likely(entry) || !bucket || !*(volatile __u32 *)&bucket->elsewhere)
+		return entry;
+	return more_flows_find(slot, key);
+}
+
 /* Takes the flow of that key, which is on the stack, out of `more_flows` if it is DEAD. The bucket's lock is held, so no
  * other comes there. */
 static __always_inline void more_flows_bury(__u32 slot, struct dfw_flow_bucket *bucket,

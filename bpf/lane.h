@@ -40,7 +40,7 @@ static __always_inline __u64 lane_mac(const __u8 *mac)
 static __always_inline bool lane_macs(const struct ethernet *ethernet,
 				      const struct dfw_port_config *config, const __u32 direction)
 {
-	if (ethernet->destination[0] & 1 || ethernet->source[0] & 1)
+	if (unlikely(ethernet->destination[0] & 1 || ethernet->source[0] & 1))
 		return false;
 	if (!config->nr_macs || !(config->profile.flags & DFW_PROFILE_GUARD_MAC))
 		return true;
@@ -53,11 +53,10 @@ static __always_inline bool lane_macs(const struct ethernet *ethernet,
 /* An IPv4 header without options, of a whole packet. */
 static __always_inline bool lane_ip4(const struct ip4 *ip, const __u32 direction, struct packet *p)
 {
-	if (ip->version_ihl != 0x45 || ip->fragment & bpf_htons(IP4_MORE | IP4_OFFSET) ||
-	    checksum_words((const __u32 *)ip, sizeof(*ip) / 4) != 0xffff)
+	if (unlikely(ip->version_ihl != 0x45 || ip->fragment & bpf_htons(IP4_MORE | IP4_OFFSET) ||
+		     !checksum_right(checksum_words((const __u32 *)ip, sizeof(*ip) / 4))))
 		return false;
 	p->bytes = bpf_ntohs(ip->total_bytes);
-	p->key.protocol = ip->protocol;
 	p->flags = 0;
 	addr_from_v4(&p->key.local, direction == DFW_OUT ? ip->source : ip->destination);
 	addr_from_v4(&p->key.remote, direction == DFW_OUT ? ip->destination : ip->source);
@@ -73,7 +72,6 @@ static __always_inline bool lane_ip6(const struct ip6_words *ip, const __u32 dir
 	if ((ip->version_class_flow & version_mask) != version || !ip->payload_bytes)
 		return false;
 	p->bytes = bpf_ntohs(ip->payload_bytes) + sizeof(*ip);
-	p->key.protocol = ip->next_header;
 	p->flags = PACKET_V6;
 	context_copy(&p->key.local, direction == DFW_OUT ? ip->source : ip->destination,
 		     sizeof(ip->source));
@@ -82,23 +80,34 @@ static __always_inline bool lane_ip6(const struct ip6_words *ip, const __u32 dir
 	return !addr_v4(&p->key.local) && !addr_v4(&p->key.remote);
 }
 
-static __always_inline void lane_ports(__be16 source, __be16 destination, const __u32 direction,
-				       struct packet *p)
+/* What a flow's key has behind its addresses goes there as the word that it is read as, see addr_from_v4. */
+static __always_inline void lane_ports(struct packet *p, __be16 source, __be16 destination,
+				       __u16 vlan, const __u8 protocol, const __u32 direction)
 {
+	struct {
+		__u16 local_port, remote_port, vlan;
+		__u8 protocol, zero;
+	} end = {.vlan = vlan, .protocol = protocol};
+
 	p->source_port = bpf_ntohs(source);
 	p->destination_port = bpf_ntohs(destination);
-	p->key.local_port = direction == DFW_OUT ? p->source_port : p->destination_port;
-	p->key.remote_port = direction == DFW_OUT ? p->destination_port : p->source_port;
+	end.local_port = direction == DFW_OUT ? p->source_port : p->destination_port;
+	end.remote_port = direction == DFW_OUT ? p->destination_port : p->source_port;
+	_Static_assert(offsetof(struct dfw_flow_key, local_port) + sizeof(end) ==
+			       sizeof(struct dfw_flow_key),
+		       "the key's last word");
+	__builtin_memcpy(&p->key.local_port, &end, sizeof(end));
 }
 
-static __always_inline bool lane_tcp(const struct tcp *tcp, const __u32 direction, struct packet *p)
+static __always_inline bool lane_tcp(struct packet *p, const struct tcp *tcp, __u16 vlan,
+				     const __u32 direction)
 {
 	__u32 header_bytes = (tcp->offset >> 4) * 4;
 
 	if (header_bytes < sizeof(*tcp) || header_bytes > p->l4_bytes || !tcp->source ||
 	    !tcp->destination || !tcp_flags_possible(tcp->flags))
 		return false;
-	lane_ports(tcp->source, tcp->destination, direction, p);
+	lane_ports(p, tcp->source, tcp->destination, vlan, PROTOCOL_TCP, direction);
 	p->tcp_seq = bpf_ntohl(tcp->seq);
 	p->tcp_ack = bpf_ntohl(tcp->ack);
 	p->tcp_window = bpf_ntohs(tcp->window);
@@ -128,17 +137,19 @@ static __always_inline bool lane_parse(context_t *ctx, struct packet *p,
 {
 	const void *at = context_data(ctx), *end = context_data_end(ctx);
 	const struct ethernet *ethernet = at;
+	__u32 gso_size = context_gso_size(ctx);
 	__be16 type;
 	bool tagged;
+	__u8 protocol;
 	__u16 vlan;
 
-	if (at + sizeof(*ethernet) + sizeof(struct ip4) > end)
+	if (unlikely(at + sizeof(*ethernet) + sizeof(struct ip4) > end))
 		return false;
 	at += sizeof(*ethernet);
 	p->l3_offset = sizeof(*ethernet);
 	type = ethernet->type;
 	tagged = context_tag(ctx, &vlan);
-	if (type == bpf_htons(ETH_P_8021Q)) {
+	if (unlikely(type == bpf_htons(ETH_P_8021Q))) {
 		const struct vlan_tag *tag = at;
 
 		if (tagged)
@@ -148,49 +159,51 @@ static __always_inline bool lane_parse(context_t *ctx, struct packet *p,
 		vlan = bpf_ntohs(tag->tci) & VLAN_VID_MASK;
 		type = tag->type;
 	}
-	if ((vlan && !port_owns_vlan(config, vlan)) || !lane_macs(ethernet, config, direction))
+	if (unlikely((vlan && !port_owns_vlan(config, vlan)) ||
+		     !lane_macs(ethernet, config, direction)))
 		return false;
-	p->key.vlan = vlan;
-	p->key.zero = 0;
 
-	if (type == bpf_htons(ETH_P_IP)) {
-		if (at + sizeof(struct ip4) > end || !lane_ip4(at, direction, p))
+	if (likely(type == bpf_htons(ETH_P_IP))) {
+		if (unlikely(at + sizeof(struct ip4) > end || !lane_ip4(at, direction, p)))
 			return false;
+		protocol = ((const struct ip4 *)at)->protocol;
 		at += sizeof(struct ip4);
 		p->l4_offset = p->l3_offset + sizeof(struct ip4);
 	} else {
 		if (type != bpf_htons(ETH_P_IPV6) || at + sizeof(struct ip6) > end ||
 		    !lane_ip6(at, direction, p))
 			return false;
+		protocol = ((const struct ip6_words *)at)->next_header;
 		at += sizeof(struct ip6);
 		p->l4_offset = p->l3_offset + sizeof(struct ip6);
 	}
-	if (p->l3_offset + p->bytes > context_bytes(ctx))
+	if (unlikely(p->l3_offset + p->bytes > context_bytes(ctx)))
 		return false;
 	p->l4_bytes = p->l3_offset + p->bytes - p->l4_offset;
 
-	if (p->key.protocol == PROTOCOL_TCP) {
-		if (at + sizeof(struct tcp) > end || !lane_tcp(at, direction, p))
+	if (protocol == PROTOCOL_TCP) {
+		if (unlikely(at + sizeof(struct tcp) > end || !lane_tcp(p, at, vlan, direction)))
 			return false;
-		p->segments = context_segments(ctx, p->l4_bytes - p->tcp_header_bytes);
-	} else if (p->key.protocol == PROTOCOL_UDP) {
+		p->segments = context_segments(ctx, gso_size, p->l4_bytes - p->tcp_header_bytes);
+	} else if (likely(protocol == PROTOCOL_UDP)) {
 		const struct udp *udp = at;
 		__u32 bytes;
 
-		if (at + sizeof(*udp) > end)
+		if (unlikely(at + sizeof(*udp) > end))
 			return false;
 		bytes = bpf_ntohs(udp->bytes);
-		if (!udp->destination || bytes < sizeof(*udp) || p->l4_bytes < sizeof(*udp) ||
-		    (!udp->checksum && p->flags & PACKET_V6))
+		if (unlikely(!udp->destination || bytes < sizeof(*udp) ||
+			     p->l4_bytes < sizeof(*udp) ||
+			     (!udp->checksum && p->flags & PACKET_V6)))
 			return false;
-		if (!context_is_gso(ctx)) {
-			if (bytes > p->l4_bytes)
+		if (likely(!gso_size)) {
+			if (unlikely(bytes > p->l4_bytes))
 				return false;
 			p->l4_bytes = bytes;
 		}
 		vouched |= !udp->checksum; /* RFC 768: none was wanted */
-		lane_ports(udp->source, udp->destination, direction, p);
-		p->segments = context_segments(ctx, p->l4_bytes - sizeof(*udp));
+		lane_ports(p, udp->source, udp->destination, vlan, PROTOCOL_UDP, direction);
+		p->segments = context_segments(ctx, gso_size, p->l4_bytes - sizeof(*udp));
 	} else {
 		return false;
 	}
@@ -198,14 +211,14 @@ static __always_inline bool lane_parse(context_t *ctx, struct packet *p,
 	       lane_checksum_ok(ctx, p, at, end);
 }
 
-/* The packet's confirmed flow, if it has one and could belong to it as a matter of course. Changes nothing. */
+/* The packet's confirmed flow, or what may be it, if the packet could belong to one as a matter of course. Changes nothing. */
 static __always_inline struct dfw_flow_entry *lane_find(struct packet *p)
 {
 	if (p->key.protocol == PROTOCOL_TCP ? p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)
 					    : dhcp_server_speaks(p))
 		return NULL;
 	p->hash = flow_hash(&p->key);
-	return flow_search(p->slot, &p->key, p->hash, false);
+	return flow_guess(p->slot, &p->key, p->hash);
 }
 
 /* The flow's lock is held: does it let the packet pass? Then it has been tracked. */
@@ -214,7 +227,7 @@ static __always_inline bool lane_track(const struct packet *p, struct dfw_flow *
 {
 	bool watched = config->flags & DFW_PORT_WATCHED;
 
-	if (!flow_stamped(p, flow) || flow_expired(config, flow, p->now_ns))
+	if (unlikely(!flow_stamped(p, flow) || flow_expired(config, flow, p->now_ns)))
 		return false;
 	/* That something happens to the flow would be news. */
 	if (watched && !(flow->flags & DFW_FLOW_TOUCHED))
@@ -235,15 +248,18 @@ static __always_inline bool lane_track(const struct packet *p, struct dfw_flow *
 static __always_inline bool lane_pass(struct packet *p, struct dfw_flow_entry *entry,
 				      const struct dfw_port_config *config, const __u32 direction)
 {
+	/* Looked for before the lock is taken: memory that is read after it waits for it. */
+	struct dfw_direction_counters *of_direction = port_counters(p->slot, direction);
+	void *hits_of_port = port_hits(p);
 	struct dfw_flow *flow = &entry->flow;
 	struct dfw_leg *leg;
 	__u32 from;
 
-	if (flow_hold(entry, &p->key) != STAGE_PASS)
+	if (unlikely(flow_hold(entry, &p->key) != STAGE_PASS))
 		return false;
 	from = direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
-	if (!(from == DFW_ORIG ? lane_track(p, flow, config, DFW_ORIG)
-			       : lane_track(p, flow, config, DFW_REPLY))) {
+	if (unlikely(!(from == DFW_ORIG ? lane_track(p, flow, config, DFW_ORIG)
+					: lane_track(p, flow, config, DFW_REPLY)))) {
 		flow_unlock(entry);
 		return false;
 	}
@@ -256,8 +272,8 @@ static __always_inline bool lane_pass(struct packet *p, struct dfw_flow_entry *e
 	p->rule_direction = flow->initiator;
 	p->new_flows = 0;
 	flow_unlock(entry);
-	count_rule(p, config);
-	count_reason(p, DFW_REASON_PASSED);
+	count_hit(hits_of_port, p, config);
+	count_packets(of_direction, DFW_REASON_PASSED, p->segments, p->bytes);
 	return true;
 }
 

@@ -195,14 +195,14 @@ static __always_inline bool addr_v4(const struct dfw_addr *a)
 	return word[0] == 0 && word[1] == 0 && word[2] == bpf_htonl(0xffff);
 }
 
+/* By whole words, as a key is read: a load that spans what was just stored in parts waits for all of them. */
 static __always_inline void addr_from_v4(struct dfw_addr *to, __be32 v4)
 {
-	__u32 *word = (__u32 *)to->bytes;
+	const __be32 low[2] = {bpf_htonl(0xffff), v4};
+	__u64 *word = (__u64 *)to->bytes;
 
 	word[0] = 0;
-	word[1] = 0;
-	word[2] = bpf_htonl(0xffff);
-	word[3] = v4;
+	__builtin_memcpy(&word[1], low, sizeof(low));
 }
 
 static __always_inline bool addr_multicast(const struct dfw_addr *a)

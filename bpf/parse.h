@@ -184,13 +184,13 @@ static __always_inline int parse_ip4(context_t *ctx, struct packet *p, __u32 pro
 		return DFW_REASON_IP_LENGTH;
 
 	if (header_bytes == sizeof(ip)) {
-		if (checksum_words((__u32 *)&ip, sizeof(ip) / 4) != 0xffff)
+		if (!checksum_right(checksum_words((__u32 *)&ip, sizeof(ip) / 4)))
 			return DFW_REASON_IP_CHECKSUM;
 	} else {
 		__s64 sum = checksum_frame(ctx, p->l3_offset, header_bytes, 0);
 		int reason;
 
-		if (sum < 0 || checksum_fold((__u64)sum) != 0xffff)
+		if (sum < 0 || !checksum_right((__u64)sum))
 			return DFW_REASON_IP_CHECKSUM;
 		reason =
 			parse_ip4_options(ctx, p->l3_offset + sizeof(ip), header_bytes - sizeof(ip),
@@ -422,7 +422,8 @@ static __always_inline int parse_tcp(context_t *ctx, struct packet *p)
 	p->tcp_flags = tcp.flags & 0x3f;
 	if (!tcp_flags_possible(p->tcp_flags))
 		return DFW_REASON_TCP_FLAGS;
-	p->segments = context_segments(ctx, p->l4_bytes - p->tcp_header_bytes);
+	p->segments =
+		context_segments(ctx, context_gso_size(ctx), p->l4_bytes - p->tcp_header_bytes);
 	p->tcp_seq = bpf_ntohl(tcp.seq);
 	p->tcp_ack = bpf_ntohl(tcp.ack);
 	p->tcp_window = bpf_ntohs(tcp.window);
@@ -449,7 +450,7 @@ static __always_inline int parse_udp(context_t *ctx, struct packet *p)
 			return DFW_REASON_L4_HEADER;
 		p->l4_bytes = bytes; /* what the checksum covers */
 	}
-	p->segments = context_segments(ctx, p->l4_bytes - sizeof(udp));
+	p->segments = context_segments(ctx, context_gso_size(ctx), p->l4_bytes - sizeof(udp));
 	/* RFC 8200 8.1: IPv6 has no checksum of its own, so UDP must have one. */
 	if (!udp.checksum && p->flags & PACKET_V6)
 		return DFW_REASON_L4_CHECKSUM;

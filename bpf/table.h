@@ -64,10 +64,19 @@ static __always_inline struct dfw_flow_bucket *table_bucket(void *table, __u64 h
 	return bpf_map_lookup_elem(table, &index);
 }
 
-/* The entry of that key, as far as can be told without a lock. */
-static __always_inline struct dfw_flow_entry *bucket_find(struct dfw_flow_bucket *bucket,
-							  const struct dfw_flow_key *key,
-							  __u64 hash)
+/* Might they be the same? For who will compare them once more. */
+static __always_inline bool flow_key_alike(const struct dfw_flow_key *a,
+					   const struct dfw_flow_key *b)
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+
+	return ((x[3] ^ y[3]) | (x[4] ^ y[4])) == 0;
+}
+
+/* The entry of that key, as far as can be told without a lock. `guess`: or one that is alike. */
+static __always_inline struct dfw_flow_entry *bucket_search(struct dfw_flow_bucket *bucket,
+							    const struct dfw_flow_key *key,
+							    __u64 hash, const bool guess)
 {
 	__u64 tops = table_match(*(volatile __u64 *)&bucket->tags, dfw_flow_tag(hash));
 
@@ -77,11 +86,19 @@ static __always_inline struct dfw_flow_entry *bucket_find(struct dfw_flow_bucket
 		barrier_var(place);
 		if (place >= DFW_BUCKET_ENTRIES)
 			break;
-		if (flow_key_equal(&bucket->entries[place].key, key))
+		if (likely(guess ? flow_key_alike(&bucket->entries[place].key, key)
+				 : flow_key_equal(&bucket->entries[place].key, key)))
 			return &bucket->entries[place];
 		tops &= tops - 1;
 	}
 	return NULL;
+}
+
+static __always_inline struct dfw_flow_entry *bucket_find(struct dfw_flow_bucket *bucket,
+							  const struct dfw_flow_key *key,
+							  __u64 hash)
+{
+	return bucket_search(bucket, key, hash, false);
 }
 
 static __always_inline void bucket_show(struct dfw_flow_bucket *bucket, __u32 place, __u64 tag)

@@ -35,71 +35,64 @@ static __always_inline bool bucket_take(__u64 *bucket, __u64 now, __u64 per_seco
 	return true;
 }
 
-static __always_inline void count_packets(__u32 slot, __u32 direction, __u32 reason, __u32 segments,
-					  __u32 bytes)
+/* Where the packets of a port and a direction are counted, by what became of them. */
+static __always_inline struct dfw_direction_counters *port_counters(__u32 slot, __u32 direction)
 {
 	void *inner = bpf_map_lookup_elem(&counters, &slot);
-	struct dfw_direction_counters *both;
-	struct dfw_reason_counter *counter;
 
 	direction &= 1;
-	both = inner ? bpf_map_lookup_elem(inner, &direction) : NULL;
+	return inner ? bpf_map_lookup_elem(inner, &direction) : NULL;
+}
+
+static __always_inline void count_packets(struct dfw_direction_counters *of_direction, __u32 reason,
+					  __u32 segments, __u32 bytes)
+{
+	struct dfw_reason_counter *counter;
+
 	barrier_var(reason); /* the verifier must see the bound on the register that is used */
-	if (!both || reason >= DFW_REASON_COUNT)
+	if (!of_direction || reason >= DFW_REASON_COUNT)
 		return;
-	counter = (struct dfw_reason_counter *)both + reason;
+	counter = (struct dfw_reason_counter *)of_direction + reason;
 	counter->packets += segments;
 	counter->bytes += bytes;
 }
 
 static __always_inline void count_reason(struct packet *p, __u32 reason)
 {
-	count_packets(p->slot, p->direction, reason, p->segments, p->bytes);
+	count_packets(port_counters(p->slot, p->direction), reason, p->segments, p->bytes);
 }
 
-/* What one packet adds to its rule. */
-struct hit {
-	__u32 direction; /* of the rule set that the rule is in: who began the flow */
-	__u32 rule_slot;
-	__u32 segments;
-	__u32 bytes;
-	__u32 new_flows;
-	__u64 now_ns;
-};
-
-static __always_inline void count_hit(__u32 slot, __u32 bank, const struct dfw_port_config *config,
-				      const struct hit *hit)
+/* Where packets are counted by the rule that let them pass or not. */
+static __always_inline void *port_hits(const struct packet *p)
 {
-	__u32 index = slot * DFW_BANKS + (bank & 1);
-	void *inner = bpf_map_lookup_elem(&hits, &index);
-	struct dfw_rule_hits *hits_of_rule;
+	__u32 index = p->slot * DFW_BANKS + (p->bank & 1);
 
-	if (!inner || hit->rule_slot == NO_RULE_SLOT)
-		return;
-	index = bpf_get_smp_processor_id() * config->hits_count +
-		config->hits_base[hit->direction & 1] + hit->rule_slot;
-	hits_of_rule = bpf_map_lookup_elem(inner, &index);
-	if (!hits_of_rule)
-		return;
-	hits_of_rule->packets += hit->segments;
-	hits_of_rule->bytes += hit->bytes;
-	hits_of_rule->flows += hit->new_flows;
-	hits_of_rule->last_hit_ns = hit->now_ns;
+	return bpf_map_lookup_elem(&hits, &index);
 }
 
 /* Adds the packet to its rule. */
-static __always_inline void count_rule(struct packet *p, const struct dfw_port_config *config)
+static __always_inline void count_hit(void *hits_of_port, const struct packet *p,
+				      const struct dfw_port_config *config)
 {
-	const struct hit hit = {
-		.direction = p->rule_direction,
-		.rule_slot = p->rule_slot,
-		.segments = p->segments,
-		.bytes = p->bytes,
-		.new_flows = p->new_flows,
-		.now_ns = p->now_ns,
-	};
+	struct dfw_rule_hits *of_rule;
+	__u32 index;
 
-	count_hit(p->slot, p->bank, config, &hit);
+	if (!hits_of_port || p->rule_slot == NO_RULE_SLOT)
+		return;
+	index = bpf_get_smp_processor_id() * config->hits_count +
+		config->hits_base[p->rule_direction & 1] + p->rule_slot;
+	of_rule = bpf_map_lookup_elem(hits_of_port, &index);
+	if (!of_rule)
+		return;
+	of_rule->packets += p->segments;
+	of_rule->bytes += p->bytes;
+	of_rule->flows += p->new_flows;
+	of_rule->last_hit_ns = p->now_ns;
+}
+
+static __always_inline void count_rule(const struct packet *p, const struct dfw_port_config *config)
+{
+	count_hit(port_hits(p), p, config);
 }
 
 static __always_inline struct dfw_event *event_reserve(void)
