@@ -84,18 +84,30 @@ static enum exit_status reply_failed(enum daemon_id daemon, const char *command,
 	return json_number(reply, "status") == EXIT_INPUT ? EXIT_INPUT : EXIT_FAILED;
 }
 
-static enum exit_status call_daemon(const struct invocation *call, enum daemon_id daemon,
-				    const char *command, json_t *arguments, json_t **result)
+static enum exit_status take_answer(const struct invocation *call, enum daemon_id daemon, int r,
+				    const json_t *reply, json_t **result)
 {
-	_cleanup_json_ json_t *reply = NULL;
-	int r = daemon_request(call->instance, daemon, command, arguments, &reply);
-
 	if (r < 0)
 		return daemon_failed(call->instance, daemon, call->command->name, r);
 	if (json_number(reply, "status") != EXIT_DONE)
 		return reply_failed(daemon, call->command->name, reply);
 	*result = json_incref(json_object_get(reply, "result"));
 	return EXIT_DONE;
+}
+
+static enum exit_status call_daemon(const struct invocation *call, enum daemon_id daemon,
+				    const char *command, json_t *arguments, json_t **result)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	int r = daemon_request(call->instance, daemon, command, arguments, &reply);
+
+	return take_answer(call, daemon, r, reply, result);
+}
+
+enum exit_status client_answer(const struct invocation *call, int r, const json_t *reply,
+			       json_t **result)
+{
+	return take_answer(call, DFWD, r, reply, result);
 }
 
 enum exit_status client_call(const struct invocation *call, const char *command, json_t *arguments,

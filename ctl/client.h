@@ -23,6 +23,9 @@ enum exit_status client_failed(const char *instance, const char *command, int er
 /* Request and reply in one; on EXIT_DONE, *result is the reply's result. Complains when it fails. */
 enum exit_status client_call(const struct invocation *call, const char *command, json_t *arguments,
 			     json_t **result);
+/* The second half of that: `r` and `reply` are client_request()'s. */
+enum exit_status client_answer(const struct invocation *call, int r, const json_t *reply,
+			       json_t **result);
 /* The same with dfwsyncd, which answers on a control socket of its own. */
 enum exit_status sync_call(const struct invocation *call, const char *command, json_t *arguments,
 			   json_t **result);

@@ -33,16 +33,22 @@ static json_t *errors_json(const struct policy_errors *errors)
 			 (json_int_t)errors->nr_unreported);
 }
 
-/* Reads, parses and shows the errors: on stderr, and with -j as JSON too. */
+/* On stderr, and with -j as JSON too. */
+static void show_errors(const struct invocation *call, const struct policy_errors *errors)
+{
+	policy_errors_print(errors, stderr);
+	if (call->json && errors->nr)
+		print_json(errors_json(errors));
+}
+
+/* Reads, parses and shows the errors. */
 static enum exit_status read_policy(const struct invocation *call, json_t **bundle)
 {
 	_cleanup_errors_ struct policy_errors errors = {};
 	_cleanup_policy_ struct policy *policy = NULL;
 	enum exit_status status = bundle_read(given_argument(call), bundle, &policy, &errors);
 
-	policy_errors_print(&errors, stderr);
-	if (call->json && errors.nr)
-		print_json(errors_json(&errors));
+	show_errors(call, &errors);
 	return status;
 }
 
@@ -60,16 +66,58 @@ enum exit_status run_policy_check(const struct invocation *call)
 	return EXIT_DONE;
 }
 
+/* Whether it is a policy, with the errors shown. */
+static bool good_policy(const struct invocation *call, const json_t *bundle)
+{
+	_cleanup_errors_ struct policy_errors errors = {};
+	_cleanup_policy_ struct policy *policy = NULL;
+	int r = bundle_parse(bundle, &policy, &errors);
+
+	show_errors(call, &errors);
+	return r == 0;
+}
+
+/* dfwd parses what it gets, whoever sends it. To do so here before it does would be half of the time that the operator
+ * waits; so that is done when it was not well, for it may be that the policy is to blame. */
+static enum exit_status apply_unread(const struct invocation *call, json_t *bundle, json_t **result)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	int r = client_request(call->instance, "policy-apply", json_incref(bundle), &reply);
+
+	if ((r < 0 || json_number(reply, "status") != EXIT_DONE) && !good_policy(call, bundle))
+		return EXIT_INPUT;
+	return client_answer(call, r, reply, result);
+}
+
+static enum exit_status apply(const struct invocation *call, json_t **result)
+{
+	_cleanup_json_ json_t *bundle = NULL;
+	enum exit_status status;
+
+	if (bundle_read_alone(given_argument(call), &bundle) == 0)
+		return apply_unread(call, bundle, result);
+	status = read_policy(call, &bundle);
+	return status == EXIT_DONE ? client_call(call, "policy-apply", json_incref(bundle), result)
+				   : status;
+}
+
+static enum exit_status apply_in_cluster(const struct invocation *call)
+{
+	_cleanup_json_ json_t *bundle = NULL;
+	enum exit_status status = read_policy(call, &bundle);
+
+	return status == EXIT_DONE ? cluster_apply(call, bundle, "apply", 0) : status;
+}
+
 enum exit_status run_policy_apply(const struct invocation *call)
 {
-	_cleanup_json_ json_t *bundle = NULL, *result = NULL;
-	enum exit_status status = read_policy(call, &bundle);
+	_cleanup_json_ json_t *result = NULL;
 	json_int_t rules, vports;
+	enum exit_status status;
 
-	if (status == EXIT_DONE && in_cluster(call->instance))
-		return cluster_apply(call, bundle, "apply", 0);
-	if (status == EXIT_DONE)
-		status = client_call(call, "policy-apply", json_incref(bundle), &result);
+	if (in_cluster(call->instance))
+		return apply_in_cluster(call);
+	status = apply(call, &result);
 	if (status != EXIT_DONE)
 		return status;
 	if (call->json)

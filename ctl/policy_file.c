@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "file.h"
 #include "instance.h"
 #include "json.h"
 #include "policy_file.h"
@@ -98,6 +99,22 @@ enum exit_status bundle_read(const char *file, json_t **bundle, struct policy **
 		return EXIT_INPUT;
 	complain("%s: %s", file, strerror(-r));
 	return EXIT_FAILED;
+}
+
+/* Of regular files only: what comes from a pipe could not be read again. */
+int bundle_read_alone(const char *file, json_t **bundle)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t bytes;
+	int r = strcmp(file, "-") == 0 ? -EINVAL : file_read(file, POLICY_MAX_BYTES, &text, &bytes);
+
+	if (r < 0)
+		return r;
+	if (memmem(text, bytes, "include", strlen("include")))
+		return -EINVAL;
+	*bundle = json_pack("{s:s, s:[{s:s, s:o}]}", "main", file, "files", "name", file, "text",
+			    json_stringn(text, bytes));
+	return *bundle ? 0 : -EINVAL;
 }
 
 const char *generation_file(unsigned int generation, char *file)

@@ -14,6 +14,10 @@
 enum exit_status bundle_read(const char *file, json_t **bundle, struct policy **policy,
 			     struct policy_errors *errors);
 
+/* The same of a file that includes no other, without parsing it. A negative errno: it may include some, or cannot be read;
+ * bundle_read() can tell. */
+int bundle_read_alone(const char *file, json_t **bundle);
+
 /* "policy/GENERATION.json", in the state folder. Returns `file`. */
 #define GENERATION_FILE_LEN 32
 const char *generation_file(unsigned int generation, char *file);

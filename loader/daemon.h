@@ -57,6 +57,7 @@ struct dfwd {
 	struct live live;
 	uint32_t serial; /* of the rule set that was made last */
 	bool untidy;	 /* the kernel holds what only the former revision needed */
+	bool unwatched;	 /* and a grace period has passed since it was in force */
 	/* Changes of groups and vports since the start. */
 	struct {
 		uint64_t in_place;

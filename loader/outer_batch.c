@@ -17,12 +17,23 @@ void outer_batch_clear(struct outer_batch *batch)
 	batch->nr = 0;
 }
 
+/* There is no batch of that: each waits. */
+static int remove_queue(const struct outer_queue *queue)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < queue->nr && r == 0; i++)
+		r = map_remove(queue->outer, &queue->keys[i]);
+	return r;
+}
+
 static void *put_queue(void *data)
 {
 	struct outer_queue *queue = data;
 
-	queue->result = map_put_batch(queue->outer, queue->keys, queue->maps,
-				      sizeof(queue->maps[0]), queue->nr);
+	queue->result = queue->removes ? remove_queue(queue)
+				       : map_put_batch(queue->outer, queue->keys, queue->maps,
+						       sizeof(queue->maps[0]), queue->nr);
 	return NULL;
 }
 
@@ -48,26 +59,48 @@ int outer_batch_put(struct outer_batch *batch)
 	return r;
 }
 
-int outer_batch_add(struct outer_batch *batch, int outer, uint32_t key, int map)
+/* The queue for it, with a place; a full batch is put first, with *r as the result. */
+static struct outer_queue *open_queue(struct outer_batch *batch, int outer, bool removes, int *r)
 {
 	struct outer_queue *queue = batch->queues;
-	int r = 0;
 
-	if (map < 0)
-		return map;
-	while (queue < &batch->queues[batch->nr] && queue->outer != outer)
+	*r = 0;
+	while (queue < &batch->queues[batch->nr] &&
+	       (queue->outer != outer || queue->removes != removes))
 		queue++;
 	if (queue == &batch->queues[OUTER_BATCH_OUTERS] ||
 	    (queue < &batch->queues[batch->nr] && queue->nr == OUTER_BATCH_MAPS)) {
-		r = outer_batch_put(batch);
+		*r = outer_batch_put(batch);
 		queue = batch->queues;
 	}
 	if (queue == &batch->queues[batch->nr]) {
 		queue->outer = outer;
+		queue->removes = removes;
 		queue->nr = 0;
 		batch->nr++;
 	}
+	return queue;
+}
+
+int outer_batch_add(struct outer_batch *batch, int outer, uint32_t key, int map)
+{
+	struct outer_queue *queue;
+	int r;
+
+	if (map < 0)
+		return map;
+	queue = open_queue(batch, outer, false, &r);
 	queue->keys[queue->nr] = key;
 	queue->maps[queue->nr++] = map;
+	return r;
+}
+
+int outer_batch_remove(struct outer_batch *batch, int outer, uint32_t key)
+{
+	int r;
+	struct outer_queue *queue = open_queue(batch, outer, true, &r);
+
+	queue->keys[queue->nr] = key;
+	queue->maps[queue->nr++] = -1;
 	return r;
 }

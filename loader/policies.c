@@ -38,7 +38,7 @@ static void tell(struct dfwd *d, const char *cause, const struct applied *applie
 static int bring_into_force(struct dfwd *d, struct new_generation *new, struct revision *revision,
 			    struct applied *applied)
 {
-	int r = store_place(new);
+	int r = store_place(&d->store, new);
 
 	if (r == 0)
 		r = revision_commit(revision);
@@ -100,11 +100,13 @@ int policies_apply(struct dfwd *d, const json_t *bundle, const char *cause, stru
 	if (r < 0)
 		return r;
 	include_all(d);
-	r = prepare(d, policy, d->store.last + 1, &revision, errors);
+	r = store_begin(&d->store, 0, bundle, cause, &new);
 	if (r == 0)
-		r = store_begin(&d->store, 0, bundle, cause, &new);
+		r = prepare(d, policy, new.number, &revision, errors);
 	if (r == 0)
 		r = bring_into_force(d, &new, revision, applied);
+	else
+		store_abort(&d->store, &new);
 	settle(d, &policy, cause, "", applied);
 	policy_free(policy);
 	return r;
@@ -146,7 +148,13 @@ int policies_stage(struct dfwd *d, uint32_t generation, const json_t *bundle,
 	snprintf(d->staged.cause, sizeof(d->staged.cause), "%s", cause ? cause : "cluster");
 	snprintf(d->staged.object, sizeof(d->staged.object), "%s", object ? object : "");
 	r = store_begin(&d->store, generation, bundle, d->staged.cause, &d->staged.new);
-	return r < 0 ? r : parse(bundle, &d->staged.policy, errors);
+	if (r == 0)
+		r = parse(bundle, &d->staged.policy, errors);
+	if (r == 0)
+		r = store_written(&d->store, &d->staged.new);
+	if (r < 0)
+		policies_unstage(d);
+	return r;
 }
 
 int policies_flip(struct dfwd *d, uint32_t generation, struct applied *applied,

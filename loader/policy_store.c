@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -145,13 +146,6 @@ int store_load(const struct policy_store *store, uint32_t generation, json_t **b
 
 /* ---- A new generation ------------------------------------------------------------------------------------------- */
 
-static int stage_json(const char *path, const json_t *json, struct staged_file *staged)
-{
-	_cleanup_free_ char *text = json_dumps(json, JSON_INDENT(1));
-
-	return text ? file_stage(path, text, strlen(text), staged) : -ENOMEM;
-}
-
 static const char *time_now(char text[32])
 {
 	time_t now = time(NULL);
@@ -182,34 +176,61 @@ static int stage_active(const struct policy_store *store, uint32_t number,
 	return file_stage(active_path(store, path), text, (size_t)length, staged);
 }
 
-int store_begin(struct policy_store *store, uint32_t number, const json_t *bundle,
+/* Touches nothing else, and does not log: the daemon's thread does both meanwhile. */
+static void *write_generation(void *data)
+{
+	struct new_generation *new = data;
+	_cleanup_free_ char *text = json_dumps(new->json, JSON_INDENT(1));
+	char path[PATH_MAX];
+
+	new->result = text ? file_stage(generation_path(new->store, new->number, path), text,
+					strlen(text), &new->bundle)
+			   : -ENOMEM;
+	if (new->result == 0)
+		new->result = stage_active(new->store, new->number, &new->active);
+	return NULL;
+}
+
+int store_begin(const struct policy_store *store, uint32_t number, const json_t *bundle,
 		const char *cause, struct new_generation *new)
 {
-	_cleanup_json_ json_t *json = NULL;
-	char path[PATH_MAX];
-	int r;
-
-	*new = (struct new_generation){.number = number ? number : store->last + 1};
-	json = generation_json(new->number, bundle, cause);
-	if (!json)
+	*new = (struct new_generation){.number = number ? number : store->last + 1, .store = store};
+	new->json = generation_json(new->number, bundle, cause);
+	if (!new->json)
 		return log_errno(-ENOMEM, "generation %u", new->number);
-	r = stage_json(generation_path(store, new->number, path), json, &new->bundle);
-	if (r == 0)
-		r = stage_active(store, new->number, &new->active);
-	if (r < 0) {
-		log_errno(r, "cannot write generation %u to %s", new->number, store->dir);
-		store_abort(store, new);
-		return r;
-	}
+	new->writing = pthread_create(&new->writer, NULL, write_generation, new) == 0;
+	if (!new->writing)
+		write_generation(new);
+	return 0;
+}
+
+static void wait_for_writer(struct new_generation *new)
+{
+	if (new->writing)
+		pthread_join(new->writer, NULL);
+	new->writing = false;
+	json_decref(new->json);
+	new->json = NULL;
+}
+
+int store_written(struct policy_store *store, struct new_generation *new)
+{
+	wait_for_writer(new);
+	if (new->result < 0)
+		return log_errno(new->result, "cannot write generation %u to %s", new->number,
+				 store->dir);
 	if (new->number > store->last)
 		store->last = new->number;
 	return 0;
 }
 
-int store_place(struct new_generation *new)
+int store_place(struct policy_store *store, struct new_generation *new)
 {
-	int r = file_commit(&new->bundle);
+	int r = store_written(store, new);
 
+	if (r < 0)
+		return r;
+	r = file_commit(&new->bundle);
 	if (r < 0)
 		return log_errno(r, "cannot rename %s", new->bundle.temporary);
 	new->placed = true;
@@ -218,6 +239,7 @@ int store_place(struct new_generation *new)
 
 void store_abort(const struct policy_store *store, struct new_generation *new)
 {
+	wait_for_writer(new);
 	file_discard(&new->active);
 	file_discard(&new->bundle);
 	if (new->placed &&new->number != store->active)

@@ -3,6 +3,7 @@
 #define DFW_LOADER_POLICY_STORE_H
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,8 +16,9 @@
  * The generations of the policy on disk; <control.h> has the files.
  *
  * A new generation comes into force in this order, so that a crash at any point leaves one that is whole:
- *   1. GENERATION.json and the new `active` are written beside their places and synced. A full disk is found out here.
- *      In a cluster a generation may wait so until all hosts are ready.
+ *   1. GENERATION.json and the new `active` are written beside their places and synced, by a thread of their own: the
+ *      compiler need not wait for the disk. A full disk is found out here. In a cluster a generation may wait so until
+ *      all hosts are ready.
  *   2. GENERATION.json is renamed into its place. A crash leaves a file that was never in force.
  *   3. The kernel is staged, then one map write brings the revision into force. A crash of the daemon behind it finds
  *      the kernel with another generation than `active`: the kernel is right, and `active` follows. A crash of the host
@@ -35,18 +37,26 @@ struct policy_store {
 struct new_generation {
 	uint32_t number; /* 0: none */
 	bool placed;
+	bool writing; /* by `writer`, whose the next four and the files are until it is joined */
+	const struct policy_store *store;
+	json_t *json;
+	int result;
+	pthread_t writer;
 	struct staged_file bundle;
 	struct staged_file active;
 };
 
 int store_open(struct policy_store *store, const char *state_dir);
 
-/* Step 1 for {"main", "files"}, and of a cluster's generation "object", its name, and "applied_at". `number` 0: the next
- * one. A number of the cluster may be below the last that was given here; it replaces what a former life has left. */
-int store_begin(struct policy_store *store, uint32_t number, const json_t *bundle,
+/* Begins step 1 for {"main", "files"}, and of a cluster's generation "object", its name, and "applied_at". `number` 0: the
+ * next one. A number of the cluster may be below the last that was given here; it replaces what a former life has left.
+ * Until store_written() or one of the next steps *new must stay where it is, and the bundle as it is. */
+int store_begin(const struct policy_store *store, uint32_t number, const json_t *bundle,
 		const char *cause, struct new_generation *new);
-/* Step 2. */
-int store_place(struct new_generation *new);
+/* Waits for the end of step 1. */
+int store_written(struct policy_store *store, struct new_generation *new);
+/* Step 2; waits for step 1. */
+int store_place(struct policy_store *store, struct new_generation *new);
 /* Step 4; also forgets the oldest generations. */
 int store_commit(struct policy_store *store, struct new_generation *new);
 /* Instead of step 4: the generation did not come into force. */

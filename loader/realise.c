@@ -309,6 +309,7 @@ static int flip(struct revision *revision)
 	d->revision = next;
 	d->active_since_ns = monotonic_ns();
 	d->untidy = true;
+	d->unwatched = false;
 	return 0;
 }
 
@@ -361,7 +362,7 @@ static void settle(struct revision *revision)
 
 	/* Programs that began before the flip may still count in the former maps. */
 	if (counts_move(revision))
-		object_grace_period(&d->object);
+		d->unwatched = object_grace_period(&d->object) == 0;
 	for (size_t i = 0; i < revision->nr; i++)
 		settle_port(d, revision->wanted[i].port, &revision->staged[i]);
 	if (revision->compiled)
@@ -528,7 +529,8 @@ int realise_tidy(struct dfwd *d)
 	if (!d->untidy)
 		return 0;
 	/* Packets that began before the flip may still look at what goes. */
-	object_grace_period(&d->object);
+	if (!d->unwatched)
+		object_grace_period(&d->object);
 	r = stage_find_use(d, &use);
 	if (r == 0)
 		r = tables_collect(&d->object, &use);

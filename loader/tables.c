@@ -604,13 +604,14 @@ static int collect_rulesets(const struct object *object, const uint32_t *keys, s
 	return r;
 }
 
-/* Whether there are tables at `index` that are worth being taken away. */
-static bool holds_tables(const struct outer_map *outer, uint32_t index)
+/* Whether there are tables at `index` that are worth being taken away, or a part of some. */
+static bool holds_tables(const struct object *object, uint32_t index)
 {
-	_cleanup_close_ int map = map_open_inner(outer->fd, index);
+	_cleanup_close_ int map = map_open_inner(object->addr_exact.fd, index);
 	struct bpf_map_info info;
 
-	return map >= 0 && map_info(map, &info) == 0 && strcmp(info.name, EMPTY) != 0;
+	return map_inner_id(object->l4_classes.fd, index) ||
+	       (map >= 0 && map_info(map, &info) == 0 && strcmp(info.name, EMPTY) != 0);
 }
 
 static int collect_tables(const struct object *object, const bool *used, struct outer_batch *batch)
@@ -618,10 +619,10 @@ static int collect_tables(const struct object *object, const bool *used, struct 
 	int r = 0;
 
 	for (uint32_t i = 0; i < DFW_MAX_TABLES && r == 0; i++) {
-		if (used[i] || !holds_tables(&object->addr_exact, i))
+		if (used[i] || !holds_tables(object, i))
 			continue;
 		/* The size of these is fixed, so there is no smaller one to take their place. */
-		r = map_remove(object->l4_classes.fd, &i);
+		r = outer_batch_remove(batch, object->l4_classes.fd, i);
 		if (r == 0)
 			r = replace_unused(object, &object->addr_prefix4, &i, 1, batch);
 		if (r == 0)

@@ -94,7 +94,8 @@ void *list_push_bytes(struct arena *arena, void **items, size_t *nr, size_t *roo
 	void *moved;
 
 	if (*nr == *room) {
-		more = *room ? 2 * *room : 4;
+		/* Most lists of a policy have one item: what a rule is from, and to, and for. */
+		more = *room ? 2 * *room : 1;
 		moved = arena_alloc(arena, more * bytes);
 		if (!moved)
 			return NULL;

@@ -6,6 +6,7 @@
 
 #include "model.h"
 #include "parser.h"
+#include "words.h"
 
 #define SOURCE_MAX_PARENTHESES 64
 
@@ -51,8 +52,8 @@ enum clause {
 	CLAUSE_MAX_FLOWS,
 };
 
-/* The grammar's token for a word of the lexer: its own if it is a keyword. */
-int source_word_token(const char *word);
+/* Of a word of the lexer that is a keyword of the grammar: its value is the token. NULL: it is none. */
+const struct word *source_keyword(const char *word);
 
 /* After an error: passes over the rest of the statement and, if one is open or follows, its block. */
 void source_skip_statement(struct source *source);

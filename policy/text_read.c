@@ -56,18 +56,14 @@ static int compare_keyword(const void *word, const void *keyword)
 	return strcmp(word, ((const struct word *)keyword)->name);
 }
 
-int source_word_token(const char *word)
+const struct word *source_keyword(const char *word)
 {
-	const struct word *keyword =
-		bsearch(word, keywords, ARRAY_SIZE(keywords), sizeof(keywords[0]), compare_keyword);
-
-	return keyword ? keyword->value : T_WORD;
+	return bsearch(word, keywords, ARRAY_SIZE(keywords), sizeof(keywords[0]), compare_keyword);
 }
 
 bool name_plain(const char *name)
 {
-	return name_valid(name) && !(*name >= '0' && *name <= '9') &&
-	       source_word_token(name) == T_WORD;
+	return name_valid(name) && !(*name >= '0' && *name <= '9') && !source_keyword(name);
 }
 
 static void scan(struct source *source, struct token *token)

@@ -24,6 +24,13 @@ absent() {
         refuses 3 "dfwd|running|reach" ctl flow kill && refuses 3 "dfwd|running|reach" ctl shutdown
 }
 it "no dfwd: what needs it exits 3 and says so" absent
+absent_wrong() {
+    printf 'tier t {\n    a: alow in\n}\n' >"$TMP/wrong.dfw"
+    refuses 2 "wrong.dfw:2:8: .*alow" ctl policy apply "$TMP/wrong.dfw" &&
+        refuses 2 "wrong.dfw:2:8" ctl -j policy apply "$TMP/wrong.dfw" &&
+        { jq -e '.valid == false and .errors[0].line == 2' "$TMP/out" >/dev/null || because "$(cat "$TMP/out")"; }
+}
+it "no dfwd: a policy with a mistake is refused for that" absent_wrong
 never() { refuses "1,3" "." ctl flow list && refuses "1,3" "." ctl rules vm1 && refuses "1,3" "." ctl stats && refuses "1,3" "." ctl policy show; }
 it "no dfwd has ever run: reading fails and says so" never
 checks() { ctl policy check "$TMP/good.dfw" >/dev/null 2>"$TMP/err" || because "policy check without dfwd: $(cat "$TMP/err")"; }
