@@ -164,8 +164,8 @@ class Dfw:
 
     def policy(self, rules):
         text = []
-        for flows in sorted(set(self.deep.values())):   # a quarter more room than flows, as dfw-policy(5) says
-            text += [f"profile deep-{flows} {{", "    max-flows 2097152", "    max-half-open 65536", f"    flow-table {max(1792, flows * 5 // 4)}"]
+        for flows in sorted(set(self.deep.values())):   # an eighth more room than flows, as dfw-policy(5) says
+            text += [f"profile deep-{flows} {{", "    max-flows 2097152", "    max-half-open 65536", f"    flow-table {max(1792, flows * 9 // 8)}"]
             text += [f"    timeout {state} 600s" for state in ("udp-new", "udp-replied", "udp-stream")] + ["}"]
         text += ["default in drop", "default out drop", "tier bench {"]
         for port, of_port in rules.items():
