@@ -30,7 +30,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fra
 TRIPLET := $(shell $(CC) -print-multiarch)
 # As libbpf's headers name it.
 BPF_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(firstword $(subst -, ,$(TRIPLET)))))
-BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -I/usr/include/$(TRIPLET) -D__TARGET_ARCH_$(BPF_ARCH) -MMD -MP
+BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Werror -Iinclude -I/usr/include/$(TRIPLET) -D__TARGET_ARCH_$(BPF_ARCH) -MMD -MP
 # What flex and bison write has warnings of its own.
 GENERATED_CFLAGS := -Wno-error -Wno-unused-function -Wno-shadow -Wno-unused-parameter -Wno-sign-compare
 
