@@ -16,10 +16,10 @@
  *                  and what the cluster calls the policy (its hash). Descriptors: the maps changes and change_losses, the
  *                  program exchange, the map exchange (see <dfw/change.h>, <dfw/exchange.h>)          first of all
  *   vports         memfd: [{"name", "uuid", "epoch", "dev", "macs", "ips", "learned", "vlans", "tags", "profile", "share",
- *                  "slot", "maps", "attached", "ready", "held", "seen",
+ *                  "slot", "maps", "attached", "ready", "held", "seen", "late", "asks",
  *                  "arriving"}], all of them, at hello and after each change. "maps" is
  *                  another number when the port has other maps than before; "seen": held, and its VM sends,
- *                  so it runs here; "asks": new, held until port-activate says that no other host has it; "arriving": made by port-prepare
+ *                  so it runs here; "late": its VM had sent before the device was enforced; "asks": new, held until port-activate says that no other host has it; "arriving": made by port-prepare
  * Requests of dfwsyncd:
  *   remote-vports  memfd: {"vports": [{"name", "uuid", "host", "macs", "ips", "learned", "tags"}], "hosts": ["b", ..],
  *                  "whole": bool}. Ports of other hosts, for groups. What dfwd knows of a host that is not in "hosts" stays,
@@ -27,7 +27,8 @@
  *   policy-check   memfd: the bundle. -EINVAL: "errors", lines
  *   policy-stage   {"generation"}, memfd: the bundle as in policy/GENERATION.json. "errors" as above
  *   policy-flip    {"generation"}                                   -> {"vports", "rules", "ago_us"}: since when
- *   member         {"member"}: in a cluster. A vport that is added is held then, for 3 s, until port-activate
+ *   member         {"member"}: in a cluster. A vport that is added is held then until port-activate, or for 3 s if nothing is
+ *                  said of it
  *   port-watch     {"uuid", "on"}: its changes go to the ring. Ends when the link does
  *   port-maps      {"uuid"}                        -> {"slot"}, descriptors to read: flows, more_flows, half_open,
  *                                                 state

@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 
 #include "attach.h"
+#include "links.h"
 #include "log.h"
 #include "maps.h"
 #include "util.h"
@@ -49,6 +50,14 @@ static int slot_remove(const struct object *object, uint32_t ifindex)
 	return r == 0 ? map_remove(object->port_slots, &ifindex) : r;
 }
 
+bool attach_is_late(uint32_t ifindex)
+{
+	uint64_t packets;
+
+	/* What cannot be known may be. */
+	return links_received(ifindex, &packets) < 0 || packets;
+}
+
 int attach_device(const struct hooks *hooks, struct port *port, uint32_t ifindex)
 {
 	const struct hook_owner owner = owner_of(port);
@@ -60,6 +69,7 @@ int attach_device(const struct hooks *hooks, struct port *port, uint32_t ifindex
 		return log_errno(r, "vport %s: cannot attach to device %s", port->spec->name,
 				 port->spec->dev);
 	port->ifindex = ifindex;
+	port->late = attach_is_late(ifindex);
 	return 0;
 }
 

@@ -20,6 +20,9 @@ int detach_device(const struct hooks *hooks, struct port *port, bool slot_too);
 /* Sets port->ifindex to the device that a daemon before us left it attached to, 0: to none. */
 int attach_find(const struct hooks *hooks, struct port *port);
 
+/* Has a VM sent anything through the device? Asked when it is enforced already, so that nothing can slip through between. */
+bool attach_is_late(uint32_t ifindex);
+
 /* Puts our programs in the place of the former ones on every device, in place; back again on any error. */
 int attach_upgrade(const struct hooks *hooks, struct port *const *ports, size_t nr);
 void attach_go_back(const struct hooks *hooks, struct port *const *ports, size_t nr);

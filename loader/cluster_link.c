@@ -65,6 +65,7 @@ static json_t *vports_json(const struct dfwd *d)
 		json_object_set_new(json, "maps", json_integer(port->maps));
 		json_object_set_new(json, "attached", json_boolean(port->ifindex));
 		json_object_set_new(json, "seen", json_boolean(port->seen));
+		json_object_set_new(json, "late", json_boolean(port->late));
 		json_object_set_new(json, "asks", json_boolean(port->answer_ns));
 		json_object_set_new(json, "held", json_boolean(port->config.flags & DFW_PORT_HELD));
 		json_object_set_new(json, "ready",

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <string.h>
 #include <sys/socket.h>
 
 #include <libmnl/libmnl.h>
@@ -67,6 +68,37 @@ int links_list(link_handler handler, void *data)
 	request->nlmsg_type = RTM_GETLINK;
 	mnl_nlmsg_put_extra_header(request, sizeof(struct ifinfomsg));
 	return netlink_dump(NETLINK_ROUTE, request, handle_message, &walk);
+}
+
+static int read_received(const struct nlmsghdr *header, void *data)
+{
+	struct rtnl_link_stats64 stats = {};
+	struct nlattr *attribute;
+
+	mnl_attr_for_each(attribute, header, sizeof(struct ifinfomsg))
+	{
+		size_t bytes = mnl_attr_get_payload_len(attribute);
+
+		if (mnl_attr_get_type(attribute) != IFLA_STATS64)
+			continue;
+		/* Other kernels count more, or less. */
+		memcpy(&stats, mnl_attr_get_payload(attribute),
+		       bytes < sizeof(stats) ? bytes : sizeof(stats));
+	}
+	*(uint64_t *)data = stats.rx_packets;
+	return MNL_CB_OK;
+}
+
+int links_received(uint32_t ifindex, uint64_t *packets)
+{
+	char buffer[256] = {};
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct ifinfomsg *info;
+
+	request->nlmsg_type = RTM_GETLINK;
+	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
+	info->ifi_index = (int)ifindex;
+	return netlink_ask(NETLINK_ROUTE, request, read_received, packets);
 }
 
 static int count_filter(const struct nlmsghdr *header, void *data)

@@ -30,6 +30,9 @@ int links_read(struct links *links, link_handler handler, void *data);
 /* Hands on every device there is. */
 int links_list(link_handler handler, void *data);
 
+/* How many packets the device has received so far, which is what a VM behind it has sent. 0 or a negative errno. */
+int links_received(uint32_t ifindex, uint64_t *packets);
+
 /* 1: the clsact qdisc of the device has filters; 0: none. */
 int links_clsact_used(uint32_t ifindex);
 

@@ -56,15 +56,17 @@ static int set_switches(struct dfwd *d, struct port *port, uint32_t on, uint32_t
 int run_port_hold(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply)
 {
 	struct port *port;
+	bool held;
 	int r = find_port(d, packet, &port);
 
 	(void)reply;
 	if (r < 0)
 		return r;
+	held = port->config.flags & DFW_PORT_HELD;
 	port->answer_ns = 0;
-	port->seen = false;
+	port->seen &= held;
 	r = set_switches(d, port, DFW_PORT_HELD, 0);
-	if (r == 0)
+	if (r == 0 && !held)
 		log_info("vport %s: is held", port->spec->name);
 	cluster_link_vports_changed(d);
 	return r;
@@ -101,7 +103,7 @@ int run_port_activate(struct dfwd *d, const struct link_packet *packet, struct c
 		return r;
 	/* The packets flow; that a restart knows it too can come second. */
 	port->answer_ns = 0;
-	port->seen = false;
+	port->seen = port->late = false;
 	if (port->spec->arriving || port->spec->epoch != (uint64_t)epoch) {
 		port->spec->arriving = false;
 		port->spec->epoch = (uint64_t)epoch;

@@ -20,6 +20,7 @@ struct port {
 	uint32_t ifindex; /* of the device it is attached to; 0: the device is not there */
 	bool attach_failed; /* the device is there, and enforcing it has failed: tried again each second */
 	bool seen;	    /* held, and its VM has sent something since: it runs here */
+	bool late;	    /* its VM had sent before the device was enforced; not in force since */
 	bool left_out; /* made by a pattern, and the policy does not take it: denies until the next policy */
 	bool same_banks;	       /* both banks have the same config and rules */
 	struct dfw_port_config config; /* what is in force: the active bank's */

@@ -254,6 +254,9 @@ static int restore_adopted(struct dfwd *d, struct vport_spec **spec,
 		r = realised_adopt_port(d, *port);
 	if (r == 0)
 		r = attach_find(&d->hooks, *port);
+	/* Of one that waits for its VM nobody knows any more since when it is enforced. */
+	if (r == 0 && (*port)->ifindex && (*port)->config.flags & DFW_PORT_HELD)
+		(*port)->late = attach_is_late((*port)->ifindex);
 	return r;
 }
 

@@ -106,6 +106,8 @@ struct sync_env {
 	void (*port_release)(void *data, struct uuid port);
 	/* How many flows the datapath has. */
 	uint64_t (*port_flows)(void *data, struct uuid port);
+	/* Destination: may packets have passed between the VM here and others that the datapath has not seen? */
+	bool (*port_late)(void *data, struct uuid port);
 	/* Somebody asks for the port without a PREPARE: has the VM gone? */
 	bool (*port_gone)(void *data, struct uuid port);
 	/* A prepared or pulled port: one flow is new or changed, or gone (FLOW_GONE). */

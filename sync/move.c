@@ -570,10 +570,19 @@ static bool has_owners_word(const struct port *port)
 	       check_final(port) == MOVE_OK;
 }
 
+/* V10: may the ends of the connections be further than what is here? */
+static bool is_behind(const struct sync *sync, const struct port *port)
+{
+	if (!port->move.peer)
+		return false; /* new in the cluster: it has no flows */
+	return (port->move.unannounced && !has_owners_word(port)) ||
+	       env_of(sync)->port_late(env_of(sync)->data, port->id);
+}
+
 static void claim(struct sync *sync, struct port *port)
 {
 	uint64_t epoch = epoch_next(higher(port->epoch, port->fence), 1, sync->config.host);
-	bool behind = port->move.unannounced && !has_owners_word(port);
+	bool behind = is_behind(sync, port);
 
 	if (write_ledger(sync, port, PORT_ACTIVE, epoch) < 0) {
 		tell(sync, port, MOVE_DISK);

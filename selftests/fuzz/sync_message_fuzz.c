@@ -91,6 +91,12 @@ static int flows_held(void *data, struct uuid port)
 	return 0;
 }
 
+static bool port_late(void *data, struct uuid port)
+{
+	(void)data;
+	return port.bytes[1] & 2;
+}
+
 static bool port_gone(void *data, struct uuid port)
 {
 	(void)data;
@@ -174,6 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr)
 		.port_activate = port_activate,
 		.port_release = on_port,
 		.port_flows = port_flows,
+		.port_late = port_late,
 		.port_gone = port_gone,
 		.flow_apply = flow_apply,
 		.flow_share = flow_share,

@@ -72,9 +72,11 @@ begin_udp() {
     background talk-udp exec ip netns exec "$(vm 1)" /usr/bin/python3 "$HERE/netns/peer.py" hear "$WIRE_IP" 7100
     until_true 10 grep -q . "$TMP/talk-udp" || because "nothing is heard"
 }
+# Not by connecting: iperf3 takes who does for its client.
+listens() { [[ -n $(in_vm 1 ss -Hltn "sport = :$1") ]]; }
 begin_iperf() {
     background iperf-server exec ip netns exec "$(vm 1)" iperf3 -s -p 5201
-    until_true 10 in_vm 1 nc -z "$(vm_ip 1)" 5201 || because "no iperf3 server" || return 1
+    until_true 10 listens 5201 || because "no iperf3 server" || return 1
     background iperf exec ip netns exec "$WIRE" iperf3 -c "$(vm_ip 1)" -p 5201 -t 600 -i 0.2 --forceflush -b 200M
     until_true 10 grep -q bits/sec "$TMP/iperf" || because "iperf3: $(tail -n 2 "$TMP/iperf")"
 }
@@ -128,11 +130,14 @@ it "activated by command" by_itself
 
 # ---- without a command -----------------------------------------------------------------------------------------------
 
+# add_moved HOST: it says that vm1 is there now
+add_moved() {
+    ctl_on "$1" vport add vm1 --moved --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" \
+        >"$TMP/out" 2>&1 || because "vport add --moved: $(cat "$TMP/out")"
+}
+# It may hear later of who has the VM now than of who has it no more.
 arrives() {
-    local host=$1
-    unplug 1 && vm_cable "$host" 1 && ctl_on "$host" vport add vm1 --moved --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" \
-        --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" >"$TMP/out" 2>&1 || because "vport add --moved: $(cat "$TMP/out")" || return 1
-    becomes_active "$host" 1 15
+    unplug 1 && vm_cable "$1" 1 && until_true 10 add_moved "$1" && becomes_active "$1" 1 15
 }
 # Until the VM sends something, the switch between the hosts sends to the old one.
 unannounced() {
@@ -147,6 +152,20 @@ on_and_back() {
     done
 }
 it "...on to host c, and back" on_and_back
+# Nobody looks at what passes until its vport is there: the ends are further then than what the source has handed over.
+runs_ahead() {
+    unplug 1 && vm_cable c 1 && in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" announce eth0 && talks tcp && iperf_runs &&
+        until_true 10 add_moved c && becomes_active c 1 15 && all_alive_on c && arrives b && all_alive_on b
+}
+it "...and so when the VM talks there before its vport is added" runs_ahead
+# The source says that the VM is there still, and goes on saying so.
+stays_held() {
+    ip -n "$(host_space c)" link add tap1 type veth peer name pat1 && until_true 10 add_moved c || return 1
+    sleep 4
+    role_is c 1 pulling && [[ $(ctl_on c -j migrate status vm1 | jq .held) == true ]] || because "$(ctl_on c migrate status vm1)" || return 1
+    role_is b 1 active && talks tcp && ctl_on c vport del vm1 && ip -n "$(host_space c)" link del tap1 && all_alive_on b
+}
+it "said to have moved while it runs where it was: it denies there, and runs on here" stays_held
 refused_name() {
     ! ctl_on c vport add vm1 --dev tapx --mac "$(vm_mac 9)" --ip "$(vm_ip 9)" >"$TMP/out" 2>&1 && grep -q "host b" "$TMP/out" ||
         because "$(cat "$TMP/out")"

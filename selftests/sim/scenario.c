@@ -29,7 +29,11 @@ static void appear(struct world *world, uint32_t index)
 	struct sim_port *port = &world->ports[index];
 	struct sim_host *host = world_host(world, port->vm);
 	enum port_role role = sync_port_role(host->sync, port->id, NULL);
+	struct twin *twin = host_twin(host, index);
 
+	/* It may have been faster than who enforces its device. */
+	if (!twin->active && !twin->paused)
+		twin->late |= world_chance(world, 0.3);
 	switch (role) {
 	case PORT_ACTIVE:
 		return;

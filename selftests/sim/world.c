@@ -440,7 +440,7 @@ struct twin *host_twin(struct sim_host *host, uint32_t port)
 
 static void twin_clear(struct twin *twin)
 {
-	twin->attached = twin->active = twin->paused = twin->pausing = false;
+	twin->attached = twin->active = twin->paused = twin->pausing = twin->late = false;
 	for (size_t i = 0; i < WORLD_KEYS; i++)
 		twin->flows[i].present = false;
 }
@@ -638,6 +638,27 @@ static void end_pauses(struct world *world, struct sim_host *host)
 	}
 }
 
+static bool holds_flows(const struct twin *twin)
+{
+	for (size_t i = 0; i < WORLD_KEYS; i++)
+		if (twin->flows[i].present)
+			return true;
+	return false;
+}
+
+/* Does it hold what the source had when it paused? */
+static bool is_final(const struct sim_port *port, const struct twin *twin)
+{
+	for (size_t i = 0; i < WORLD_KEYS; i++) {
+		const struct twin_flow *here = &twin->flows[i], *there = &port->final[i];
+
+		if (here->present != there->present ||
+		    (here->present && here->version != there->version))
+			return false;
+	}
+	return port->final_epoch;
+}
+
 static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool resync)
 {
 	struct sim_host *host = data;
@@ -657,7 +678,12 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 			   index, (unsigned long long)epoch,
 			   (unsigned long long)(twin->epoch > twin->accepted ? twin->epoch
 									     : twin->accepted));
-	if (resync)
+	if (twin->late && !resync && holds_flows(twin))
+		world_fail(world,
+			   "host %u goes on with the windows of port %u, whose VM has sent what it "
+			   "did not see",
+			   host->id, index);
+	if (resync && !(twin->late && is_final(port, twin)))
 		port->orderly = false;
 	for (uint32_t i = 0; i < world->nr_hosts && world->nr_hosts < 100; i++) {
 		const struct twin *other = world->hosts[i].twins[index];
@@ -696,7 +722,7 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 	if (epoch > port->top_epoch)
 		port->top_epoch = epoch;
 	twin->attached = twin->active = true;
-	twin->paused = twin->pausing = false;
+	twin->paused = twin->pausing = twin->late = false;
 	twin->epoch = twin->accepted = epoch;
 }
 
@@ -718,6 +744,13 @@ static uint64_t env_port_flows(void *data, struct uuid id)
 	(void)data;
 	(void)id;
 	return 0;
+}
+
+static bool env_port_late(void *data, struct uuid id)
+{
+	struct sim_host *host = data;
+
+	return host_twin(host, port_index(host->world, id))->late;
 }
 
 static bool env_port_gone(void *data, struct uuid id)
@@ -834,6 +867,7 @@ static const struct sync_env env_template = {
 	.port_activate = env_port_activate,
 	.port_release = env_port_release,
 	.port_flows = env_port_flows,
+	.port_late = env_port_late,
 	.port_gone = env_port_gone,
 	.flow_apply = env_flow_apply,
 	.flow_share = env_flow_share,

@@ -35,6 +35,7 @@ struct twin {
 	bool active;
 	bool paused;	 /* offered to somebody */
 	bool pausing;	 /* was asked to pause, and has not said yet that it did */
+	bool late;	 /* packets of the VM have passed that it has not seen */
 	bool unreported; /* the daemon was started again, and knows nothing of the flows yet */
 	uint64_t epoch;
 	uint64_t accepted; /* highest epoch of which the host has acknowledged a write */

@@ -320,7 +320,8 @@ static void end_pause(struct syncd *d, struct datapath_port *port)
 	if (port->scan_wanted || port->scanning)
 		return;
 	collect_due(d, port, true);
-	if (!compare_with_kernel(d, port))
+	/* Not all of it could be read: once more. */
+	if (port->scan_wanted || collect_queued(port) || !compare_with_kernel(d, port))
 		return;
 	r = collect_half_open(d, port);
 	if (r < 0) {
@@ -504,6 +505,9 @@ int datapath_prepare(void *data, struct uuid id, struct slice description, uint6
 	/* New to the cluster, not to its host; dfwd holds it already if it was added just now. */
 	if (port->here && !port->release_wanted && (!port->arriving || d->datapath.adding)) {
 		port->full = port->refused = port->failed = 0;
+		/* However long it takes to find out whose it is. */
+		if (port->asks)
+			ask(d, port, json_pack("{s:s}", "request", "port-hold"), ignore_answer);
 		return 0;
 	}
 	switch (port->prepare) {
@@ -692,6 +696,14 @@ uint64_t datapath_flows(void *data, struct uuid id)
 	return (uint64_t)state.flows;
 }
 
+bool datapath_late(void *data, struct uuid id)
+{
+	const struct syncd *d = data;
+	const struct datapath_port *port = datapath_find(d, id);
+
+	return !port || !port->attached || port->late;
+}
+
 bool datapath_gone(void *data, struct uuid id)
 {
 	const struct syncd *d = data;
@@ -789,6 +801,7 @@ static void on_vport(struct syncd *d, const struct local_vport *vport)
 	port->attached = json_is_true(json_object_get(vport->json, "attached"));
 	port->held = json_is_true(json_object_get(vport->json, "held"));
 	port->seen = vport->seen;
+	port->late = json_is_true(json_object_get(vport->json, "late"));
 	port->asks = json_is_true(json_object_get(vport->json, "asks"));
 	port->arriving = json_is_true(json_object_get(vport->json, "arriving"));
 	if (port->maps != maps)

@@ -53,6 +53,7 @@ struct datapath_port {
 	bool here;     /* dfwd has told of it */
 	bool attached;
 	bool held;
+	bool late;     /* its VM had sent before the device was enforced */
 	bool seen;     /* held, and its VM sends: it runs here */
 	bool asks;     /* was added just now */
 	bool arriving; /* made by port-prepare */
@@ -150,6 +151,7 @@ int datapath_pause(void *data, struct uuid port);
 void datapath_activate(void *data, struct uuid port, uint64_t epoch, bool resync);
 void datapath_release(void *data, struct uuid port);
 uint64_t datapath_flows(void *data, struct uuid port);
+bool datapath_late(void *data, struct uuid port);
 bool datapath_gone(void *data, struct uuid port);
 void datapath_flow_apply(void *data, struct uuid port, const struct flow_record *record);
 void datapath_flow_share(void *data, struct uuid port, const struct flow_record *record,
