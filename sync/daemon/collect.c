@@ -183,6 +183,16 @@ void collect_ring(struct syncd *d)
 	check_losses(d);
 }
 
+void collect_each_killed(const struct datapath_port *port,
+			 void (*each)(void *data, const struct dfw_flow_key *key), void *data)
+{
+	const struct key_queue *queue = &port->urgent;
+
+	for (size_t i = queue->begin; i < queue->end; i++)
+		if (queue->keys[i].killed)
+			each(data, &queue->keys[i].key);
+}
+
 /* ---- Collecting -------------------------------------------------------------------------------------------------- */
 
 static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct key_queue *queue,
@@ -202,6 +212,8 @@ static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct k
 		size_t nr = 0;
 		int r;
 
+		/* While it is known still what was killed. */
+		datapath_flush(d);
 		while (nr < DFW_EXCHANGE_MAX && done + nr < most &&
 		       queue->keys[queue->begin + nr].at_ms <= before_ms) {
 			keys[nr] = queue->keys[queue->begin + nr].key;

@@ -608,12 +608,49 @@ static void settle(struct syncd *d)
 	exchange->full = exchange->refused = exchange->failed = 0;
 }
 
-static void flush(struct syncd *d)
+static void run_exchange(struct syncd *d)
 {
-	if (!d->datapath.open || !d->datapath.exchange.nr)
+	if (!d->datapath.exchange.nr)
 		return;
 	flow_exchange_flush(&d->datapath.exchange);
 	settle(d);
+}
+
+static void end_killed(void *data, const struct dfw_flow_key *key)
+{
+	struct syncd *d = data;
+	struct flow_exchange *exchange = &d->datapath.exchange;
+	struct flow_record end = {.key = *key, .flags = FLOW_GONE};
+
+	if (exchange->nr + 2 > DFW_EXCHANGE_MAX)
+		run_exchange(d);
+	flow_exchange_put(exchange, d->datapath.made_in, &end, 0);
+	end.flags |= FLOW_HALF_OPEN;
+	flow_exchange_put(exchange, d->datapath.made_in, &end, 0);
+}
+
+/* A member may have told of a flow that was killed here, of which the ring knows, and the core not yet: then it has just
+ * been made again. Whatever was killed before it was made is in the ring by now (H4). */
+static void unmake(struct syncd *d)
+{
+	struct datapath *datapath = &d->datapath;
+	struct datapath_port *port =
+		datapath->made_in < DFW_MAX_PORTS ? datapath->by_slot[datapath->made_in] : NULL;
+
+	if (port) {
+		collect_ring(d);
+		collect_each_killed(port, end_killed, d);
+		run_exchange(d);
+	}
+	datapath->made_in = DFW_MAX_PORTS;
+}
+
+void datapath_flush(struct syncd *d)
+{
+	if (!d->datapath.open)
+		return;
+	run_exchange(d);
+	unmake(d);
 }
 
 static void change(struct syncd *d, struct uuid id, const struct flow_record *record,
@@ -632,7 +669,7 @@ static void change(struct syncd *d, struct uuid id, const struct flow_record *re
 		return;
 	}
 	if (exchange->nr == DFW_EXCHANGE_MAX || (exchange->nr && exchange->slot != port->slot))
-		flush(d);
+		datapath_flush(d);
 	if (put(exchange, port->slot, record, (uint64_t)d->loop.now_ms * 1000000) < 0)
 		port->refused++;
 }
@@ -645,6 +682,8 @@ void datapath_flow_apply(void *data, struct uuid id, const struct flow_record *r
 void datapath_flow_share(void *data, struct uuid id, const struct flow_record *record,
 			 enum share_how how)
 {
+	struct syncd *d = data;
+	const struct datapath_port *port = datapath_find(d, id);
 	struct flow_record end = *record;
 	bool gone = record->flags & FLOW_GONE;
 
@@ -657,10 +696,12 @@ void datapath_flow_share(void *data, struct uuid id, const struct flow_record *r
 	}
 	/* Nobody may collect it before it is gone. */
 	if (gone)
-		flush(data);
+		datapath_flush(data);
 	else
 		change(data, id, record,
 		       how == SHARE_JOIN ? flow_exchange_join : flow_exchange_put);
+	if (!gone && how == SHARE_MAKE && port)
+		d->datapath.made_in = port->slot;
 }
 
 int datapath_flows_held(void *data, struct uuid id)
@@ -670,7 +711,7 @@ int datapath_flows_held(void *data, struct uuid id)
 
 	if (!port)
 		return -ENOENT;
-	flush(d);
+	datapath_flush(d);
 	if (port->full || port->refused || port->failed)
 		log_error("vport %s: %llu flows found no room, %llu are none of this port or "
 			  "malformed, %llu could not be written",
@@ -881,7 +922,7 @@ void datapath_turn(struct syncd *d)
 	read_ring(d);
 	for (size_t i = 0; i < d->datapath.nr_ports; i++)
 		port_turn(d, d->datapath.ports[i]);
-	flush(d);
+	datapath_flush(d);
 }
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
@@ -889,6 +930,7 @@ void datapath_turn(struct syncd *d)
 void datapath_init(struct syncd *d)
 {
 	d->datapath.exchange.program = d->datapath.ring.fd = -1;
+	d->datapath.made_in = DFW_MAX_PORTS;
 }
 
 void datapath_start(struct syncd *d)

@@ -96,6 +96,7 @@ struct datapath {
 	bool open;	      /* the two above */
 	bool adding;	      /* the core asks for a port that dfwd has */
 	bool member_told;     /* dfwd knows that this host is a member */
+	uint32_t made_in;     /* slot where shared flows have just been made; or DFW_MAX_PORTS */
 	uint64_t losses;      /* of the ring, seen */
 	uint64_t losses_told; /* rescans that they led to */
 	int64_t ring_ms;      /* when to read the ring next; 0: when it is readable */
@@ -122,12 +123,18 @@ void datapath_add(struct syncd *d, const struct local_vport *vport);
 /* It does, somebody says so. */
 int datapath_here(struct syncd *d, const struct local_vport *vport, bool strict);
 
+/* Everything that the core has said of flows is in the kernel then. */
+void datapath_flush(struct syncd *d);
+
 struct datapath_port *datapath_find(const struct syncd *d, struct uuid id);
 
 /* ---- collect.c: from the kernel to the core ---------------------------------------------------------------------- */
 
 /* Reads the ring into the queues. */
 void collect_ring(struct syncd *d);
+/* The flows that were killed, as far as they have been read and not collected. */
+void collect_each_killed(const struct datapath_port *port,
+			 void (*each)(void *data, const struct dfw_flow_key *key), void *data);
 /* Collects what is due; `all`: whatever is queued. */
 void collect_due(struct syncd *d, struct datapath_port *port, bool all);
 /* Is a scan under way, or due? */
