@@ -272,6 +272,24 @@ int tables_equal(const struct object *object, uint32_t index, const struct compi
 
 /* ---- Rule sets -------------------------------------------------------------------------------------------------- */
 
+#define HEADERS_BYTES	  (DFW_MAX_RULESETS * sizeof(struct dfw_ruleset))
+#define _cleanup_headers_ _cleanup_(headers_unmap)
+
+/* Those of all rule sets, as packets see them. NULL: errno says why. */
+static struct dfw_ruleset *headers_map(const struct object *object)
+{
+	void *headers =
+		mmap(NULL, HEADERS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, object->rulesets, 0);
+
+	return headers == MAP_FAILED ? NULL : headers;
+}
+
+static void headers_unmap(struct dfw_ruleset **headers)
+{
+	if (*headers)
+		munmap(*headers, HEADERS_BYTES);
+}
+
 int ruleset_equal(const struct object *object, uint32_t index,
 		  const struct compiled_ruleset *ruleset)
 {
@@ -561,13 +579,10 @@ int row_write(const struct row_maps *maps, const struct compiled_ruleset *rulese
 static int find_unused(const struct object *object, const bool *used, uint32_t *keys, size_t *nr)
 {
 	static const struct dfw_ruleset none;
-	_cleanup_free_ void *read = NULL;
-	const struct dfw_ruleset *headers;
-	int r = map_read_array(object->rulesets, DFW_MAX_RULESETS, sizeof(*headers), &read);
+	_cleanup_headers_ struct dfw_ruleset *headers = headers_map(object);
 
-	if (r < 0)
-		return r;
-	headers = read;
+	if (!headers)
+		return -errno;
 	*nr = 0;
 	for (uint32_t i = 0; i < DFW_MAX_RULESETS; i++)
 		if (!used[i] && memcmp(&headers[i], &none, sizeof(none)) != 0)
@@ -657,13 +672,10 @@ int tables_collect(const struct object *object, const struct index_use *use)
 
 static int last_serial_of_rulesets(const struct object *object, uint32_t *serial)
 {
-	_cleanup_free_ void *read = NULL;
-	const struct dfw_ruleset *headers;
-	int r = map_read_array(object->rulesets, DFW_MAX_RULESETS, sizeof(*headers), &read);
+	_cleanup_headers_ struct dfw_ruleset *headers = headers_map(object);
 
-	if (r < 0)
-		return r;
-	headers = read;
+	if (!headers)
+		return -errno;
 	for (uint32_t i = 0; i < DFW_MAX_RULESETS; i++)
 		if (headers[i].serial > *serial)
 			*serial = headers[i].serial;
@@ -700,14 +712,11 @@ int decisions_last_serial(const struct object *object, uint32_t *serial)
 
 int ruleset_renew(const struct object *object, uint32_t index, uint32_t serial)
 {
-	const size_t bytes = DFW_MAX_RULESETS * sizeof(struct dfw_ruleset);
-	struct dfw_ruleset *headers =
-		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, object->rulesets, 0);
+	_cleanup_headers_ struct dfw_ruleset *headers = headers_map(object);
 
-	if (headers == MAP_FAILED)
+	if (!headers)
 		return -errno;
 	/* Packets read it meanwhile: no half of it must be seen. */
 	__atomic_store_n(&headers[index].serial, serial, __ATOMIC_RELAXED);
-	munmap(headers, bytes);
 	return 0;
 }

@@ -347,17 +347,11 @@ static const struct address_class *no_class(const struct address_space *space)
 
 static int note_change(struct address_changes *changes, const struct address_change *change)
 {
-	struct address_change *moved;
-	size_t room = changes->room ? 2 * changes->room : 4;
+	struct address_change *last = list_push(NULL, changes);
 
-	if (changes->nr == changes->room) {
-		moved = realloc(changes->items, room * sizeof(*moved));
-		if (!moved)
-			return -ENOMEM;
-		changes->items = moved;
-		changes->room = room;
-	}
-	changes->items[changes->nr++] = *change;
+	if (!last)
+		return -ENOMEM;
+	*last = *change;
 	return 0;
 }
 
@@ -391,17 +385,11 @@ static int node_list(struct address_space *space, struct address_node *node,
 
 static int bury_later(struct address_space *space, const struct dfw_addr *address)
 {
-	size_t room = space->graves.room ? 2 * space->graves.room : 64;
-	struct dfw_addr *moved;
+	struct dfw_addr *grave = list_push(NULL, &space->graves);
 
-	if (space->graves.nr == space->graves.room) {
-		moved = realloc(space->graves.items, room * sizeof(*moved));
-		if (!moved)
-			return -ENOMEM;
-		space->graves.items = moved;
-		space->graves.room = room;
-	}
-	space->graves.items[space->graves.nr++] = *address;
+	if (!grave)
+		return -ENOMEM;
+	*grave = *address;
 	return 0;
 }
 

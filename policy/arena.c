@@ -91,18 +91,21 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 void *list_push_bytes(struct arena *arena, void **items, size_t *nr, size_t *room, size_t bytes)
 {
 	size_t more;
-	void *moved;
+	void *moved, *last;
 
 	if (*nr == *room) {
 		/* Most lists of a policy have one item: what a rule is from, and to, and for. */
 		more = *room ? 2 * *room : 1;
-		moved = arena_alloc(arena, more * bytes);
+		moved = arena ? arena_alloc(arena, more * bytes) : realloc(*items, more * bytes);
 		if (!moved)
 			return NULL;
-		if (*nr)
+		if (arena && *nr)
 			memcpy(moved, *items, *nr * bytes);
 		*items = moved;
 		*room = more;
 	}
-	return (unsigned char *)*items + (*nr)++ * bytes;
+	last = (unsigned char *)*items + (*nr)++ * bytes;
+	if (!arena)
+		memset(last, 0, bytes);
+	return last;
 }

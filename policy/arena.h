@@ -20,7 +20,8 @@ char *arena_copy(struct arena *arena, const char *text, size_t bytes);
 char *arena_printf(struct arena *arena, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* A list is a struct { type *items; size_t nr; size_t room; }, zeroed when empty. Returns a new, zeroed last item. */
+/* A list is a struct { type *items; size_t nr; size_t room; }, zeroed when empty. Returns a new, zeroed last item. Without an
+ * arena (NULL) the items are malloc'd, and the caller's to free. */
 #define list_push(arena, list)                                                                     \
 	((__typeof__((list)->items))list_push_bytes((arena), (void **)&(list)->items, &(list)->nr, \
 						    &(list)->room, sizeof(*(list)->items)))

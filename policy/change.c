@@ -16,21 +16,6 @@
 /* A list of changes that pays: a longer one is better compiled. */
 #define MOST_PORTS 256
 
-struct row_change *row_changes_push(struct row_changes *changes)
-{
-	size_t room = changes->room ? 2 * changes->room : 16;
-	struct row_change *moved;
-
-	if (changes->nr == changes->room) {
-		moved = realloc(changes->items, room * sizeof(*moved));
-		if (!moved)
-			return NULL;
-		changes->items = moved;
-		changes->room = room;
-	}
-	return &changes->items[changes->nr++];
-}
-
 void compiled_changes_free(struct compiled_changes *changes)
 {
 	free(changes->rows.items);

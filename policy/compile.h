@@ -113,7 +113,6 @@ int ruleset_build(const struct policy *policy, const struct rule_match *matches,
  * -ENOSPC: its chunks do not fit. */
 int ruleset_add_class(struct compiled_ruleset *ruleset, const struct address_class *class,
 		      uint64_t *bits, struct row_changes *changes);
-struct row_change *row_changes_push(struct row_changes *changes);
 
 /* What an address must be in. */
 struct address_set {

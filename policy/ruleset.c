@@ -386,7 +386,7 @@ int ruleset_add_class(struct compiled_ruleset *ruleset, const struct address_cla
 		    (!uses_any(&dimension->in, class) && !uses_any(&dimension->out, class)))
 			continue;
 		ref = ruleset->header.base[i] + class->id;
-		change = row_changes_push(changes);
+		change = list_push(NULL, changes);
 		if (!change)
 			return -ENOMEM;
 		*change = (struct row_change){.ruleset = changes->ruleset,

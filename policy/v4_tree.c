@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "util.h"
 #include "v4_tree.h"
 
@@ -17,7 +18,7 @@ struct item {
 };
 
 struct items {
-	struct item *list; /* sorted, outer ones before those in them */
+	struct item *items; /* sorted, outer ones before those in them */
 	size_t nr;
 	size_t room;
 };
@@ -33,17 +34,11 @@ struct painter {
 static int note(struct v4_changes *changes, uint32_t node, uint32_t entry, uint32_t former,
 		uint32_t value)
 {
-	size_t room = changes->room ? 2 * changes->room : 16;
-	struct v4_change *moved;
+	struct v4_change *change = list_push(NULL, changes);
 
-	if (changes->nr == changes->room) {
-		moved = realloc(changes->items, room * sizeof(*moved));
-		if (!moved)
-			return -ENOMEM;
-		changes->items = moved;
-		changes->room = room;
-	}
-	changes->items[changes->nr++] = (struct v4_change){node, entry, former, value};
+	if (!change)
+		return -ENOMEM;
+	*change = (struct v4_change){node, entry, former, value};
 	return 0;
 }
 
@@ -168,7 +163,7 @@ static size_t in_root(const struct items *items, size_t from, uint32_t root)
 {
 	size_t to = from;
 
-	while (to < items->nr && items->list[to].address >> (V4_BITS - DFW_V4_ROOT_BITS) <= root)
+	while (to < items->nr && items->items[to].address >> (V4_BITS - DFW_V4_ROOT_BITS) <= root)
 		to++;
 	return to - from;
 }
@@ -188,7 +183,7 @@ static int paint_roots(struct painter *painter, uint32_t address, uint32_t bits,
 	for (uint32_t i = 0; i < nr; i++)
 		classes[i] = class;
 	for (size_t i = 0; i < items->nr; i++) {
-		const struct item *item = &items->list[i];
+		const struct item *item = &items->items[i];
 		uint32_t root = item->address >> (V4_BITS - DFW_V4_ROOT_BITS);
 
 		for (uint32_t n = 0;
@@ -200,11 +195,11 @@ static int paint_roots(struct painter *painter, uint32_t address, uint32_t bits,
 		size_t within = in_root(items, at, first + i);
 		struct plan plan;
 
-		while (within && items->list[at].bits <= DFW_V4_ROOT_BITS) {
+		while (within && items->items[at].bits <= DFW_V4_ROOT_BITS) {
 			at++;
 			within--;
 		}
-		make_plan(&plan, DFW_V4_ROOT_BITS, &items->list[at], within, classes[i]);
+		make_plan(&plan, DFW_V4_ROOT_BITS, &items->items[at], within, classes[i]);
 		at += within;
 		r = paint(painter, first + i, DFW_V4_ROOT_BITS, 0, DFW_V4_ENTRIES, &plan);
 	}
@@ -244,7 +239,7 @@ static int paint_prefix(struct painter *painter, uint32_t address, uint32_t pref
 		}
 		node = child;
 	}
-	make_plan(&plan, bits, items->list, items->nr, class);
+	make_plan(&plan, bits, items->items, items->nr, class);
 	r = paint(painter, node, bits, entry_of(address, bits), span_of(prefix_bits, bits), &plan);
 	if (r == 0 && !hooked)
 		r = set_entry(painter, hook_node, hook_entry, hook_value);
@@ -264,19 +259,14 @@ static uint32_t v4_of(const struct dfw_addr *address)
 static int list_item(void *data, const struct dfw_addr *address, uint32_t bits, uint32_t class)
 {
 	struct items *items = data;
-	size_t room = items->room ? 2 * items->room : 64;
-	struct item *moved;
+	struct item *item;
 
 	if (bits == DFW_ADDR_BITS)
 		return 0;
-	if (items->nr == items->room) {
-		moved = realloc(items->list, room * sizeof(*moved));
-		if (!moved)
-			return -ENOMEM;
-		items->list = moved;
-		items->room = room;
-	}
-	items->list[items->nr++] = (struct item){v4_of(address), bits - DFW_V4_PREFIX_BITS, class};
+	item = list_push(NULL, items);
+	if (!item)
+		return -ENOMEM;
+	*item = (struct item){v4_of(address), bits - DFW_V4_PREFIX_BITS, class};
 	return 0;
 }
 
@@ -291,7 +281,7 @@ static int paint_all(struct painter *painter, const struct address_space *space,
 		r = v4_bits <= DFW_V4_ROOT_BITS
 			    ? paint_roots(painter, v4_of(address), v4_bits, &items, class)
 			    : paint_prefix(painter, v4_of(address), v4_bits, &items, class);
-	free(items.list);
+	free(items.items);
 	return r;
 }
 
