@@ -13,22 +13,15 @@ none() { vport_add 1 && no_ping "$(vm 1)" "$WIRE_IP" && no_ping "$WIRE" "$(vm_ip
 it "a vport without a policy denies, in and out, both families" none
 reason() { (($(dropped vm1 not-ready) > 0)) || because "no drop for not-ready: $(ctl stats vm1)"; }
 it "...and counts the drops with their reason" reason
-arp() {
-    ip -n "$WIRE" neigh flush dev w0
-    in_wire ping -n -q -c 1 -W 1 "$(vm_ip 1)" >/dev/null 2>&1
-    ip -n "$WIRE" neigh show "$(vm_ip 1)" | grep -q "$(vm_mac 1)" || because "no ARP answer: $(ip -n "$WIRE" neigh show "$(vm_ip 1)")"
-}
+arp() { ip -n "$WIRE" neigh flush dev w0 && resolves "$WIRE" "$(vm_ip 1)" "$(vm_mac 1)"; }
 it "...but ARP of its own address is answered" arp
-nd() {
-    ip -n "$WIRE" -6 neigh flush dev w0
-    in_wire ping -n -q -c 1 -W 1 "$(vm_ip6 1)" >/dev/null 2>&1
-    ip -n "$WIRE" -6 neigh show "$(vm_ip6 1)" | grep -q "$(vm_mac 1)" || because "no neighbour advertisement"
-}
+nd() { ip -n "$WIRE" -6 neigh flush dev w0 && resolves "$WIRE" "$(vm_ip6 1)" "$(vm_mac 1)"; }
 it "...and so is neighbour discovery" nd
 realised() { apply_open 7000 && opens "$WIRE" "$(vm_ip 1)" 7000 && pings "$(vm 1)" "$WIRE_IP6"; }
 it "with a policy it is decided" realised
 
-# The VM sends from the first moment that its cable is there.
+# The VM sends from the first moment that its cable is there, and need not ask for the wire's MAC before.
+plug_2() { vm_plug 2 neigh add "$WIRE_IP" lladdr "$WIRE_MAC" nud permanent dev eth0; }
 one_port() {
     apply <<EOP
 default in drop
@@ -44,18 +37,18 @@ early() {
     vm_space 2
     one_port && vport_add 2 || return 1
     not attached vm2 || because "a missing device is said to be attached" || return 1
-    watch_2 && vm_plug 2 && until_true 10 attached vm2 && no_leak
+    watch_2 && plug_2 && until_true 30 attached vm2 && no_leak
 }
 it "a vport added before its device exists is enforced from the first packet after it appears" early
 replug() {
     ip -n "$HOST" link del tap2
-    until_true 10 not attached vm2 || because "attached without its device" || return 1
-    watch_2 && vm_plug 2 && until_true 10 attached vm2 && no_leak
+    until_true 30 not attached vm2 || because "attached without its device" || return 1
+    watch_2 && plug_2 && until_true 30 attached vm2 && no_leak
 }
 it "a device that goes and comes again is enforced again, from the first packet" replug
 absent() {
     dfwd_end TERM && ip -n "$HOST" link del tap2
-    vm_plug 2 && dfwd_start && attached vm2 || because "not attached once status says ready" || return 1
+    plug_2 && dfwd_start && attached vm2 || because "not attached once status says ready" || return 1
     watch_2 && no_leak
 }
 it "a device that appears before dfwd is up again is enforced once dfwd is ready" absent

@@ -12,7 +12,8 @@ peer.py hear ADDRESS PORT           asks a pulse once and says nothing more; a l
 peer.py announce DEVICE             five RARPs of the device's own MAC, as QEMU sends them when a guest resumes
 peer.py flood ADDRESS/PORT...       UDP datagrams to these in turn, from a few ports, as fast as it goes, until killed
 peer.py trickle ADDRESS/PORT...     the same, a hundred a second to each
-peer.py count ADDRESS/PORT...       counts datagrams that come to these; prints a line "ADDRESS/PORT COUNT" each on SIGTERM
+peer.py count ADDRESS/PORT...       counts datagrams that come to these; says "first ADDRESS/PORT" once for each, and on SIGTERM
+                                    a line "ADDRESS/PORT COUNT" for each
 peer.py sink PORT | peer.py pour ADDRESS PORT MIB    TCP stream; both print the sha256 of what they saw"""
 import hashlib, os, random, selectors, signal, socket, sys, time
 
@@ -129,19 +130,23 @@ def trickle(*words):
         time.sleep(.01)
 def count(*words):
     n, sel = {t: 0 for t in targets(words)}, selectors.DefaultSelector()
-    def out(*_):
-        for (a, p), c in n.items(): print(f"{a}/{p} {c}", flush=True)
-        os._exit(0)
-    signal.signal(signal.SIGTERM, out)
+    ended = []
+    signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
     for t in n:
         s = socket.socket(family(t[0]), socket.SOCK_DGRAM); s.bind(t); s.setblocking(False); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sel.register(s, selectors.EVENT_READ, t)
     print("ready", flush=True)
     while True:
-        for k, _ in sel.select():
+        last = bool(ended)
+        found = sel.select(0 if last else .05)
+        if last and not found: break                  # not before: what lies in the sockets by then is counted
+        for k, _ in found:
             try:
-                while True: k.fileobj.recv(100); n[k.data] += 1
+                for _ in range(1000):
+                    k.fileobj.recv(100); n[k.data] += 1
+                    if n[k.data] == 1: print("first %s/%d" % k.data, flush=True)
             except BlockingIOError: pass
+    for (a, p), c in n.items(): print(f"{a}/{p} {c}", flush=True)
 def sink(port):
     s = listener(int(port), socket.SOCK_STREAM); s.listen(1)
     print("ready", flush=True)
