@@ -460,7 +460,8 @@ int dfw_wire_out(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* Run by dfwd through BPF_PROG_RUN; the packet's bytes are a struct dfw_sweep_request. Returns the flows removed. */
+/* Run by dfwd through BPF_PROG_RUN; the packet's bytes are a struct dfw_sweep_request. Returns the flows removed, or
+ * ERRNO_BUSY: what was to be killed could not be. */
 SEC("tc")
 int dfw_sweep(struct __sk_buff *skb)
 {
@@ -483,6 +484,8 @@ int dfw_sweep(struct __sk_buff *skb)
 		p->key = request.key;
 		/* In this order, or one that is being confirmed is seen nowhere. */
 		ended = flow_remove(p, true, DFW_REASON_FLOW_KILLED);
+		if (ended < 0)
+			return ended;
 		return ended | flow_remove(p, false, DFW_REASON_FLOW_KILLED);
 	}
 	return flow_sweep(p, request.op);

@@ -313,18 +313,22 @@ static __always_inline void flow_leaves(struct packet *p, struct dfw_flow *flow,
 }
 
 /* Ends the flow of p->key that lies in `flows` (or, `half_opened`, there): DEAD first, so that no packet that holds it
- * goes on with it. */
+ * goes on with it. 1; 0: there is none; ERRNO_BUSY: another CPU holds it all the time. */
 DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
 {
 	__u32 kind = reason == DFW_REASON_FLOW_KILLED ? DFW_CHANGE_KILLED : DFW_CHANGE_STATE;
 	struct dfw_flow_entry *entry;
+	int r;
 
 	if (!p)
 		return 0;
 	p->hash = flow_hash(&p->key);
 	entry = flow_search(p->slot, &p->key, p->hash, half_opened);
-	if (!entry || flow_hold(entry, &p->key) != STAGE_PASS)
+	if (!entry)
 		return 0;
+	r = flow_hold(entry, &p->key);
+	if (r != STAGE_PASS)
+		return r == TRACK_RETRY ? 0 : ERRNO_BUSY;
 	event_flow(p, DFW_EVENT_FLOW_CLOSED, reason, &entry->flow);
 	entry->flow.state = DFW_FLOW_DEAD;
 	if (!half_opened)

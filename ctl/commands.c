@@ -565,6 +565,9 @@ static const struct field_spec find_fields[] = {
 
 static const struct field_spec kill_fields[] = {
 	{"killed", "number of flows"},
+	{"busy",
+	 "number of flows that could not be killed, since other CPUs held them all the time: "
+	 "they go on, and the exit status is 1"},
 };
 
 static const struct field_spec stats_fields[] = {

@@ -124,8 +124,18 @@ enum exit_status run_flow_list(const struct invocation *call)
 	return list_vports(call, &listing);
 }
 
+struct kills {
+	json_int_t killed, busy;
+};
+
+static void add_kills(struct kills *kills, const json_t *answer)
+{
+	kills->killed += json_number(answer, "killed");
+	kills->busy += json_number(answer, "busy");
+}
+
 /* On other hosts: they do it if our certificate allows us to ask. */
-static enum exit_status kill_on_hosts(const struct invocation *call, json_int_t *killed)
+static enum exit_status kill_on_hosts(const struct invocation *call, struct kills *kills)
 {
 	_cleanup_json_ json_t *answers = NULL;
 	enum exit_status status = ask_hosts(call, given_value(call, "--host"), "flow-kill",
@@ -133,32 +143,37 @@ static enum exit_status kill_on_hosts(const struct invocation *call, json_int_t 
 	const json_t *answer;
 	size_t i;
 
-	*killed = 0;
 	json_array_foreach (answers, i, answer)
-		*killed += json_number(json_object_get(answer, "answer"), "killed");
+		add_kills(kills, json_object_get(answer, "answer"));
 	return status;
 }
 
-static enum exit_status kill_here(const struct invocation *call, json_int_t *killed)
+static enum exit_status kill_here(const struct invocation *call, struct kills *kills)
 {
 	_cleanup_json_ json_t *result = NULL;
 	enum exit_status status = client_call(call, "flow-kill", filter_json(call), &result);
 
-	*killed = json_number(result, "killed");
+	add_kills(kills, result);
 	return status;
 }
 
 enum exit_status run_flow_kill(const struct invocation *call)
 {
 	bool elsewhere = given(call, "--everywhere") || given(call, "--host");
-	json_int_t killed;
-	enum exit_status status = (elsewhere ? kill_on_hosts : kill_here)(call, &killed);
+	struct kills kills = {};
+	enum exit_status status = (elsewhere ? kill_on_hosts : kill_here)(call, &kills);
 
-	if (status != EXIT_DONE && (!elsewhere || killed == 0))
+	if (status != EXIT_DONE && (!elsewhere || kills.killed + kills.busy == 0))
 		return status;
 	if (call->json)
-		print_json(json_pack("{s:I}", "killed", killed));
+		print_json(json_pack("{s:I, s:I}", "killed", kills.killed, "busy", kills.busy));
 	else
-		printf("%" JSON_INTEGER_FORMAT " flow%s killed\n", killed, plural(killed));
-	return status;
+		printf("%" JSON_INTEGER_FORMAT " flow%s killed\n", kills.killed,
+		       plural(kills.killed));
+	if (!kills.busy)
+		return status;
+	complain("%" JSON_INTEGER_FORMAT " flow%s could not be killed, other CPUs held %s all the "
+		 "time: try again",
+		 kills.busy, plural(kills.busy), kills.busy == 1 ? "it" : "them");
+	return EXIT_FAILED;
 }

@@ -178,6 +178,7 @@ int flow_exchange_flush(struct flow_exchange *exchange)
 			keep_unfinished(exchange);
 	}
 	exchange->failed += exchange->nr;
+	exchange->left = exchange->nr;
 	if (exchange->nr && r == 0)
 		r = -ENOMEM;
 	exchange->nr = 0;

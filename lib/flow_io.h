@@ -25,7 +25,8 @@ int flow_from_record(const struct flow_record *record, uint64_t now_ns, struct d
 struct flow_exchange {
 	int program; /* owned */
 	struct dfw_exchange *places;
-	size_t nr; /* in use, waiting for flow_exchange_run */
+	size_t nr;   /* in use, waiting for flow_exchange_flush */
+	size_t left; /* after it: so many places, the first, were tried again and again in vain */
 	uint32_t slot;
 	/* What could not be put, since this was set to zero. */
 	uint64_t refused;

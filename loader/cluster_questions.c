@@ -110,12 +110,7 @@ int cluster_flow_find(struct dfwd *d, const struct link_packet *packet, struct c
 
 int cluster_flow_kill(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply)
 {
-	size_t killed = 0;
-	int r = flows_kill_matching(d, packet->json, &killed);
-
-	if (r == 0)
-		reply->text = json_pack("{s:I}", "killed", (json_int_t)killed);
-	return r;
+	return flows_kill_matching(d, packet->json, &reply->text);
 }
 
 /* ---- rules ------------------------------------------------------------------------------------------------------ */

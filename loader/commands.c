@@ -361,12 +361,7 @@ static int run_policy_rollback(struct dfwd *d, const json_t *arguments, struct r
 
 static int run_flow_kill(struct dfwd *d, const json_t *arguments, struct reply *reply)
 {
-	size_t killed = 0;
-	int r = flows_kill_matching(d, arguments, &killed);
-
-	if (r == 0)
-		reply->result = json_pack("{s:I}", "killed", (json_int_t)killed);
-	return r;
+	return flows_kill_matching(d, arguments, &reply->result);
 }
 
 /* ---- shutdown --------------------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "addr.h"
 #include "daemon.h"
@@ -92,17 +93,45 @@ static int list_one(const struct view_flow *flow, void *data)
 	return 0;
 }
 
+#define KILL_TRIES	  5
+#define KILL_TRY_AGAIN_US 200 /* doubled each time: whoever holds the flow has one packet in hand */
+
+/* Ends what is listed; what another CPU holds stays in the list. */
+static int kill_listed(const struct object *object, const struct port *port, struct kill_list *list,
+		       size_t *killed)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < list->nr; i++) {
+		/* By the datapath itself, which counts its flows and tells of their end. */
+		int r = object_kill_flow(object, port->slot, &list->keys[i]);
+
+		if (r < 0 && r != -EBUSY)
+			return r;
+		*killed += r > 0;
+		if (r == -EBUSY)
+			list->keys[kept++] = list->keys[i];
+	}
+	list->nr = kept;
+	return 0;
+}
+
 int flows_kill(const struct object *object, const struct port *port,
-	       const struct flow_filter *filter, size_t *killed)
+	       const struct flow_filter *filter, struct kills *kills)
 {
 	const char *name = port->spec->name;
 	struct kill_list list = {};
 	int r = view_flows(object->instance, name, filter, list_one, &list);
 
-	/* By the datapath itself, which counts its flows and tells of their end. */
-	for (size_t i = 0; i < list.nr && r >= 0; i++) {
-		r = object_kill_flow(object, port->slot, &list.keys[i]);
-		*killed += r > 0;
+	for (int try = 0; r >= 0 && list.nr && try < KILL_TRIES; try++) {
+		if (try)
+			usleep(KILL_TRY_AGAIN_US << try);
+		r = kill_listed(object, port, &list, &kills->killed);
+	}
+	if (r >= 0 && list.nr) {
+		kills->busy += list.nr;
+		log_warning("vport %s: %zu flows that were to be killed are held by other CPUs",
+			    name, list.nr);
 	}
 	free(list.keys);
 	return r < 0 ? log_errno(r, "vport %s: cannot kill its flows", name) : 0;
@@ -143,7 +172,7 @@ int flows_read_filter(const json_t *arguments, struct flow_filter *filter)
 	return 0;
 }
 
-int flows_kill_matching(struct dfwd *d, const json_t *arguments, size_t *killed)
+static int kill_matching(struct dfwd *d, const json_t *arguments, struct kills *kills)
 {
 	const char *vport = json_text(arguments, "vport");
 	struct flow_filter filter;
@@ -155,6 +184,17 @@ int flows_kill_matching(struct dfwd *d, const json_t *arguments, size_t *killed)
 	}
 	for (size_t i = 0; i < d->nr_ports && r == 0; i++)
 		if (!vport || strcmp(d->ports[i]->spec->name, vport) == 0)
-			r = flows_kill(&d->object, d->ports[i], &filter, killed);
+			r = flows_kill(&d->object, d->ports[i], &filter, kills);
+	return r;
+}
+
+int flows_kill_matching(struct dfwd *d, const json_t *arguments, json_t **result)
+{
+	struct kills kills = {};
+	int r = kill_matching(d, arguments, &kills);
+
+	if (r == 0)
+		*result = json_pack("{s:I, s:I}", "killed", (json_int_t)kills.killed, "busy",
+				    (json_int_t)kills.busy);
 	return r;
 }

@@ -21,14 +21,19 @@ struct flow_maps {
 /* Copies the flows of some maps into new ones of other sizes. -E2BIG: there is no room for them. */
 int flows_copy(const struct object *object, struct flow_maps from, struct flow_maps to);
 
-/* Ends the flows of a port that match; their next packet is decided as if there had been none. Adds to *killed, also
+struct kills {
+	size_t killed;
+	size_t busy; /* other CPUs have held them all the time: they go on */
+};
+
+/* Ends the flows of a port that match; their next packet is decided as if there had been none. Adds to *kills, also
  * before an error. */
 int flows_kill(const struct object *object, const struct port *port,
-	       const struct flow_filter *filter, size_t *killed);
+	       const struct flow_filter *filter, struct kills *kills);
 
 /* {"proto", "addr", "port"}, each optional. -EINVAL: logged. */
 int flows_read_filter(const json_t *arguments, struct flow_filter *filter);
-/* The same and "vport": whose flows, all without it. */
-int flows_kill_matching(struct dfwd *d, const json_t *arguments, size_t *killed);
+/* The same and "vport": whose flows, all without it. *result: {"killed", "busy"}. */
+int flows_kill_matching(struct dfwd *d, const json_t *arguments, json_t **result);
 
 #endif

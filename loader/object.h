@@ -120,7 +120,7 @@ int object_grace_period(const struct object *object);
 
 /* Runs the sweep for a port. Returns the number of flows removed. */
 int object_sweep(const struct object *object, uint32_t slot, enum dfw_sweep_op op);
-/* Ends one flow of a port. Returns how many there were of that key: 0 or 1. */
+/* Ends one flow of a port. Returns how many there were of that key: 0 or 1. -EBUSY: another CPU holds it, ask again. */
 int object_kill_flow(const struct object *object, uint32_t slot, const struct dfw_flow_key *key);
 
 /* Changes classes of addresses. -ENOENT: one of them has no element; those before it are changed. */

@@ -86,7 +86,7 @@ DFW_ASSERT_SIZE(struct dfw_revision, 8);
 enum dfw_sweep_op {
 	DFW_SWEEP_EXPIRED = 0, /* remove what has expired, with its event */
 	DFW_SWEEP_STALE = 1,   /* forget every flow's generation: when the revision wraps */
-	DFW_SWEEP_KILL = 2,    /* end the flow named by `key` */
+	DFW_SWEEP_KILL = 2,    /* end the flow named by `key`; -EBUSY: ask again */
 };
 
 struct dfw_sweep_request {

@@ -586,6 +586,31 @@ static int64_t flows_of(uint32_t port)
 	return state.flows;
 }
 
+/* Writes the lock of a confirmed flow, as another CPU would. */
+static void hold_flow(const struct dfw_flow_key *key, uint32_t lock)
+{
+	struct dfw_flow_bucket bucket;
+	uint32_t index, next, port = PORT_VM, id;
+	int fd, r;
+
+	must(bpf_map_lookup_elem(fd_of("flows"), &port, &id) == 0, "flows");
+	fd = bpf_map_get_fd_by_id(id);
+	must(fd >= 0, "a table");
+	for (r = bpf_map_get_next_key(fd, NULL, &next); r == 0;
+	     r = bpf_map_get_next_key(fd, &index, &next)) {
+		index = next;
+		must(bpf_map_lookup_elem(fd, &index, &bucket) == 0, "a bucket");
+		for (int i = 0; i < DFW_BUCKET_ENTRIES; i++) {
+			if (!(bucket.tags >> (8 * i) & 0xff) ||
+			    memcmp(&bucket.entries[i].key, key, sizeof(*key)) != 0)
+				continue;
+			bucket.entries[i].flow.lock = lock;
+			must(bpf_map_update_elem(fd, &index, &bucket, BPF_ANY) == 0, "a lock");
+		}
+	}
+	close(fd);
+}
+
 static void test_put(struct dfw_exchange *places)
 {
 	struct dfw_exchange put = {.op = DFW_EXCHANGE_PUT,
@@ -777,8 +802,9 @@ static void test_watched(void)
 		read_ring("changes", on_change);
 		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_TOUCHED);
 	}
-	TEST("its end is told, and it is not found any more")
+	TEST("its end is told, and it is not found any more; if another CPU holds it, that is said")
 	{
+		int sweep = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_sweep"));
 		struct dfw_sweep_request kill = {
 			.slot = PORT_VM, .op = DFW_SWEEP_KILL, .key = changes[0].key};
 		uint8_t packet[64] = {};
@@ -786,10 +812,14 @@ static void test_watched(void)
 			    .data_size_in = sizeof(packet), .repeat = 1);
 
 		memcpy(packet, &kill, sizeof(kill));
-		CHECK(bpf_prog_test_run_opts(bpf_program__fd(bpf_object__find_program_by_name(
-						     object, "dfw_sweep")),
-					     &options) == 0 &&
-		      options.retval == 1);
+		hold_flow(&kill.key, 1);
+		CHECK(bpf_prog_test_run_opts(sweep, &options) == 0 &&
+		      (int)options.retval == -EBUSY);
+		read_ring("changes", on_change);
+		CHECK(nr_changes == 0 && run_exchange(PORT_VM, 1) == 0 &&
+		      places[0].result == DFW_EXCHANGE_BUSY);
+		hold_flow(&kill.key, 0);
+		CHECK(bpf_prog_test_run_opts(sweep, &options) == 0 && options.retval == 1);
 		read_ring("changes", on_change);
 		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_KILLED);
 		CHECK(run_exchange(PORT_VM, 1) == 0 && places[0].result == DFW_EXCHANGE_NONE);

@@ -148,6 +148,15 @@ kill_all() {
         because "${FAIL_REASON:-$(ctl -j vport show vm1 | jq .flows) flows; $(ctl flow list --vport vm1)}"
 }
 it "flow kill of all: none is left, and the number says so" kill_all
+kill_held() {
+    local status=0
+    talk k3 "$WIRE" "$(vm_ip 1)" 7001 && talks k3 && lock_flows "$PINS/vports/vm1" 0x01 || return 1
+    ctl -j flow kill --vport vm1 --port 7001 >"$TMP/out" 2>"$TMP/err" || status=$?
+    [[ $status == 1 && $(jq -c . "$TMP/out") == '{"killed":0,"busy":1}' ]] && grep -q "could not be killed" "$TMP/err" ||
+        because "exit status $status, $(cat "$TMP/out" "$TMP/err")" || return 1
+    lock_flows "$PINS/vports/vm1" 0x00 && [[ $(ctl -j flow kill --vport vm1 --port 7001 | jq -c .) == '{"killed":1,"busy":0}' ]] && silent k3
+}
+it "flow kill of one that another CPU holds: it is tried again, and what is left is counted (exit 1)" kill_held
 
 # ---- hits ------------------------------------------------------------------------------------------------------------
 

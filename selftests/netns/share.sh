@@ -145,6 +145,20 @@ killed() {
     [[ -z $(flows_of a --proto tcp)$(flows_of b --proto tcp) ]] || because "a: $(flows_of a); b: $(flows_of b)"
 }
 it "flows killed on one member are gone on the other, and do not come back" killed
+# Nobody else uses the locks of flows that no packet comes for.
+killed_late() {
+    local pins talker
+    pins=/sys/fs/bpf/dfw/$(host_instance b)/vports/vm2
+    talk late "$CLIENT" "$WIRE_IP" 7000 && talker=$LAST && until_true 5 has_flow b "tcp tcp-established" || return 1
+    kill -STOP "$talker" && sleep 0.5 && lock_flows "$pins" 0x01 && ctl_on a flow kill --vport vm1 --proto tcp >/dev/null || return 1
+    sleep 1
+    has_flow b "tcp tcp-established" || because "b has ended a flow that another CPU holds" || return 1
+    lock_flows "$pins" 0x00 && until_true 5 not has_flow b tcp && (($(ctl_on b -j sync status | jq .counters.ended_late) > 0)) ||
+        because "b: $(flows_of b), $(ctl_on b -j sync status | jq -c .counters)" || return 1
+    kill -CONT "$talker" && silent late && [[ -z $(flows_of a --proto tcp)$(flows_of b --proto tcp) ]] ||
+        because "a: $(flows_of a); b: $(flows_of b)"
+}
+it "...also if another CPU holds one on the other member: it ends as soon as that lets go" killed_late
 anew() { opens "$CLIENT" "$WIRE_IP" 7000 && talk again "$CLIENT" "$WIRE_IP" 7000 && talks again; }
 it "new connections of the same ends open" anew
 revalidated() {

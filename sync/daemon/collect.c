@@ -29,8 +29,8 @@ struct queued_key {
 
 /* ---- Queues ------------------------------------------------------------------------------------------------------ */
 
-static int enqueue(struct key_queue *queue, const struct dfw_flow_key *key, int64_t at_ms,
-		   bool killed)
+int key_queue_put(struct key_queue *queue, const struct dfw_flow_key *key, int64_t at_ms,
+		  bool killed)
 {
 	if (queue->end == queue->room) {
 		size_t room = queue->room ? 2 * queue->room : 256;
@@ -45,7 +45,12 @@ static int enqueue(struct key_queue *queue, const struct dfw_flow_key *key, int6
 	return 0;
 }
 
-static void dequeue(struct key_queue *queue, size_t nr)
+struct dfw_flow_key key_queue_first(const struct key_queue *queue)
+{
+	return queue->keys[queue->begin].key;
+}
+
+void key_queue_drop(struct key_queue *queue, size_t nr)
 {
 	queue->begin += nr;
 	if (queue->begin < queue->end && queue->begin < queue->room / 2)
@@ -66,6 +71,7 @@ void collect_forget(struct datapath_port *port)
 {
 	queue_free(&port->urgent);
 	queue_free(&port->touched);
+	queue_free(&port->unended);
 	if (port->scanning)
 		flow_walk_end(&port->walk);
 	port->scanning = port->scan_wanted = false;
@@ -116,7 +122,7 @@ static void report_place(const struct report *report, const struct dfw_exchange 
 	else if (place->result == DFW_EXCHANGE_NONE)
 		sync_flow_remove(d->cluster.sync, report->port->id, &place->key,
 				 next_version(d, report->port));
-	else if (enqueue(&report->port->urgent, &place->key, d->loop.now_ms, false) < 0)
+	else if (key_queue_put(&report->port->urgent, &place->key, d->loop.now_ms, false) < 0)
 		report->port->scan_wanted = true;
 }
 
@@ -153,7 +159,8 @@ static void on_change(void *data, const struct dfw_change *change)
 	if (!port || port->watch == WATCH_OFF)
 		return;
 	queue = change->kind == DFW_CHANGE_TOUCHED ? &port->touched : &port->urgent;
-	if (enqueue(queue, &change->key, d->loop.now_ms, change->kind == DFW_CHANGE_KILLED) < 0)
+	if (key_queue_put(queue, &change->key, d->loop.now_ms, change->kind == DFW_CHANGE_KILLED) <
+	    0)
 		port->scan_wanted = true;
 }
 
@@ -220,7 +227,7 @@ static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct k
 			killed[nr] = queue->keys[queue->begin + nr].killed;
 			nr++;
 		}
-		dequeue(queue, nr);
+		key_queue_drop(queue, nr);
 		r = flow_exchange_collect(&d->datapath.exchange, port->slot, keys, nr);
 		if (r < 0) {
 			log_errno(r, "cannot collect changed flows");
@@ -234,6 +241,11 @@ static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct k
 			sync_tick(d->cluster.sync, d->loop.now_ms);
 	}
 	return done;
+}
+
+static bool is_ending(const struct datapath_port *port)
+{
+	return port->unended.begin < port->unended.end;
 }
 
 /* A move wants every change at once; a buddy has enough of mere traffic once in a while. */
@@ -258,7 +270,7 @@ void collect_due(struct syncd *d, struct datapath_port *port, bool all)
 	int64_t now = d->loop.now_ms;
 	bool hurry = all || in_a_hurry(d, port);
 
-	if (!d->datapath.open || port->slot >= DFW_MAX_PORTS)
+	if (!d->datapath.open || port->slot >= DFW_MAX_PORTS || is_ending(port))
 		return;
 	collect_keys(d, port, &port->urgent, all ? SIZE_MAX : COLLECT_AT_ONCE, INT64_MAX);
 	if (hurry)
@@ -272,6 +284,8 @@ int64_t collect_next(const struct syncd *d, const struct datapath_port *port)
 	const struct key_queue *touched = &port->touched;
 	int64_t now = d->loop.now_ms, due;
 
+	if (is_ending(port))
+		return now + RING_MS;
 	if (port->flows_map >= 0 && collect_scans(d, port))
 		return now;
 	if (port->urgent.begin < port->urgent.end)
@@ -294,7 +308,7 @@ static void report_walked(const struct report *report, const struct dfw_flow_ent
 	report_flow(report, &entry->key, &entry->flow, report->half_open);
 	if (entry->flow.flags & (DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED) &&
 	    report->port->watch != WATCH_OFF &&
-	    enqueue(&report->port->urgent, &entry->key, report->d->loop.now_ms, false) < 0)
+	    key_queue_put(&report->port->urgent, &entry->key, report->d->loop.now_ms, false) < 0)
 		report->port->scan_wanted = true;
 }
 
@@ -320,8 +334,9 @@ static int report_part(const struct report *report, struct flow_walk *walk)
 /* A move wants to know all before it goes on. */
 bool collect_scans(const struct syncd *d, const struct datapath_port *port)
 {
-	return port->scanning ||
-	       (port->scan_wanted && (d->loop.now_ms >= port->scan_ms || in_a_hurry(d, port)));
+	return !is_ending(port) &&
+	       (port->scanning ||
+		(port->scan_wanted && (d->loop.now_ms >= port->scan_ms || in_a_hurry(d, port))));
 }
 
 static int scan_begin(struct syncd *d, struct datapath_port *port)

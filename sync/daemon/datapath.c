@@ -409,7 +409,7 @@ void datapath_activate(void *data, struct uuid id, uint64_t epoch, bool resync)
 	port->prepare = PREPARE_NONE;
 	port->left_over_ms = 0;
 	port->epoch = epoch;
-	flow_exchange_flush(&d->datapath.exchange);
+	datapath_flush(d);
 	/* What the core believes and what the kernel holds are compared once; a VM that has just moved comes first. */
 	port->scan_wanted = true;
 	port->scan_ms = d->loop.now_ms + SETTLE_MS;
@@ -593,6 +593,22 @@ void datapath_add(struct syncd *d, const struct local_vport *vport)
 
 /* ---- Flows ------------------------------------------------------------------------------------------------------- */
 
+/* Flows of a share group that are to end, while other CPUs hold them: they would be told of as alive. */
+static void keep_unended(struct syncd *d, struct datapath_port *port)
+{
+	struct flow_exchange *exchange = &d->datapath.exchange;
+
+	for (size_t i = 0; i < exchange->left; i++) {
+		const struct dfw_exchange *place = &exchange->places[i];
+
+		if (place->op != DFW_EXCHANGE_REMOVE ||
+		    key_queue_put(&port->unended, &place->key, d->loop.now_ms, true) < 0)
+			continue;
+		exchange->failed--;
+		d->datapath.ended_late++;
+	}
+}
+
 /* What the last run could not do belongs to the port that it was for. */
 static void settle(struct syncd *d)
 {
@@ -600,6 +616,11 @@ static void settle(struct syncd *d)
 	struct datapath_port *port =
 		exchange->slot < DFW_MAX_PORTS ? d->datapath.by_slot[exchange->slot] : NULL;
 
+	if (port && !port->held && sync_port_share(d->cluster.sync, port->id)[0]) {
+		keep_unended(d, port);
+		d->datapath.not_shared += exchange->full + exchange->refused + exchange->failed;
+	}
+	exchange->left = 0;
 	if (port) {
 		port->full += exchange->full;
 		port->refused += exchange->refused;
@@ -616,17 +637,24 @@ static void run_exchange(struct syncd *d)
 	settle(d);
 }
 
-static void end_killed(void *data, const struct dfw_flow_key *key)
+/* Wherever it lies. */
+static void end_flow(struct syncd *d, uint32_t slot, const struct dfw_flow_key *key)
 {
-	struct syncd *d = data;
 	struct flow_exchange *exchange = &d->datapath.exchange;
 	struct flow_record end = {.key = *key, .flags = FLOW_GONE};
 
 	if (exchange->nr + 2 > DFW_EXCHANGE_MAX)
 		run_exchange(d);
-	flow_exchange_put(exchange, d->datapath.made_in, &end, 0);
+	flow_exchange_put(exchange, slot, &end, 0);
 	end.flags |= FLOW_HALF_OPEN;
-	flow_exchange_put(exchange, d->datapath.made_in, &end, 0);
+	flow_exchange_put(exchange, slot, &end, 0);
+}
+
+static void end_killed(void *data, const struct dfw_flow_key *key)
+{
+	struct syncd *d = data;
+
+	end_flow(d, d->datapath.made_in, key);
 }
 
 /* A member may have told of a flow that was killed here, of which the ring knows, and the core not yet: then it has just
@@ -651,6 +679,23 @@ void datapath_flush(struct syncd *d)
 		return;
 	run_exchange(d);
 	unmake(d);
+}
+
+/* What other CPUs held in the last turn. */
+static void end_unended(struct syncd *d, struct datapath_port *port)
+{
+	size_t nr = port->unended.end - port->unended.begin;
+
+	if (nr == 0 || !d->datapath.open || port->slot >= DFW_MAX_PORTS)
+		return;
+	datapath_flush(d);
+	for (size_t i = 0; i < nr; i++) {
+		struct dfw_flow_key key = key_queue_first(&port->unended);
+
+		key_queue_drop(&port->unended, 1);
+		end_flow(d, port->slot, &key);
+	}
+	datapath_flush(d);
 }
 
 static void change(struct syncd *d, struct uuid id, const struct flow_record *record,
@@ -904,6 +949,7 @@ static void port_turn(struct syncd *d, struct datapath_port *port)
 	follow_release(d, port);
 	follow_watch(d, port);
 	follow_activate(d, port);
+	end_unended(d, port);
 	if (port->flows_map >= 0 &&
 	    ((port->pause == PAUSE_QUIET && (port->scan_wanted || port->scanning)) ||
 	     (port->watch == WATCH_ON && collect_scans(d, port))))

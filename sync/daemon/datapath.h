@@ -80,6 +80,8 @@ struct datapath_port {
 	struct flow_walk walk;
 	struct key_queue urgent;  /* state changes */
 	struct key_queue touched; /* packets have passed */
+	struct key_queue
+		unended; /* flows that are to end, and that other CPUs held: nothing is collected before they have ended */
 
 	int8_t result; /* enum move_result of the last event of a move, -1: none */
 
@@ -101,6 +103,10 @@ struct datapath {
 	uint64_t losses_told; /* rescans that they led to */
 	int64_t ring_ms;      /* when to read the ring next; 0: when it is readable */
 	uint64_t reports;     /* versions given */
+	uint64_t
+		ended_late; /* times that another CPU held a flow which was to end: it was tried again */
+	uint64_t
+		not_shared; /* what other members of share groups know, and the kernel did not take */
 };
 
 void datapath_init(struct syncd *d);
@@ -135,6 +141,11 @@ void collect_ring(struct syncd *d);
 /* The flows that were killed, as far as they have been read and not collected. */
 void collect_each_killed(const struct datapath_port *port,
 			 void (*each)(void *data, const struct dfw_flow_key *key), void *data);
+int key_queue_put(struct key_queue *queue, const struct dfw_flow_key *key, int64_t at_ms,
+		  bool killed);
+struct dfw_flow_key key_queue_first(const struct key_queue *queue);
+/* Takes the first keys out. */
+void key_queue_drop(struct key_queue *queue, size_t nr);
 /* Collects what is due; `all`: whatever is queued. */
 void collect_due(struct syncd *d, struct datapath_port *port, bool all);
 /* Is a scan under way, or due? */
@@ -145,7 +156,8 @@ void collect_scan(struct syncd *d, struct datapath_port *port);
 int collect_half_open(struct syncd *d, struct datapath_port *port);
 static inline size_t collect_queued(const struct datapath_port *port)
 {
-	return port->urgent.end - port->urgent.begin + port->touched.end - port->touched.begin;
+	return port->urgent.end - port->urgent.begin + port->touched.end - port->touched.begin +
+	       port->unended.end - port->unended.begin;
 }
 void collect_forget(struct datapath_port *port); /* empties the queues, ends the scan */
 /* When the next keys are due. */

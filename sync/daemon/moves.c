@@ -452,6 +452,8 @@ static json_t *counters_json(const struct syncd *d)
 	SYNC_COUNTERS(COUNTER_JSON)
 #undef COUNTER_JSON
 	json_object_set_new(json, "changes_lost", json_integer((json_int_t)d->datapath.losses));
+	json_object_set_new(json, "ended_late", json_integer((json_int_t)d->datapath.ended_late));
+	json_object_set_new(json, "not_shared", json_integer((json_int_t)d->datapath.not_shared));
 	return json;
 }
 
