@@ -101,6 +101,28 @@ static __always_inline struct dfw_flow_entry *bucket_find(struct dfw_flow_bucket
 	return bucket_search(bucket, key, hash, false);
 }
 
+/* Reads a word of each cache line of the entry that has the key, or gets it. */
+static __always_inline void bucket_load(const struct dfw_flow_bucket *bucket, __u64 hash)
+{
+	__u64 tags = *(const volatile __u64 *)&bucket->tags;
+	__u64 tops = table_match(tags, dfw_flow_tag(hash));
+	const volatile __u64 *words;
+	__u32 place;
+
+	if (!tops)
+		tops = table_match(tags, 0);
+	place = table_place(tops);
+	barrier_var(place);
+	if (!tops || place >= DFW_BUCKET_ENTRIES)
+		return;
+	_Static_assert(sizeof(bucket->entries[0]) == 18 * 8, "no line is left out");
+	words = (const volatile __u64 *)&bucket->entries[place];
+	(void)words[0];
+	(void)words[8];
+	(void)words[16];
+	(void)words[17];
+}
+
 static __always_inline void bucket_show(struct dfw_flow_bucket *bucket, __u32 place, __u64 tag)
 {
 	/* Fetching, or it would be no barrier. */
