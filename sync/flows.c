@@ -6,7 +6,12 @@
 #include "sync/flows.h"
 #include "sync/hash.h"
 
-uint64_t flow_record_hash(const struct flow_record *record)
+uint64_t flow_key_hash(const struct dfw_flow_key *key)
+{
+	return hash_bytes(key, sizeof(*key), 1);
+}
+
+static uint64_t record_hash(const struct flow_record *record, uint64_t key_hash)
 {
 	uint64_t words[] = {
 		record->epoch,
@@ -16,10 +21,14 @@ uint64_t flow_record_hash(const struct flow_record *record)
 			(uint64_t)record->scale[0] << 24 | (uint64_t)record->scale[1] << 16 |
 			(uint64_t)record->leg_flags[0] << 8 | record->leg_flags[1],
 	};
-	uint64_t hash = hash_bytes(&record->key, sizeof(record->key), 1);
+	uint64_t hash = hash_bytes(words, sizeof(words), key_hash);
 
-	hash = hash_bytes(words, sizeof(words), hash);
 	return hash_bytes(record->legs, sizeof(record->legs), hash);
+}
+
+uint64_t flow_record_hash(const struct flow_record *record)
+{
+	return record_hash(record, flow_key_hash(&record->key));
 }
 
 bool flow_record_same(const struct flow_record *a, const struct flow_record *b, bool order)
@@ -45,16 +54,16 @@ static void account(struct flow_table *table, const struct flow_entry *entry, in
 }
 
 static void take_record(struct flow_table *table, struct flow_entry *entry,
-			const struct flow_record *record)
+			const struct flow_record *record, uint64_t key_hash)
 {
 	entry->record = *record;
-	entry->hash = record->flags & FLOW_GONE ? 0 : flow_record_hash(record);
+	entry->hash = record->flags & FLOW_GONE ? 0 : record_hash(record, key_hash);
 	account(table, entry, 1);
 }
 
-static struct flow_entry **bucket_of(const struct flow_table *table, const struct dfw_flow_key *key)
+static struct flow_entry **bucket_of(const struct flow_table *table, uint32_t spread)
 {
-	return &table->buckets[hash_bytes(key, sizeof(*key), 0) & (table->nr_buckets - 1)];
+	return &table->buckets[spread & (table->nr_buckets - 1)];
 }
 
 static int grow_buckets(struct flow_table *table)
@@ -69,7 +78,7 @@ static int grow_buckets(struct flow_table *table)
 	table->nr_buckets = nr;
 	for (size_t i = 0; i < nr_old; i++) {
 		for (struct flow_entry *entry = old[i], *next; entry; entry = next) {
-			struct flow_entry **bucket = bucket_of(table, &entry->record.key);
+			struct flow_entry **bucket = bucket_of(table, entry->spread);
 
 			next = entry->next;
 			entry->next = *bucket;
@@ -150,27 +159,36 @@ void flows_free(struct flow_table *table)
 	*table = (struct flow_table){0};
 }
 
-void flows_prefetch_far(const struct flow_table *table, const struct dfw_flow_key *key)
+void flows_prefetch_far(const struct flow_table *table, uint64_t key_hash)
 {
 	if (table->nr_buckets)
-		__builtin_prefetch(bucket_of(table, key));
+		__builtin_prefetch(bucket_of(table, (uint32_t)key_hash));
 }
 
-void flows_prefetch_near(const struct flow_table *table, const struct dfw_flow_key *key)
+void flows_prefetch_near(const struct flow_table *table, uint64_t key_hash)
 {
-	const char *entry = table->nr_buckets ? (const char *)*bucket_of(table, key) : NULL;
+	const char *entry =
+		table->nr_buckets ? (const char *)*bucket_of(table, (uint32_t)key_hash) : NULL;
 
 	for (size_t at = 0; entry && at < sizeof(struct flow_entry); at += 64)
 		__builtin_prefetch(entry + at);
 }
 
-struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_flow_key *key)
+struct flow_entry *flows_find_hashed(const struct flow_table *table, const struct dfw_flow_key *key,
+				     uint64_t key_hash)
 {
-	struct flow_entry *entry = table->nr_buckets ? *bucket_of(table, key) : NULL;
+	uint32_t spread = (uint32_t)key_hash;
+	struct flow_entry *entry = table->nr_buckets ? *bucket_of(table, spread) : NULL;
 
-	while (entry && memcmp(&entry->record.key, key, sizeof(*key)) != 0)
+	while (entry &&
+	       (entry->spread != spread || memcmp(&entry->record.key, key, sizeof(*key)) != 0))
 		entry = entry->next;
 	return entry;
+}
+
+struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_flow_key *key)
+{
+	return flows_find_hashed(table, key, flow_key_hash(key));
 }
 
 /* ---- The log ----------------------------------------------------------------------------------------------------- */
@@ -307,12 +325,12 @@ void flows_rewrite(struct flow_table *table, struct flow_entry *entry,
 		   const struct flow_record *record)
 {
 	account(table, entry, -1);
-	take_record(table, entry, record);
+	take_record(table, entry, record, flow_key_hash(&record->key));
 }
 
 void flows_remove(struct flow_table *table, struct flow_entry *entry)
 {
-	struct flow_entry **at = bucket_of(table, &entry->record.key);
+	struct flow_entry **at = bucket_of(table, entry->spread);
 
 	while (*at != entry)
 		at = &(*at)->next;
@@ -325,7 +343,8 @@ void flows_remove(struct flow_table *table, struct flow_entry *entry)
 	entry_free(table, entry);
 }
 
-static struct flow_entry *entry_new(struct flow_table *table, const struct dfw_flow_key *key)
+static struct flow_entry *entry_new(struct flow_table *table, const struct dfw_flow_key *key,
+				    uint64_t key_hash)
 {
 	struct flow_entry *entry, **bucket;
 
@@ -334,7 +353,8 @@ static struct flow_entry *entry_new(struct flow_table *table, const struct dfw_f
 	entry = entry_alloc(table);
 	if (!entry)
 		return NULL;
-	bucket = bucket_of(table, key);
+	entry->spread = (uint32_t)key_hash;
+	bucket = bucket_of(table, entry->spread);
 	entry->record.key = *key;
 	entry->next = *bucket;
 	*bucket = entry;
@@ -342,7 +362,7 @@ static struct flow_entry *entry_new(struct flow_table *table, const struct dfw_f
 }
 
 int flows_put_found(struct flow_table *table, int64_t now, const struct flow_record *record,
-		    bool young, struct flow_entry **found)
+		    uint64_t key_hash, bool young, struct flow_entry **found)
 {
 	struct flow_entry *entry = *found;
 	bool gone = record->flags & FLOW_GONE;
@@ -356,7 +376,7 @@ int flows_put_found(struct flow_table *table, int64_t now, const struct flow_rec
 	if (log_reserve(table))
 		return -ENOMEM;
 	if (!entry) {
-		entry = entry_new(table, &record->key);
+		entry = entry_new(table, &record->key, key_hash);
 		if (!entry)
 			return -ENOMEM;
 		if (young)
@@ -371,7 +391,7 @@ int flows_put_found(struct flow_table *table, int64_t now, const struct flow_rec
 			young_leave(table, entry);
 		}
 	}
-	take_record(table, entry, record);
+	take_record(table, entry, record, key_hash);
 	entry->changed_ms = now;
 	if (!young)
 		log_enter(table, now, entry);
@@ -382,8 +402,9 @@ int flows_put_found(struct flow_table *table, int64_t now, const struct flow_rec
 int flows_put(struct flow_table *table, int64_t now, const struct flow_record *record, bool young,
 	      struct flow_entry **out)
 {
-	struct flow_entry *entry = flows_find(table, &record->key);
-	int r = flows_put_found(table, now, record, young, &entry);
+	uint64_t key_hash = flow_key_hash(&record->key);
+	struct flow_entry *entry = flows_find_hashed(table, &record->key, key_hash);
+	int r = flows_put_found(table, now, record, key_hash, young, &entry);
 
 	if (out)
 		*out = entry;

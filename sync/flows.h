@@ -12,6 +12,8 @@
 struct flow_entry {
 	struct flow_entry
 		*next; /* in its bucket; with the key beside it, which is what is looked at most */
+	uint32_t spread; /* of the key's hash: what tells the bucket */
+	uint32_t stream; /* that named it last (replicas), or the scan that saw it (owner) */
 	struct flow_record record; /* idle_ms and age_ms as of changed_ms */
 	uint64_t hash;		   /* of a live record */
 	uint64_t sequence;	   /* in the log, 0: too young to be there */
@@ -20,7 +22,6 @@ struct flow_entry {
 	int64_t logged_ms;	  /* when it got that place */
 	struct flow_entry *older; /* among the young, by birth */
 	struct flow_entry *younger;
-	uint32_t stream; /* that named it last (replicas), or the scan that saw it (owner) */
 };
 
 struct flow_log_item {
@@ -52,12 +53,17 @@ uint64_t flow_record_hash(const struct flow_record *record);
 /* The same flow by the same words: equal hashes, but for its order if `order` is false. */
 bool flow_record_same(const struct flow_record *a, const struct flow_record *b, bool order);
 
+/* Of a key, for what follows: it is needed at each step to a flow, and takes as long as the step. */
+uint64_t flow_key_hash(const struct dfw_flow_key *key);
+
 void flows_free(struct flow_table *table);
 struct flow_entry *flows_find(const struct flow_table *table, const struct dfw_flow_key *key);
+struct flow_entry *flows_find_hashed(const struct flow_table *table, const struct dfw_flow_key *key,
+				     uint64_t key_hash);
 /* Begins to load what flows_find will look at: a table of many flows lies far from the processor, and there is something
  * else to do until it is there. First `far` for a number of keys, then `near` for them, then they are looked for. */
-void flows_prefetch_far(const struct flow_table *table, const struct dfw_flow_key *key);
-void flows_prefetch_near(const struct flow_table *table, const struct dfw_flow_key *key);
+void flows_prefetch_far(const struct flow_table *table, uint64_t key_hash);
+void flows_prefetch_near(const struct flow_table *table, uint64_t key_hash);
 
 /* Puts a record (or a tombstone, FLOW_GONE) in the table. `young`: it gets no place in the log yet; a young flow that dies
  * leaves no tombstone. *entry (may be NULL) is where it lies, NULL when nothing remained. 0 or -ENOMEM. */
@@ -65,7 +71,7 @@ int flows_put(struct flow_table *table, int64_t now, const struct flow_record *r
 	      struct flow_entry **entry);
 /* The same, by who has looked for the flow already: *entry is what flows_find said. */
 int flows_put_found(struct flow_table *table, int64_t now, const struct flow_record *record,
-		    bool young, struct flow_entry **entry);
+		    uint64_t key_hash, bool young, struct flow_entry **entry);
 /* The same flow, said differently: it keeps its place. */
 void flows_rewrite(struct flow_table *table, struct flow_entry *entry,
 		   const struct flow_record *record);

@@ -399,9 +399,9 @@ static bool is_older(const struct flow_record *a, const struct flow_record *b)
  * is here (F2). Only a buddy that answers a pull may be behind what the owner itself began to tell.
  * 0, -ENOMEM, -EBADMSG. */
 static int apply(struct sync *sync, struct port *port, struct port *mate,
-		 const struct flow_record *record)
+		 const struct flow_record *record, uint64_t key_hash)
 {
-	struct flow_entry *entry = flows_find(&port->flows, &record->key);
+	struct flow_entry *entry = flows_find_hashed(&port->flows, &record->key, key_hash);
 	int r;
 
 	if (record->epoch > port->epoch)
@@ -420,7 +420,7 @@ static int apply(struct sync *sync, struct port *port, struct port *mate,
 		port->reading.kept++;
 		return 0;
 	}
-	r = flows_put_found(&port->flows, sync->now, record, false, &entry);
+	r = flows_put_found(&port->flows, sync->now, record, key_hash, false, &entry);
 	if (r < 0)
 		return r;
 	if (entry)
@@ -544,22 +544,24 @@ static int read_frame(struct sync *sync, struct port *port, const struct flows_h
 	struct reading *reading = &port->reading;
 	struct port *mate = share_mate(sync, port);
 	struct flow_record records[READ_AHEAD];
-	uint64_t sequences[READ_AHEAD];
+	uint64_t sequences[READ_AHEAD], hashes[READ_AHEAD];
 	size_t nr;
 	int r;
 
 	do {
 		nr = 0;
-		while (nr < READ_AHEAD && get_flow_record(reader, &records[nr], &sequences[nr]))
-			flows_prefetch_far(&port->flows, &records[nr++].key);
+		while (nr < READ_AHEAD && get_flow_record(reader, &records[nr], &sequences[nr])) {
+			hashes[nr] = flow_key_hash(&records[nr].key);
+			flows_prefetch_far(&port->flows, hashes[nr++]);
+		}
 		for (size_t i = 0; i < nr; i++)
-			flows_prefetch_near(&port->flows, &records[i].key);
+			flows_prefetch_near(&port->flows, hashes[i]);
 		for (size_t i = 0; i < nr; i++) {
 			if (sequences[i] <= head->from || sequences[i] > head->to)
 				return -EBADMSG;
 			if (sequences[i] <= reading->position)
 				continue;
-			r = apply(sync, port, mate, &records[i]);
+			r = apply(sync, port, mate, &records[i], hashes[i]);
 			if (r < 0)
 				return r;
 		}

@@ -139,7 +139,8 @@ int share_put(struct sync *sync, struct port *port, const struct flow_record *re
 	      struct flow_entry **entry)
 {
 	uint32_t before = *entry && is_half_open(&(*entry)->record);
-	int r = flows_put_found(&port->flows, sync->now, record, false, entry);
+	int r = flows_put_found(&port->flows, sync->now, record, flow_key_hash(&record->key), false,
+				entry);
 
 	if (r == 0)
 		port->half_open += (uint32_t)is_half_open(record) - before;

@@ -182,11 +182,15 @@ void sync_flow_prefetch(const struct sync *sync, struct uuid id,
 			const struct dfw_flow_key *const *keys, size_t nr)
 {
 	const struct port *port = port_find(sync, id);
+	uint64_t hashes[SYNC_PREFETCH];
 
+	nr = nr < SYNC_PREFETCH ? nr : SYNC_PREFETCH;
+	for (size_t i = 0; port && i < nr; i++) {
+		hashes[i] = flow_key_hash(keys[i]);
+		flows_prefetch_far(&port->flows, hashes[i]);
+	}
 	for (size_t i = 0; port && i < nr; i++)
-		flows_prefetch_far(&port->flows, keys[i]);
-	for (size_t i = 0; port && i < nr; i++)
-		flows_prefetch_near(&port->flows, keys[i]);
+		flows_prefetch_near(&port->flows, hashes[i]);
 }
 
 void sync_clock(struct sync *sync, int64_t now_ms)
@@ -218,19 +222,20 @@ static bool known_as_it_is(const struct flow_entry *old, const struct flow_recor
 }
 
 static int put_report(struct sync *sync, struct port *port, const struct flow_record *record,
-		      struct flow_entry **entry)
+		      uint64_t key_hash, struct flow_entry **entry)
 {
 	bool young = port->move.state == MOVE_IDLE && record->age_ms < sync->config.min_age_ms;
 
 	/* Who shares the flow may see its next packet. */
 	if (port->share[0])
 		return share_put(sync, port, record, entry);
-	return flows_put_found(&port->flows, sync->now, record, young, entry);
+	return flows_put_found(&port->flows, sync->now, record, key_hash, young, entry);
 }
 
 static int flow_report(struct sync *sync, struct port *port, struct flow_record *record)
 {
-	struct flow_entry *old = flows_find(&port->flows, &record->key);
+	uint64_t key_hash = flow_key_hash(&record->key);
+	struct flow_entry *old = flows_find_hashed(&port->flows, &record->key, key_hash);
 	int r;
 
 	if (port->share[0] && !share_report(sync, port, old, record))
@@ -245,7 +250,7 @@ static int flow_report(struct sync *sync, struct port *port, struct flow_record 
 		sync->counters.stale_flows++;
 		return -ESTALE;
 	}
-	r = put_report(sync, port, record, &old);
+	r = put_report(sync, port, record, key_hash, &old);
 	if (old)
 		old->stream = port->scan;
 	port_wake(sync, port, sync->now);

@@ -119,7 +119,8 @@ int sync_port_remove(struct sync *sync, struct uuid port);
 
 enum port_role sync_port_role(const struct sync *sync, struct uuid port, uint64_t *epoch);
 
-/* Flows that will be reported at once, a dozen or so: their memory is loaded meanwhile. */
+/* Flows that will be reported at once, up to SYNC_PREFETCH: their memory is loaded meanwhile. */
+#define SYNC_PREFETCH 16
 void sync_flow_prefetch(const struct sync *sync, struct uuid port,
 			const struct dfw_flow_key *const *keys, size_t nr);
 

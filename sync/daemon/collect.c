@@ -12,7 +12,6 @@
 #define RING_MS		10   /* changes wait this long for company */
 #define RING_AT_ONCE	8192 /* records, before other things have their turn */
 #define COLLECT_AT_ONCE 4096
-#define REPORT_AHEAD	16   /* flows that are loaded together */
 #define SCAN_AT_ONCE	4    /* parts of FLOW_WALK_PART */
 #define TOUCHED_MS	1000 /* mere traffic is told once a second ... */
 #define SHARED_MS \
@@ -130,11 +129,11 @@ static void report_place(const struct report *report, const struct dfw_exchange 
 static void report_places(const struct report *report, const bool *killed, size_t nr)
 {
 	const struct dfw_exchange *places = report->d->datapath.exchange.places;
-	const struct dfw_flow_key *keys[REPORT_AHEAD];
+	const struct dfw_flow_key *keys[SYNC_PREFETCH];
 
 	for (size_t i = 0; i < nr; i++) {
-		if (i % REPORT_AHEAD == 0) {
-			size_t ahead = nr - i < REPORT_AHEAD ? nr - i : REPORT_AHEAD;
+		if (i % SYNC_PREFETCH == 0) {
+			size_t ahead = nr - i < SYNC_PREFETCH ? nr - i : SYNC_PREFETCH;
 
 			for (size_t k = 0; k < ahead; k++)
 				keys[k] = &places[i + k].key;
@@ -315,12 +314,12 @@ static void report_walked(const struct report *report, const struct dfw_flow_ent
 /* The next part of a walk, as flow_walk_next. */
 static int report_part(const struct report *report, struct flow_walk *walk)
 {
-	const struct dfw_flow_key *keys[REPORT_AHEAD];
+	const struct dfw_flow_key *keys[SYNC_PREFETCH];
 	int r = flow_walk_next(walk);
 
 	for (uint32_t i = 0; r >= 0 && i < walk->nr; i++) {
-		if (i % REPORT_AHEAD == 0) {
-			size_t ahead = walk->nr - i < REPORT_AHEAD ? walk->nr - i : REPORT_AHEAD;
+		if (i % SYNC_PREFETCH == 0) {
+			size_t ahead = walk->nr - i < SYNC_PREFETCH ? walk->nr - i : SYNC_PREFETCH;
 
 			for (size_t k = 0; k < ahead; k++)
 				keys[k] = &walk->entries[i + k]->key;
