@@ -272,7 +272,7 @@ static __always_inline int exchange_remove(struct exchanging *exchanging,
  * there. So a few are loaded beforehand, without locks, where none waits for the other. BPF has nothing but reading
  * for that; what is read means nothing. They are taken for confirmed ones, as nearly all are.
  */
-static __noinline int exchange_load(__u32 slot, __u32 first)
+DFW_STAGE int exchange_load(__u32 slot, __u32 first)
 {
 	void *table = bpf_map_lookup_elem(&flows, &slot);
 	struct dfw_flow_bucket *buckets[EXCHANGE_AHEAD];
@@ -280,7 +280,6 @@ static __noinline int exchange_load(__u32 slot, __u32 first)
 
 	if (!table)
 		return 0;
-#pragma unroll
 	for (int i = 0; i < EXCHANGE_AHEAD; i++) {
 		__u32 place = first + i;
 		const struct dfw_exchange *one = bpf_map_lookup_elem(&exchange, &place);
@@ -292,10 +291,8 @@ static __noinline int exchange_load(__u32 slot, __u32 first)
 		if (!buckets[i])
 			return 0;
 	}
-#pragma unroll
 	for (int i = 0; i < EXCHANGE_AHEAD; i++)
 		(void)*(const volatile __u64 *)&buckets[i]->tags;
-#pragma unroll
 	for (int i = 0; i < EXCHANGE_AHEAD; i++)
 		bucket_load(buckets[i], hashes[i]);
 	return 0;
