@@ -76,7 +76,8 @@ int run_port_quiet(struct dfwd *d, const struct link_packet *packet, struct clus
 {
 	(void)packet;
 	(void)reply;
-	return object_grace_period(&d->object);
+	/* A VM stands still meanwhile. */
+	return object_packets_end(&d->object);
 }
 
 int run_port_activate(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply)

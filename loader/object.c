@@ -15,6 +15,7 @@
 
 #include <dfw/ruleset.h>
 
+#include "cpus.h"
 #include "dfw_tc.skel.h"
 #include "file.h"
 #include "log.h"
@@ -499,6 +500,11 @@ int object_grace_period(const struct object *object)
 	const uint32_t zero = 0;
 
 	return map_put(object->grace, &zero, &object->grace_inner);
+}
+
+int object_packets_end(const struct object *object)
+{
+	return cpus_visit() == 0 ? 0 : object_grace_period(object);
 }
 
 static int run_sweep(const struct object *object, const struct dfw_sweep_request *request)

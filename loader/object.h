@@ -117,6 +117,9 @@ bool map_has_shape(int map, const struct map_shape *shape);
 
 /* Returns when no program runs any more that began before the call. */
 int object_grace_period(const struct object *object);
+/* Returns when no packet is handled any more that was when it was called; sooner than a grace period. Programs that user
+ * space runs are not waited for. */
+int object_packets_end(const struct object *object);
 
 /* Runs the sweep for a port. Returns the number of flows removed. */
 int object_sweep(const struct object *object, uint32_t slot, enum dfw_sweep_op op);
