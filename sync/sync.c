@@ -109,6 +109,13 @@ int sync_restore(struct sync *sync, const struct ledger *ledger)
 	return 0;
 }
 
+/* A full disk may not have taken that the port went to another host. Its VM has come back then, to a device that is not in force: of
+ * a port that the ledger is right about it is. */
+static bool ledger_stands(const struct sync *sync, const struct port *port)
+{
+	return port->attached || !sync->env->port_stranded(sync->env->data, port->id);
+}
+
 int sync_port_add(struct sync *sync, struct uuid id, struct slice description, bool strict)
 {
 	const struct entry *owner = registry_owner(&sync->registry, id);
@@ -126,6 +133,11 @@ int sync_port_add(struct sync *sync, struct uuid id, struct slice description, b
 	sync->shares |= port->share[0] != '\0';
 	if (owner)
 		port->fence = higher(port->fence, owner->epoch);
+	if (port->role == PORT_ACTIVE && !ledger_stands(sync, port)) {
+		port->attached = true;
+		move_pull(sync, port, strict);
+		return 0;
+	}
 
 	switch (port->role) {
 	case PORT_ACTIVE:

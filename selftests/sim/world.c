@@ -721,6 +721,9 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 	}
 	if (epoch > port->top_epoch)
 		port->top_epoch = epoch;
+	/* It goes on where it paused: nobody has what it had then. */
+	if (epoch == port->final_epoch)
+		port->final_epoch = 0;
 	twin->attached = twin->active = true;
 	twin->paused = twin->pausing = twin->late = false;
 	twin->epoch = twin->accepted = epoch;
@@ -751,6 +754,14 @@ static bool env_port_late(void *data, struct uuid id)
 	struct sim_host *host = data;
 
 	return host_twin(host, port_index(host->world, id))->late;
+}
+
+static bool env_port_stranded(void *data, struct uuid id)
+{
+	struct sim_host *host = data;
+	const struct twin *twin = host_twin(host, port_index(host->world, id));
+
+	return twin->late && !twin->active;
 }
 
 static bool env_port_gone(void *data, struct uuid id)
@@ -868,6 +879,7 @@ static const struct sync_env env_template = {
 	.port_release = env_port_release,
 	.port_flows = env_port_flows,
 	.port_late = env_port_late,
+	.port_stranded = env_port_stranded,
 	.port_gone = env_port_gone,
 	.flow_apply = env_flow_apply,
 	.flow_share = env_flow_share,

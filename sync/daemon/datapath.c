@@ -790,6 +790,14 @@ bool datapath_late(void *data, struct uuid id)
 	return !port || !port->attached || port->late;
 }
 
+bool datapath_stranded(void *data, struct uuid id)
+{
+	const struct syncd *d = data;
+	const struct datapath_port *port = datapath_find(d, id);
+
+	return port && port->held && port->attached && port->late;
+}
+
 bool datapath_gone(void *data, struct uuid id)
 {
 	const struct syncd *d = data;

@@ -171,6 +171,7 @@ void datapath_activate(void *data, struct uuid port, uint64_t epoch, bool resync
 void datapath_release(void *data, struct uuid port);
 uint64_t datapath_flows(void *data, struct uuid port);
 bool datapath_late(void *data, struct uuid port);
+bool datapath_stranded(void *data, struct uuid port);
 bool datapath_gone(void *data, struct uuid port);
 void datapath_flow_apply(void *data, struct uuid port, const struct flow_record *record);
 void datapath_flow_share(void *data, struct uuid port, const struct flow_record *record,
