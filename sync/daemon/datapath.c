@@ -433,6 +433,8 @@ static void on_released(void *data, int status, const struct link_packet *packet
 	port->release_wanted = false;
 	if (status < 0 && status != -ENOENT)
 		tell_failure(d, port, "remove it", status, packet);
+	else
+		port->here = false; /* the list that says so is behind this answer */
 }
 
 static void follow_release(struct syncd *d, struct datapath_port *port)
@@ -503,7 +505,8 @@ int datapath_prepare(void *data, struct uuid id, struct slice description, uint6
 	if (!port)
 		return -ENOMEM;
 	/* New to the cluster, not to its host; dfwd holds it already if it was added just now. */
-	if (port->here && !port->release_wanted && (!port->arriving || d->datapath.adding)) {
+	if (port->here && !port->release_wanted && port->prepare == PREPARE_NONE &&
+	    (!port->arriving || d->datapath.adding)) {
 		port->full = port->refused = port->failed = 0;
 		/* However long it takes to find out whose it is. */
 		if (port->asks)
@@ -518,6 +521,7 @@ int datapath_prepare(void *data, struct uuid id, struct slice description, uint6
 	}
 	port->prepare = PREPARE_NONE;
 	port->left_over_ms = 0;
+	port->here |= port->prepared == 0;
 	return port->prepared;
 }
 
