@@ -144,15 +144,23 @@ void antientropy_contact(void *data, uint32_t host, const char *address)
 	}
 }
 
+/* Not the same again: two that know the same, and less than the others, would tell each other so for long. */
+static uint32_t next_host(const struct sync *sync)
+{
+	uint32_t host = members_random(&sync->members);
+
+	for (int tries = 0; host == sync->compared && tries < 4; tries++)
+		host = members_random(&sync->members);
+	return host;
+}
+
 void antientropy_tick(struct sync *sync)
 {
-	uint32_t host;
-
 	if (sync->now >= sync->compare_ms) {
 		sync->compare_ms = again_ms(sync);
-		host = members_random(&sync->members);
-		if (host)
-			antientropy_contact(sync, host, NULL);
+		sync->compared = next_host(sync);
+		if (sync->compared)
+			antientropy_contact(sync, sync->compared, NULL);
 	}
 	wake(sync, sync->compare_ms);
 }

@@ -193,6 +193,7 @@ struct sync {
 	struct members members;
 	struct registry registry;
 	int64_t compare_ms;
+	uint32_t compared; /* with whom last */
 	int64_t ready_ms; /* from then on the registry is believed when it knows no owner of a port */
 	struct port **ports; /* by id */
 	size_t nr_ports;

@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Moves a vport with many flows between two hosts again and again: lost flows, the time that the firewall adds to a
+# switch-over, flows a second. moves.sh [RUNS [FLOWS [DELTA]]]; REPLICAS=1: the destination has a copy already.
+# shellcheck source=selftests/cluster_lib.sh disable=SC2015
+. "$(dirname "$0")/../cluster_lib.sh"
+need_root
+[[ -x $DFWSYNCD && -x $BUILD/selftests/bench/moves ]] || skip_all "not built: make build/selftests/bench/moves"
+
+RUNS=${1:-20}
+FLOWS=${2:-100000}
+DELTA=${3:-10000}
+REPLICAS=${REPLICAS:-0}
+
+begin() {
+    local host
+    cluster_hosts a b
+    for host in a b; do
+        dfwd_on "$host" && syncd_on "$host" && ip -n "$(host_space "$host")" link add tap1 type veth peer name vm1 &&
+            ip -n "$(host_space "$host")" link set tap1 up || return 1
+    done
+    ctl_on a cluster init --name a --address "$(host_address a)" --replicas "$REPLICAS" >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    cluster_join a b && cluster_whole
+}
+must "two hosts" begin
+policy() {
+    apply_on a --wait 10 <<EOP
+profile big { max-flows 1000000; flow-table 131072 }
+default in drop
+default out drop
+tier move { web: allow in service tcp 7000 }
+EOP
+}
+must "a policy" policy
+vport() {
+    ctl_on a vport add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --profile big >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    until_true 10 grep -q '"active"' <(ctl_on a -j migrate status vm1)
+}
+must "a vport" vport
+"$BUILD/selftests/bench/moves" "$RUNS" "$FLOWS" "$DELTA" vm1 \
+    "a:$(host_instance a):$(host_space a):tap1:${SYNCD_PIDS[a]}" "b:$(host_instance b):$(host_space b):tap1:${SYNCD_PIDS[b]}" || {
+    tail -n 5 "$(syncd_log a)" "$(syncd_log b)"
+    FAILED=1
+}
+for h in a b; do cp "$(syncd_log $h)" /tmp/mv/slog.$h; cp "$(host_log $h)" /tmp/mv/dlog.$h; done
