@@ -108,7 +108,7 @@ struct sync_env {
 	uint64_t (*port_flows)(void *data, struct uuid port);
 	/* Destination: may packets have passed between the VM here and others that the datapath has not seen? */
 	bool (*port_late)(void *data, struct uuid port);
-	/* After a restart: does the datapath hold the port, and has its VM sent what passed unseen? */
+	/* The ledger may be behind: does the datapath hold the port, and has its VM sent what passed unseen? */
 	bool (*port_stranded)(void *data, struct uuid port);
 	/* Somebody asks for the port without a PREPARE: has the VM gone? */
 	bool (*port_gone)(void *data, struct uuid port);

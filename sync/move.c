@@ -325,6 +325,8 @@ static void release(struct sync *sync, struct port *port, uint64_t epoch)
 static void roll_back(struct sync *sync, struct port *port)
 {
 	uint64_t epoch = epoch_next(port->epoch, 2, sync->config.host);
+	/* V10: another host may have had it, and a full disk could not say so here. */
+	bool behind = env_of(sync)->port_stranded(env_of(sync)->data, port->id);
 
 	if (write_ledger(sync, port, PORT_ACTIVE, epoch) < 0) {
 		tell(sync, port, MOVE_DISK);
@@ -333,8 +335,10 @@ static void roll_back(struct sync *sync, struct port *port)
 	}
 	tell(sync, port, MOVE_ABORTED);
 	move_end(port);
-	write_anew(port, epoch, false);
-	become_owner(sync, port, epoch, false);
+	write_anew(port, epoch, behind);
+	if (behind)
+		port_feed(sync, port);
+	become_owner(sync, port, epoch, behind);
 }
 
 int sync_move_rollback(struct sync *sync, struct uuid id)
