@@ -107,6 +107,12 @@ prepared() {
         because "${FAIL_REASON:-$(ctl_on a sync status)}"
 }
 it "migrate prepare, said on the destination: it denies there, runs on here, and says that it is safe" prepared
+# It denies there.
+not_by_others() {
+    ! migrate b start vm1 && grep -q "operators' hosts" "$TMP/out" || because "$(cat "$TMP/out")" || return 1
+    ! migrate c rollback vm1 && role_is a 1 active && role_is b 1 prepared && talks tcp
+}
+it "a host that is no operator's cannot have it handed over, and a third one cannot end the move" not_by_others
 back() { migrate a rollback vm1 && role_is a 1 active && talks tcp && until_true 10 test "$(phase a 1)" = none; }
 it "rollback before the start: the vport goes on as if nothing had been" back
 moved() { move a b 1 && all_alive_on b; }

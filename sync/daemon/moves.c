@@ -422,8 +422,8 @@ int moves_status(struct syncd *d, struct control_call *call, const json_t *argum
 	return r;
 }
 
-/* Whose command is another host to carry out for this one? A host may have a vport moved to itself, and end a move to
- * itself; for others it takes an operator. */
+/* Whose command is another host to carry out for this one? A host may have flows brought to itself, and end a move to
+ * itself. Nothing else: `start` denies here, so a stolen host that is no operator's would take what it likes. */
 bool moves_concern(const struct syncd *d, uint32_t host, const char *command,
 		   const json_t *arguments)
 {
@@ -435,9 +435,10 @@ bool moves_concern(const struct syncd *d, uint32_t host, const char *command,
 		return true;
 	if (strcmp(command, "migrate-prepare") == 0)
 		return to && cluster_host_find(d, to) == host;
-	if (vport)
-		sync_move_status(d->cluster.sync, vport->id, &move);
-	return vport && move.phase != PHASE_NONE && move.peer == host;
+	if (!vport || strcmp(command, "migrate-rollback") != 0)
+		return false;
+	sync_move_status(d->cluster.sync, vport->id, &move);
+	return move.phase != PHASE_NONE && move.peer == host;
 }
 
 /* ---- sync status ------------------------------------------------------------------------------------------------- */
