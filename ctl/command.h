@@ -168,6 +168,7 @@ enum exit_status run_migrate_activate(const struct invocation *call);
 enum exit_status run_migrate_rollback(const struct invocation *call);
 enum exit_status run_migrate_status(const struct invocation *call);
 enum exit_status run_sync_status(const struct invocation *call);
+enum exit_status run_sync_counters(const struct invocation *call);
 enum exit_status run_watch(const struct invocation *call);
 
 #endif

@@ -395,6 +395,12 @@ static const struct field_spec sync_status_fields[] = {
 	{"counters", "object: what was dropped, refused or begun anew, by name"},
 };
 
+static const struct field_spec sync_counters_fields[] = {
+	{"network", "object: of sessions and messages between hosts, by name"},
+	{"core",
+	 "object: of members, vports, flows and policy, by name; as counters of `sync status`"},
+};
+
 static const struct field_spec takeover_fields[] = {
 	{"writer", "name of this host"},
 	{"term", "the new term"},
@@ -913,6 +919,14 @@ const struct command commands[] = {
 	 .json = "An object:",
 	 FIELDS(sync_status_fields),
 	 .run = run_sync_status},
+	{.name = "sync counters",
+	 .help = "what dfwsyncd has dropped, refused or done, by name",
+	 .details = "Counters that are not 0, since dfwsyncd became a member; with -j all of them. "
+		    "What "
+		    "strangers send is dropped and shows here: see dfwsyncd(8).",
+	 .json = "An object:",
+	 FIELDS(sync_counters_fields),
+	 .run = run_sync_counters},
 	{.name = "migrate prepare",
 	 .argument = VPORT_ARGUMENT("name of the vport"),
 	 OPTIONS(migrate_prepare_options),

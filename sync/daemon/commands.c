@@ -5,6 +5,7 @@
 #include "json.h"
 #include "log.h"
 #include "sync/daemon/commands.h"
+#include "sync/daemon/counters.h"
 #include "sync/daemon/daemon.h"
 #include "sync/daemon/forward.h"
 #include "sync/daemon/status.h"
@@ -142,6 +143,7 @@ static const struct command {
 	{.name = "migrate-rollback", .run = moves_rollback, .at_owner = true},
 	{.name = "migrate-status", .run = moves_status, .at_owner = true, .here_first = true},
 	{.name = "sync-status", .run = moves_sync_status},
+	{.name = "sync-counters", .run = counters_run},
 };
 
 /* NULL: logged. */

@@ -5,6 +5,7 @@
 
 #include "json.h"
 #include "log.h"
+#include "sync/daemon/counters.h"
 #include "sync/daemon/daemon.h"
 #include "sync/daemon/moves.h"
 #include "view_pins.h"
@@ -443,21 +444,6 @@ bool moves_concern(const struct syncd *d, uint32_t host, const char *command,
 
 /* ---- sync status ------------------------------------------------------------------------------------------------- */
 
-static json_t *counters_json(const struct syncd *d)
-{
-	const struct sync_counters *counters = sync_counters(d->cluster.sync);
-	json_t *json = json_object();
-
-#define COUNTER_JSON(name, help) \
-	json_object_set_new(json, #name, json_integer((json_int_t)counters->name));
-	SYNC_COUNTERS(COUNTER_JSON)
-#undef COUNTER_JSON
-	json_object_set_new(json, "changes_lost", json_integer((json_int_t)d->datapath.losses));
-	json_object_set_new(json, "ended_late", json_integer((json_int_t)d->datapath.ended_late));
-	json_object_set_new(json, "not_shared", json_integer((json_int_t)d->datapath.not_shared));
-	return json;
-}
-
 int moves_sync_status(struct syncd *d, struct control_call *call, const json_t *arguments)
 {
 	json_t *ports = json_array();
@@ -471,6 +457,6 @@ int moves_sync_status(struct syncd *d, struct control_call *call, const json_t *
 		json_decref(ports);
 		return r;
 	}
-	control_done(call, json_pack("{s:o, s:o}", "vports", ports, "counters", counters_json(d)));
+	control_done(call, json_pack("{s:o, s:o}", "vports", ports, "counters", counters_core(d)));
 	return 0;
 }
