@@ -75,10 +75,12 @@ void remote_ports_free(struct remote_ports *remote)
 	*remote = (struct remote_ports){};
 }
 
+/* What no dfwd would say of a port comes from a host that is not what it should be. It is left out, and holds up nobody
+ * else's: else one such host would keep all others from hearing of each other. */
 static int read_ports(json_t *json, struct remote_ports *remote)
 {
 	const json_t *entry;
-	size_t i;
+	size_t i, left_out = 0;
 
 	*remote = (struct remote_ports){};
 	remote->list = calloc(json_array_size(json) + 1, sizeof(*remote->list));
@@ -88,12 +90,17 @@ static int read_ports(json_t *json, struct remote_ports *remote)
 	json_array_foreach (json, i, entry) {
 		int r = read_port(entry, &remote->list[remote->nr]);
 
-		if (r < 0) {
+		if (r == -ENOMEM) {
 			remote_ports_free(remote);
 			return r;
 		}
-		remote->nr++;
+		left_out += r < 0;
+		remote->nr += r == 0;
 	}
+	log_error_forget();
+	if (left_out)
+		log_notice("ports of other hosts: %zu of %zu make no sense and are left out",
+			   left_out, json_array_size(json));
 	return 0;
 }
 

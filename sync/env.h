@@ -140,6 +140,8 @@ struct sync_env {
 			  uint8_t signature[ENTRY_SIGNATURE]);
 	int (*entry_verify)(void *data, uint32_t origin, const struct entry_record *record,
 			    const void *bytes, size_t nr);
+	/* Has the host's certificate been seen here, so that there is such a host? NULL: all are taken for true. */
+	bool (*host_proven)(void *data, uint32_t host);
 	/* Local store: may the host write the policy? NULL: any may. */
 	bool (*policy_writer)(void *data, uint32_t host);
 

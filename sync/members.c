@@ -76,7 +76,15 @@ bool members_living(const struct members *members, uint32_t host)
 	return member && living(member);
 }
 
-/* A random member for which `wanted` holds, NULL when a few tries find none. */
+static bool proven(const struct members *members, uint32_t host)
+{
+	const struct sync_env *env = env_of(members);
+
+	return !env->host_proven || env->host_proven(env->data, host);
+}
+
+/* A random member for which `wanted` holds, NULL when a few tries find none. What may be invented is not told anything: a
+ * few real hosts among many would hear nothing. */
 static struct member *pick(const struct members *members, int64_t now,
 			   bool (*wanted)(const struct member *, int64_t))
 {
@@ -87,7 +95,7 @@ static struct member *pick(const struct members *members, int64_t now,
 	for (size_t tries = 0; tries < 3 * nr && tries < 64; tries++) {
 		struct member *member = members->order[random_below(env_of(members), nr)];
 
-		if (wanted(member, now))
+		if (wanted(member, now) && proven(members, member->host))
 			return member;
 	}
 	return NULL;
@@ -195,6 +203,25 @@ static struct member *add(struct members *members, int64_t now, uint32_t host)
 	return member;
 }
 
+/* A newcomer is told of before its certificate is; once a second we look who has been proven since. */
+static bool room_for(struct members *members, int64_t now, uint32_t host)
+{
+	if (members->map.nr >= MEMBERS_MOST)
+		return false;
+	if (proven(members, host))
+		return true;
+	if (now - members->unproven_ms >= PROBE_INTERVAL_MS) {
+		members->unproven_ms = now;
+		members->nr_unproven = 0;
+		for (size_t i = 0; i < members->map.nr; i++)
+			members->nr_unproven += !proven(members, members->map.hosts[i]);
+	}
+	if (members->nr_unproven >= UNPROVEN_MOST)
+		return false;
+	members->nr_unproven++;
+	return true;
+}
+
 static void refute(struct members *members, uint64_t incarnation)
 {
 	members->self.incarnation = incarnation + 1;
@@ -234,6 +261,8 @@ int members_learn(struct members *members, int64_t now, const struct member_reco
 
 	member = hostmap_find(&members->map, record->host);
 	if (!member) {
+		if (!room_for(members, now, record->host))
+			return -ENOSPC;
 		member = add(members, now, record->host);
 		if (!member)
 			return -ENOMEM;

@@ -23,7 +23,10 @@
 #define LOCAL_HEALTH_MAX   8
 #define HEAL_INTERVAL_MS   10000
 #define JOIN_INTERVAL_MS   1000
-#define GOSSIP_EARLY_MS	   20 /* news of the registry do not wait for the round */
+#define MEMBERS_MOST	   16384 /* that are remembered, those that left too */
+#define UNPROVEN_MOST \
+	16 /* of whom no certificate was seen: newcomers, or inventions of a stolen host */
+#define GOSSIP_EARLY_MS 20 /* news of the registry do not wait for the round */
 
 enum member_state {
 	MEMBER_ALIVE = 0,
@@ -90,6 +93,8 @@ struct members {
 	void (*contact)(void *data, uint32_t host, const char *address);
 	void *data;
 
+	size_t nr_unproven; /* at unproven_ms, and those added since */
+	int64_t unproven_ms;
 	uint64_t refutations;
 	uint64_t address_conflicts;
 };

@@ -456,8 +456,8 @@ static void get_tag(struct reader *value, struct slice *tag)
 	size_t nr = reader_left(value);
 	const uint8_t *nul = nr ? memchr(value->at, 0, nr) : NULL;
 
-	if (!tag || !nul || nul == value->at ||
-	    memchr(nul + 1, 0, nr - (size_t)(nul + 1 - value->at)))
+	if (!tag || !nul || nul == value->at || !text_valid(value->at, (size_t)(nul - value->at)) ||
+	    !text_valid(nul + 1, nr - (size_t)(nul + 1 - value->at)))
 		value->bad = true;
 	else
 		*tag = (struct slice){.bytes = value->at, .nr = (uint16_t)nr};

@@ -268,7 +268,7 @@ static int verify(const struct registry *registry, const struct origin *origin,
 				 entry_signed(origin->host, record, bytes));
 }
 
-/* Returns 0, -ENOMEM, or what verify says. */
+/* Returns 0, -ENOMEM, -ENOSPC, or what verify says. */
 static int apply(struct registry *registry, struct origin *origin,
 		 const struct entry_record *record, uint64_t previous, bool rumour)
 {
@@ -283,6 +283,8 @@ static int apply(struct registry *registry, struct origin *origin,
 	}
 	if (record->version <= origin->known || (old && old->version > record->version))
 		return 0;
+	if (!old && origin->nr >= ENTRIES_MOST)
+		return -ENOSPC;
 	r = verify(registry, origin, record);
 	if (r < 0)
 		return r;
@@ -321,6 +323,8 @@ int registry_on_entries(struct registry *registry, struct reader reader)
 		return -EBADMSG;
 	if (!head.origin)
 		return 0;
+	if (registry->origins.nr >= ORIGINS_MOST && !registry_origin(registry, head.origin))
+		return -ENOSPC;
 	origin = origin_get(registry, head.origin);
 	if (!origin)
 		return -ENOMEM;
@@ -447,16 +451,19 @@ int registry_rebase(struct registry *registry)
 		return -ENOMEM;
 	memcpy(before, own->entries, nr * sizeof(*before));
 	/* The certificate goes first: whatever comes behind it can be verified. The host entry goes last: who has applied it
-	 * has applied all. */
-	for (size_t i = 0; i < nr && !r; i++)
-		if (before[i]->kind == ENTRY_CERTIFICATE)
-			r = write_anew(registry, before[i], 0);
+	 * has applied all. An entry that is written anew is gone. */
+	for (size_t i = 0; i < nr && !r; i++) {
+		if (before[i]->kind != ENTRY_CERTIFICATE)
+			continue;
+		r = write_anew(registry, before[i], 0);
+		before[i] = NULL;
+	}
 	for (size_t i = 0; i < nr && !r; i++) {
 		const struct entry *entry = before[i];
 
-		if (entry->kind == ENTRY_HOST)
+		if (entry && entry->kind == ENTRY_HOST)
 			host = entry;
-		else if (entry->kind != ENTRY_CERTIFICATE && !entry->deleted)
+		else if (entry && !entry->deleted)
 			r = write_anew(registry, entry, entry->epoch);
 	}
 	if (!r && host)

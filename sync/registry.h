@@ -37,6 +37,10 @@ struct origin {
 	size_t room;
 };
 
+/* What is kept of others, whoever says so. A host with 4,096 vports has twice as many entries with tombstones. */
+#define ORIGINS_MOST 16384
+#define ENTRIES_MOST 16384 /* of one origin */
+
 struct registry {
 	struct gossip *gossip;
 	struct hostmap origins;

@@ -218,6 +218,15 @@ static void follow(struct sync *sync)
 		sync->counters.no_memory++;
 }
 
+/* Whom nobody has proven to be there is not waited for. */
+static bool waited_for(const struct sync *sync, uint32_t host)
+{
+	const struct sync_env *env = sync->env;
+
+	return members_living(&sync->members, host) &&
+	       (!env->host_proven || env->host_proven(env->data, host));
+}
+
 static bool all_staged(const struct sync *sync, uint32_t generation)
 {
 	const struct hostmap *map = &sync->members.map;
@@ -227,7 +236,7 @@ static bool all_staged(const struct sync *sync, uint32_t generation)
 	if (sync->policy.staged != generation || sync->now < sync->ready_ms)
 		return false;
 	for (size_t i = 0; i < map->nr; i++)
-		if (members_living(&sync->members, map->hosts[i]) &&
+		if (waited_for(sync, map->hosts[i]) &&
 		    (sync_host_info(sync, map->hosts[i], &info) || info.staged != generation))
 			return false;
 	return true;

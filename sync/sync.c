@@ -650,8 +650,10 @@ void sync_on_message(struct sync *sync, int64_t wall, uint32_t from, const void 
 	r = packet_open(&reader, bytes, nr);
 	while (r == 0 && tlv_next(&reader, &type, &value)) {
 		r = handle(sync, from, type, value);
-		if (r == -ENOMEM)
-			sync->counters.no_memory++;
+		sync->counters.no_memory += r == -ENOMEM;
+		/* What comes behind it may be of hosts that are known. */
+		sync->counters.crowded += r == -ENOSPC;
+		r = r == -ENOSPC ? 0 : r;
 	}
 	if (r == -EPROTO)
 		sync->counters.too_new++;

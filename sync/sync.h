@@ -35,6 +35,7 @@ struct sync_config {
 	X(too_new, "messages of a version that this host cannot read")                           \
 	X(unknown, "TLVs of unknown types, skipped")                                             \
 	X(no_memory, "messages not applied for want of memory")                                  \
+	X(crowded, "hosts and entries beyond what is remembered of others, refused")             \
 	X(fenced, "writes below the epoch, refused")                                             \
 	X(not_owner, "flows from a host that does not own the port, refused")                    \
 	X(no_room, "frames refused for want of room")                                            \

@@ -3,6 +3,54 @@
 
 #include "sync/wire.h"
 
+/* ---- Texts ------------------------------------------------------------------------------------------------------- */
+
+/* How long the UTF-8 character is that begins with `byte`, and the least that it may mean: a longer form of less is none. */
+static size_t character_length(uint8_t byte, uint32_t *least)
+{
+	if (byte < 0x80) {
+		*least = 0x20;
+		return 1;
+	}
+	*least = byte < 0xe0 ? 0x80 : byte < 0xf0 ? 0x800 : 0x10000;
+	return byte < 0xc2 ? 0 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : byte < 0xf5 ? 4 : 0;
+}
+
+/* RFC 3629, section 4. Returns the length of the character, 0: it is none, or not for texts. */
+static size_t valid_character(const uint8_t *text, size_t nr)
+{
+	uint32_t least, meaning = text[0];
+	size_t length = character_length(text[0], &least);
+
+	if (!length || length > nr)
+		return 0;
+	if (length > 1)
+		meaning &= 0x7fU >> length;
+	for (size_t i = 1; i < length; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+		meaning = meaning << 6 | (text[i] & 0x3f);
+	}
+	if (meaning < least || meaning > 0x10ffff || (meaning >= 0xd800 && meaning <= 0xdfff))
+		return 0;
+	return meaning >= 0x7f && meaning < 0xa0 ? 0 : length;
+}
+
+bool text_valid(const void *text, size_t nr)
+{
+	const uint8_t *at = text;
+
+	while (nr) {
+		size_t length = valid_character(at, nr);
+
+		if (!length)
+			return false;
+		at += length;
+		nr -= length;
+	}
+	return true;
+}
+
 void put_text(struct writer *writer, const char *text)
 {
 	size_t nr = strnlen(text, WIRE_TEXT_LEN - 1);
@@ -22,11 +70,8 @@ void get_text(struct reader *reader, char *text)
 		return;
 	}
 	get_bytes(reader, text, nr);
-
-	/* Texts of other hosts end up on terminals and in logs. */
-	for (size_t i = 0; i < nr; i++)
-		if ((uint8_t)text[i] < 0x20 || text[i] == 0x7f)
-			reader->bad = true;
+	if (!text_valid(text, nr))
+		reader->bad = true;
 }
 
 void put_slice(struct writer *writer, struct slice slice)

@@ -105,7 +105,9 @@ WIRE_INTEGER(u64, uint64_t)
 WIRE_INTEGER(uuid, struct uuid)
 #undef WIRE_INTEGER
 
-/* Printable, at most WIRE_TEXT_LEN - 1 bytes. `text` of get_text has room for WIRE_TEXT_LEN. */
+/* UTF-8 without control characters: texts of other hosts end up in JSON, on terminals and in logs. */
+bool text_valid(const void *text, size_t nr);
+/* At most WIRE_TEXT_LEN - 1 bytes that are valid. `text` of get_text has room for WIRE_TEXT_LEN. */
 void put_text(struct writer *writer, const char *text);
 void get_text(struct reader *reader, char *text);
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+
 #include "check.h"
+#include "sync/members.h"
 #include "sync/registry.h"
 
 static uint64_t no_random(void *data)
@@ -13,6 +16,20 @@ static void no_change(void *data, const struct entry *entry)
 	(void)entry;
 	if (data)
 		++*(unsigned int *)data;
+}
+
+static void no_member(void *data, const struct member *member)
+{
+	(void)data;
+	(void)member;
+}
+
+static uint32_t proven_from;
+
+static bool is_proven(void *data, uint32_t host)
+{
+	(void)data;
+	return host >= proven_from;
 }
 
 static const struct sync_env env = {.random = no_random};
@@ -154,6 +171,97 @@ int main(void)
 		CHECK(known(&b, 1) == known(&reborn, 1) &&
 		      registry_origin(&b.registry, 1)->nr == 1);
 		registry_free(&reborn.registry);
+	}
+
+	TEST("a rebase begins with the certificate, ends with the host entry, and has each entry "
+	     "once")
+	{
+		static struct host certified;
+		const struct origin *own;
+
+		host_init(&certified, 5);
+		registry_put(&certified.registry, ENTRY_CERTIFICATE, (struct uuid){0}, 0,
+			     (struct slice){(const uint8_t *)"c", 1});
+		registry_put(&certified.registry, ENTRY_HOST, (struct uuid){0}, 0,
+			     (struct slice){0});
+		for (uint8_t i = 1; i <= 3; i++)
+			put(&certified, i, 1, 5);
+		CHECK(registry_rebase(&certified.registry) == 0);
+		own = registry_origin(&certified.registry, 5);
+		CHECK(own->nr == 5 && own->entries[0]->kind == ENTRY_CERTIFICATE &&
+		      own->entries[4]->kind == ENTRY_HOST);
+		registry_free(&certified.registry);
+	}
+
+	TEST("of one origin no more entries are taken than a host can have, of origins no more "
+	     "than there may be")
+	{
+		static struct host many, other;
+
+		host_init(&many, 7);
+		host_init(&other, 8);
+		for (uint32_t i = 0; i < ENTRIES_MOST + 100; i++) {
+			struct uuid id = {{1}};
+
+			memcpy(id.bytes + 4, &i, sizeof(i));
+			registry_put(&many.registry, ENTRY_VPORT, id, epoch_next(1ULL << 24, 0, 7),
+				     (struct slice){(const uint8_t *)"x", 1});
+		}
+		while (pass(&many, &other, 7, known(&other, 7)))
+			;
+		CHECK(registry_origin(&other.registry, 7)->nr == ENTRIES_MOST);
+		for (uint32_t i = 1000; other.registry.origins.nr < ORIGINS_MOST; i++)
+			if (!CHECK(registry_know(&other.registry, i) == 0))
+				break;
+		CHECK(!pass(&a, &other, 1, 0) && !registry_origin(&other.registry, 1));
+		registry_free(&many.registry);
+		registry_free(&other.registry);
+	}
+
+	TEST("no more members are remembered than there may be, however many are told of")
+	{
+		static struct members members;
+		static struct gossip gossip;
+		uint32_t i;
+
+		gossip_init(&gossip, &env);
+		members_init(&members, &gossip, 1, 1, "a", NULL, 0, 0);
+		members.changed = no_member;
+		for (i = 2; i < MEMBERS_MOST + 2; i++)
+			if (!CHECK(members_learn(&members, 0, &(struct member_record){.host = i}) ==
+				   0))
+				break;
+		CHECK(members_learn(&members, 0, &(struct member_record){.host = i}) == -ENOSPC);
+		CHECK(members_learn(&members, 0,
+				    &(struct member_record){.host = 2, .incarnation = 1}) == 0);
+		members_free(&members);
+	}
+
+	TEST("of members whom no certificate proves only a few are remembered, until they are "
+	     "proven")
+	{
+		static const struct sync_env doubting = {.random = no_random,
+							 .host_proven = is_proven};
+		static struct members members;
+		static struct gossip gossip;
+		uint32_t i;
+
+		gossip_init(&gossip, &doubting);
+		members_init(&members, &gossip, 1, 1, "a", NULL, 0, 0);
+		members.changed = no_member;
+		proven_from = 5000;
+		for (i = 2; i < UNPROVEN_MOST + 2; i++)
+			CHECK(members_learn(&members, 0, &(struct member_record){.host = i}) == 0);
+		CHECK(members_learn(&members, 0, &(struct member_record){.host = i}) == -ENOSPC);
+		CHECK(members_learn(&members, 0, &(struct member_record){.host = 5000}) == 0);
+		CHECK(members_learn(&members, 0,
+				    &(struct member_record){.host = 2, .state = MEMBER_DEAD}) == 0);
+		proven_from = 10;
+		CHECK(members_learn(&members, 2000, &(struct member_record){.host = 9}) == 0);
+		for (i = 3000; i < 3000 + UNPROVEN_MOST; i++)
+			CHECK(members_learn(&members, 2000, &(struct member_record){.host = i}) ==
+			      0);
+		members_free(&members);
 	}
 	registry_free(&a.registry);
 	registry_free(&b.registry);

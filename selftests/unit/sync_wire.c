@@ -136,6 +136,40 @@ int main(void)
 		CHECK(reader.bad);
 	}
 
+	TEST("texts are UTF-8 without control characters, in its shortest form, or are refused")
+	{
+		static const struct {
+			const char *text;
+			bool valid;
+		} texts[] = {
+			{"web-1", true},
+			{"z\xc3\xbcrich", true},
+			{"\xe2\x82\xac", true},
+			{"\xf0\x9f\x94\xa5 wall", true},
+			{"\xf4\x8f\xbf\xbf", true},
+			{"", true},
+			{"\xff\xfe", false},
+			{"a\x80", false},
+			{"\xc3", false},
+			{"\xc3(", false},
+			{"\xe2\x82", false},
+			{"\xc0\xaf", false},
+			{"\xe0\x80\xaf", false},
+			{"\xed\xa0\x80", false},
+			{"\xf4\x90\x80\x80", false},
+			{"\xc2\x9b"
+			 "31m",
+			 false},
+			{"\x1b[31m", false},
+			{"\x7f", false},
+		};
+
+		for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+			if (!CHECK(text_valid(texts[i].text, strlen(texts[i].text)) ==
+				   texts[i].valid))
+				printf("# text %zu\n", i);
+	}
+
 	TEST("a flow reads back, IPv4 and IPv6, within FLOW_RECORD_BYTES")
 	{
 		for (int v6 = 0; v6 < 2; v6++) {

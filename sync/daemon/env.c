@@ -120,6 +120,7 @@ const struct sync_env cluster_env = {
 	.vport_changed = env_vport_changed,
 	.entry_sign = signatures_sign,
 	.entry_verify = signatures_verify,
+	.host_proven = signatures_proven,
 	.policy_writer = signatures_operator,
 	.ledger_write = env_ledger_write,
 	.ledger_drop = env_ledger_drop,

@@ -234,7 +234,8 @@ static void add_member(void *data, const struct member_record *member)
 	struct hosts *hosts = data;
 	struct host_info info = {};
 
-	if (member->state != MEMBER_ALIVE && member->state != MEMBER_SUSPECT)
+	if ((member->state != MEMBER_ALIVE && member->state != MEMBER_SUSPECT) ||
+	    !signatures_certificate(hosts->d, member->host))
 		return;
 	sync_host_info(hosts->d->cluster.sync, member->host, &info);
 	add_host(hosts, member->host, info.active, NULL);

@@ -50,6 +50,9 @@ static void collect(void *data, const struct sync_vport *found)
 		collection->room = room;
 	}
 	json = vport_to_json(found->port, found->epoch, &vport);
+	collection->failed |= !json;
+	if (!json)
+		return;
 	json_object_set_new(json, "host", json_string(cluster_host_name(d, found->host, host)));
 	collection->list[collection->nr++] = (struct found){.host = found->host, .json = json};
 }

@@ -47,6 +47,11 @@ const struct certificate *signatures_certificate(const struct syncd *d, uint32_t
 	return certificate ? certificate : hostmap_find(&d->signatures.certificates, host);
 }
 
+bool signatures_proven(void *data, uint32_t host)
+{
+	return signatures_certificate(data, host) != NULL;
+}
+
 bool signatures_revoked(const struct syncd *d, uint32_t host)
 {
 	const struct certificate *certificate = signatures_certificate(d, host);

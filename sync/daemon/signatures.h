@@ -29,6 +29,8 @@ int signatures_publish(struct syncd *d);
 
 /* The certificate of a host: that of its session, or of its entry; NULL: not known. */
 const struct certificate *signatures_certificate(const struct syncd *d, uint32_t host);
+/* For the core: is there such a host, as far as can be told by a certificate? */
+bool signatures_proven(void *data, uint32_t host);
 bool signatures_revoked(const struct syncd *d, uint32_t host);
 
 void signatures_free(struct signatures *signatures);
