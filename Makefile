@@ -193,13 +193,13 @@ $(B)/selftests/bench/churn: $(call obj,selftests/bench/churn.c)
 
 ##@ Test
 .PHONY: check check-long unit-tests conformance sim fuzz lint
-check: deps all unit-tests ## all tests (root)
+check: deps all unit-tests $(B)/sim ## all tests (root)
 	@selftests/run
 
 check-long: deps all ## what takes longer: twenty hosts (root)
 	@selftests/run long
 
-unit-tests: $(UNIT_TESTS) $(B)/selftests/etcd_host ## build the unit tests (with ASan and UBSan)
+unit-tests: $(UNIT_TESTS) $(B)/selftests/etcd_host $(B)/selftests/handshakes $(B)/selftests/liar ## build the unit tests (with ASan and UBSan)
 
 # A unit test links what it tests; those that include a .c file of ctl/ bring it themselves.
 $(filter $(B)/selftests/unit/sync_%,$(UNIT_TESTS)): $(B)/selftests/unit/sync_%: $(B)/san/selftests/unit/sync_%.o $(call san,$(SYNC))
@@ -215,6 +215,11 @@ $(B)/selftests/etcd_host: $(B)/san/selftests/etcd/host.o $(call san,$(ETCD) $(SY
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lcurl -lsodium
+# A stranger's and a stolen host's words, for selftests/netns/strangers.sh.
+$(B)/selftests/handshakes $(B)/selftests/liar: $(B)/selftests/%: $(B)/san/selftests/secure/%.o $(call san,sync/daemon/xport.c $(SECURE) $(SYNC) $(COMMON))
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lsodium
 $(filter $(B)/selftests/unit/secure_%,$(UNIT_TESTS)): $(B)/selftests/unit/secure_%: $(B)/san/selftests/unit/secure_%.o $(call san,$(SECURE) $(SYNC) $(COMMON))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
@@ -250,6 +255,7 @@ FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst selftests/fuzz/%_fuzz.c,%,$(wildcard selftests/fuzz/*_fuzz.c))
 FUZZ_CFLAGS := -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option
 FUZZ_datapath := $(HOST_FLAGS) selftests/host/host_maps.c
+FUZZ_sync_values := sync/daemon/vport_text.c lib/addr.c
 FUZZ_etcd_answer := sync/etcd/message.c sync/etcd/record.c -lsodium
 # Behind a signature that must be right nothing would ever be reached: these say themselves which ones are.
 FUZZ_secure_texts := -Wl,--wrap=signature_right -lsodium
