@@ -123,7 +123,7 @@ heal() {
 
 # ---- daemons ---------------------------------------------------------------------------------------------------------
 
-# dfwd_on HOST [options]: started and ready
+# dfwd_on HOST [options]: started and ready. DFWD_WAIT: seconds for that, where the kernel takes its time
 dfwd_on() {
     local host=$1 log
     shift
@@ -132,7 +132,7 @@ dfwd_on() {
     nsenter --net="/run/netns/$(host_space "$host")" "$DFWD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
     DFWD_PIDS[$host]=$!
     PIDS+=("$!")
-    until_true 30 ctl_on "$host" status --wait 1 || because "dfwd of host $host does not come up: $(tail -n 3 "$log")"
+    until_true "${DFWD_WAIT:-30}" ctl_on "$host" status --wait 1 || because "dfwd of host $host does not come up: $(tail -n 3 "$log")"
 }
 
 # SYNCD_TIME: a time namespace for it
