@@ -61,12 +61,15 @@ static int make_folder(const struct syncd *d, const char *name)
 	return r < 0 ? log_errno(r, "%s", path) : 0;
 }
 
-/* We shall have to pass through; what lies beside is root's alone by its own mode. */
+/* We shall have to pass through; what lies beside is root's alone by its own mode. systemd has seen to it, and lets us
+ * write in the folder behind it only. */
 static int open_way(const char *path)
 {
 	struct stat stat;
 
-	if (lstat(path, &stat) < 0 || chmod(path, (stat.st_mode & 07777) | 0111) < 0)
+	if (lstat(path, &stat) < 0)
+		return log_errno(-errno, "%s", path);
+	if ((stat.st_mode & 0111) != 0111 && chmod(path, (stat.st_mode & 07777) | 0111) < 0)
 		return log_errno(-errno, "%s", path);
 	return 0;
 }
