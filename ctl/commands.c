@@ -277,6 +277,11 @@ static const struct field_spec status_fields[] = {
 			     "tables in force"},
 	{"changes_staged", "those for which all was compiled and staged anew"},
 	{"changes_no_room", "of these, for want of room in the tables in force"},
+	{"dfwsyncd", "true: dfwsyncd runs, and they have each other"},
+	{"held", "array of the vports that deny everything until a move has ended"},
+	{"held[].vport", "name of the vport"},
+	{"held[].ms", "for how long; null: since before dfwd began"},
+	{"held[].why", "in words"},
 };
 
 static const struct field_spec vport_fields[] = {
@@ -297,6 +302,12 @@ static const struct field_spec vport_fields[] = {
 	{"epoch", "of its ownership: grows with each move"},
 	{"attached", "true: its device is there and filtered in both directions"},
 	{"ready", "true: a policy is realised; until then everything is dropped"},
+	{"held", "true: everything is dropped until it has moved, see "
+		 "Vports that are held in dfwsyncd(8)"},
+	{"held_ms",
+	 "for how long; null: it is not held, since before dfwd began, or dfwd does not run "
+	 "(of `vport show` only, as the next)"},
+	{"held_why", "in words; null as above"},
 	{"slot", "its index in the kernel's maps; null: nothing of it is in the kernel"},
 	{"flows", "confirmed flows; null as above"},
 	{"max_flows", "the most it may have; null as above"},

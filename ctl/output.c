@@ -45,6 +45,16 @@ const char *duration_text(int64_t ms, char *text)
 	return text;
 }
 
+const char *held_for(const json_t *held, char *text)
+{
+	const json_t *ms = json_object_get(held, "ms");
+
+	if (json_is_integer(ms))
+		return duration_text(json_integer_value(ms), text);
+	snprintf(text, DURATION_TEXT_LEN, "longer than dfwd runs");
+	return text;
+}
+
 const char *endpoint_text(const struct dfw_addr *addr, uint16_t port, char *text)
 {
 	char address[ADDR_TEXT_LEN];

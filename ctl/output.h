@@ -23,6 +23,8 @@
 const char *quantity_text(uint64_t value, char *text);
 /* "350ms", "12s", "3m07s", "2h05m", "4d03h"; below 0: "-". */
 const char *duration_text(int64_t ms, char *text);
+/* For how long a vport is held, of its entry in dfwd's status; `text` as above. */
+const char *held_for(const json_t *held, char *text);
 /* "10.0.0.1:80", "[2001:db8::1]:80", the address alone for port 0. */
 const char *endpoint_text(const struct dfw_addr *addr, uint16_t port, char *text);
 

@@ -20,6 +20,24 @@ static void number_line(struct table *table, const char *label, const json_t *st
 	table_cell(table, COLOR_NONE, "%" JSON_INTEGER_FORMAT, json_number(status, key));
 }
 
+static void held_lines(struct table *table, const json_t *status)
+{
+	const json_t *held;
+	char time[DURATION_TEXT_LEN];
+	size_t i;
+
+	json_array_foreach (json_object_get(status, "held"), i, held) {
+		const char *vport = json_text(held, "vport"), *why = json_text(held, "why");
+
+		table_cell(table, COLOR_NONE, "held");
+		table_cell(table, COLOR_YELLOW, "%s denies everything for %s: %s%s",
+			   vport ? vport : "?", held_for(held, time), why ? why : "?",
+			   json_is_true(json_object_get(status, "dfwsyncd"))
+				   ? ""
+				   : "; dfwsyncd, which would end that, does not run");
+	}
+}
+
 static enum exit_status print_status(const struct invocation *call, const json_t *status)
 {
 	static const struct column columns[] = {{}, {}};
@@ -46,6 +64,7 @@ static enum exit_status print_status(const struct invocation *call, const json_t
 		   duration_text(json_number(status, "active_since_ms"), time));
 	number_line(table, "vports", status, "vports");
 	number_line(table, "attached", status, "attached");
+	held_lines(table, status);
 	number_line(table, "flows", status, "flows");
 	number_line(table, "events lost", status, "events_lost");
 	number_line(table, "log lines left out", status, "log_suppressed");

@@ -65,6 +65,8 @@ const char *vport_state(const struct vport *vport, enum color *color)
 		*color = COLOR_RED;
 		return "no policy";
 	}
+	if (vport_held(vport))
+		return "moving";
 	*color = COLOR_GREEN;
 	return "enforcing";
 }
@@ -191,6 +193,11 @@ bool vport_ready(const struct vport *vport)
 	return vport->realised && (vport->view.config.flags & DFW_PORT_READY);
 }
 
+bool vport_held(const struct vport *vport)
+{
+	return vport->realised && (vport->view.config.flags & DFW_PORT_HELD);
+}
+
 /* What only dfwd's file knows: null without it. */
 static void add_stored(json_t *json, const struct vport *vport)
 {
@@ -235,6 +242,7 @@ static void add_kernel(json_t *json, const struct vport *vport)
 
 	json_object_set_new(json, "attached", json_boolean(vport->realised && view->enforcing));
 	json_object_set_new(json, "ready", json_boolean(vport_ready(vport)));
+	json_object_set_new(json, "held", json_boolean(vport_held(vport)));
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		json_object_set_new(json, numbers[i].key,
 				    vport->realised ? json_integer(numbers[i].number)

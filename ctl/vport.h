@@ -27,6 +27,9 @@ int vport_read(const char *instance, const char *name, const json_t *list, struc
 /* A policy is realised for it. */
 bool vport_ready(const struct vport *vport);
 
+/* It denies everything until a move has ended. */
+bool vport_held(const struct vport *vport);
+
 /* "enforcing", "no policy", ... and the colour to say it in. */
 const char *vport_state(const struct vport *vport, enum color *color);
 

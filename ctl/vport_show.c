@@ -82,6 +82,42 @@ static void print_line(struct table *table, const char *label, const char *value
 	table_cell(table, color, "%s", value ? value : "?");
 }
 
+/* What dfwd's status says of a held vport; NULL: nothing, or it does not run. */
+static json_t *held_told(const struct invocation *call, const struct vport *vport)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	const json_t *entry;
+	size_t i;
+
+	if (!vport_held(vport) || client_request(call->instance, "status", NULL, &reply) < 0)
+		return NULL;
+	json_array_foreach (json_object_get(json_object_get(reply, "result"), "held"), i, entry)
+		if (json_text(entry, "vport") &&
+		    strcmp(json_text(entry, "vport"), vport->name) == 0)
+			return json_incref((json_t *)entry);
+	return NULL;
+}
+
+static void print_held(struct table *table, const json_t *told)
+{
+	char time[DURATION_TEXT_LEN];
+
+	if (!told)
+		return;
+	print_line(table, "denies for", held_for(told, time), COLOR_YELLOW);
+	print_line(table, "  since", json_text(told, "why"), COLOR_NONE);
+}
+
+static enum exit_status show_json(const struct invocation *call, const struct vport *vport)
+{
+	_cleanup_json_ json_t *told = held_told(call, vport);
+	json_t *json = vport_json(vport);
+
+	json_object_set(json, "held_ms", told ? json_object_get(told, "ms") : json_null());
+	json_object_set(json, "held_why", told ? json_object_get(told, "why") : json_null());
+	return print_json(json);
+}
+
 static enum exit_status print_details(const struct invocation *call, const struct vport *vport)
 {
 	static const struct column columns[] = {{}, {}};
@@ -92,6 +128,7 @@ static enum exit_status print_details(const struct invocation *call, const struc
 	_cleanup_free_ char *derived = joined(json_object_get(json, "derived_ips"));
 	_cleanup_free_ char *learned = joined(json_object_get(json, "learned_ips"));
 	_cleanup_free_ char *tags = joined_tags(json_object_get(json, "tags"));
+	_cleanup_json_ json_t *told = held_told(call, vport);
 	enum color color;
 	const char *state = vport_state(vport, &color);
 
@@ -99,6 +136,7 @@ static enum exit_status print_details(const struct invocation *call, const struc
 		return no_memory();
 	print_line(table, "vport", vport->name, COLOR_BOLD);
 	print_line(table, "state", state, color);
+	print_held(table, told);
 	print_line(table, "device", text_or_dash(json, "dev"), COLOR_NONE);
 	print_line(table, "MAC addresses", macs, COLOR_NONE);
 	print_line(table, "IP addresses", ips, COLOR_NONE);
@@ -293,5 +331,5 @@ enum exit_status run_vport_show(const struct invocation *call)
 	r = vport_read(call->instance, name, stored, &vport);
 	if (r < 0)
 		return view_failed(call, name, r);
-	return call->json ? print_json(vport_json(&vport)) : print_details(call, &vport);
+	return call->json ? show_json(call, &vport) : print_details(call, &vport);
 }

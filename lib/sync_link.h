@@ -34,7 +34,8 @@
  *                                                 state
  *   port-prepare   {"vport": as in vports, "flows"}: makes it, held, unless it is there; held then.
  *                  -> {"slot"}; -ENOSPC: its profile has no room for so many flows; -EEXIST, -EINVAL
- *   port-hold      {"uuid"}: denies everything from now on; packets that are under way may still end
+ *   port-hold      {"uuid", "pull"}: denies everything from now on; packets that are under way may still end. "pull": until
+ *                  the host that had it has given it up
  *   port-quiet     none is any more
  *   port-activate  {"uuid", "epoch"}: in force; not held any more
  *   port-release   {"uuid"}: removes the port

@@ -12,6 +12,7 @@
 #include "json.h"
 #include "log.h"
 #include "maps.h"
+#include "moves.h"
 #include "policies.h"
 #include "ports.h"
 #include "uplinks.h"
@@ -60,7 +61,8 @@ static int run_status(struct dfwd *d, const json_t *arguments, struct reply *rep
 	(void)arguments;
 	count_ports(d, &attached, &flows);
 	reply->result = json_pack(
-		"{s:s, s:s, s:i, s:b, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"{s:s, s:s, s:i, s:b, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+		"s:b, s:o}",
 		"instance", d->instance, "version", DFW_VERSION, "pid", (int)getpid(), "ready",
 		d->ready, "uptime_ms", (json_int_t)ago_ms(d->started_ns), "generation",
 		(json_int_t)d->revision.generation, "revision", (int)d->revision.revision,
@@ -68,7 +70,8 @@ static int run_status(struct dfwd *d, const json_t *arguments, struct reply *rep
 		(json_int_t)d->nr_ports, "attached", attached, "flows", flows, "events_lost",
 		(json_int_t)d->events.losses, "log_suppressed", (json_int_t)d->events.suppressed,
 		"changes_in_place", (json_int_t)d->changes.in_place, "changes_staged",
-		(json_int_t)d->changes.staged, "changes_no_room", (json_int_t)d->changes.no_room);
+		(json_int_t)d->changes.staged, "changes_no_room", (json_int_t)d->changes.no_room,
+		"dfwsyncd", d->cluster.link.fd >= 0, "held", moves_held_json(d));
 	return 0;
 }
 

@@ -41,6 +41,12 @@ static int write_config(struct dfwd *d, struct port *port, const struct dfw_port
 
 	if (r < 0)
 		return log_errno(r, "vport %s: cannot switch it", port->spec->name);
+	if (!(next->flags & DFW_PORT_HELD)) {
+		port->held_ns = 0;
+		port->pulled = false;
+	} else if (!(port->config.flags & DFW_PORT_HELD)) {
+		port->held_ns = monotonic_ns();
+	}
 	port->config = *next;
 	return 0;
 }
@@ -66,6 +72,8 @@ int run_port_hold(struct dfwd *d, const struct link_packet *packet, struct clust
 	port->answer_ns = 0;
 	port->seen &= held;
 	r = set_switches(d, port, DFW_PORT_HELD, 0);
+	if (r == 0)
+		port->pulled = json_is_true(json_object_get(packet->json, "pull"));
 	if (r == 0 && !held)
 		log_info("vport %s: is held", port->spec->name);
 	cluster_link_vports_changed(d);
@@ -305,6 +313,37 @@ void moves_link_lost(struct dfwd *d)
 		if (port->answer_ns)
 			give_up(d, port);
 	}
+}
+
+static const char *held_why(const struct port *port)
+{
+	if (port->answer_ns)
+		return "it is new, and may be on another host";
+	if (port->spec->arriving)
+		return "a move to this host has not ended";
+	if (port->pulled)
+		return "it has come from another host, which has not given it up yet";
+	return "it is handed over to another host, or a move has not ended";
+}
+
+json_t *moves_held_json(const struct dfwd *d)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < d->nr_ports; i++) {
+		const struct port *port = d->ports[i];
+		uint64_t since = port->spec->arriving ? port->made_ns : port->held_ns;
+
+		if (!(port->config.flags & DFW_PORT_HELD))
+			continue;
+		json_array_append_new(
+			list, json_pack("{s:s, s:o, s:s}", "vport", port->spec->name, "ms",
+					since ? json_integer((json_int_t)((monotonic_ns() - since) /
+									  1000000))
+					      : json_null(),
+					"why", held_why(port)));
+	}
+	return list;
 }
 
 /* It may be the last that a silent VM says for long: whoever asks later hears of it too. */

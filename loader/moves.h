@@ -31,6 +31,9 @@ void moves_link_lost(struct dfwd *d);
 /* Whether other packets of its flows pass elsewhere, as its spec says. */
 int moves_share(struct dfwd *d, struct port *port);
 
+/* The ports that deny everything until a move has ended: [{"vport", "ms": for how long, null: since before dfwd began, "why"}]. */
+json_t *moves_held_json(const struct dfwd *d);
+
 /* The VM of a held port sends. */
 void moves_seen(struct dfwd *d, struct port *port);
 

@@ -30,6 +30,9 @@ struct port {
 	uint64_t made_ns; /* CLOCK_MONOTONIC; 0: taken over. Its slot was another's before */
 	uint64_t
 		answer_ns; /* CLOCK_MONOTONIC: held until dfwsyncd says whose it is, at most until then; 0: not so */
+	uint64_t
+		held_ns; /* CLOCK_MONOTONIC: it is held since then; 0: it is not, or was when it was taken over */
+	bool pulled; /* held, since it is asked whether the host that had it will give it up */
 	uint64_t refused_ns;	 /* when the log last told of an address that it may not have */
 	uint32_t refused_untold; /* ... and how often it did not since */
 };

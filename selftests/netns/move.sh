@@ -173,6 +173,26 @@ stays_held() {
     role_is b 1 active && talks tcp && ctl_on c vport del vm1 && ip -n "$(host_space c)" link del tap1 && all_alive_on b
 }
 it "said to have moved while it runs where it was: it denies there, and runs on here" stays_held
+# Nobody is there who could end it: that is to be seen, and there is a way out of it.
+held_alone() {
+    ip -n "$(host_space c)" link add tap1 type veth peer name pat1 && until_true 10 add_moved c && sleep 1 && role_is c 1 pulling || return 1
+    syncd_end_on c KILL && sleep 4
+    [[ $(ctl_on c -j status | jq -c '[.dfwsyncd, (.held | map([.vport, .ms > 4000, .why]))]') == '[false,[["vm1",true,"it has come from another host, which has not given it up yet"]]]' ]] ||
+        because "$(ctl_on c -j status)" || return 1
+    ctl_on c status | grep -q 'vm1 denies everything for .*dfwsyncd, which would end that, does not run' || because "$(ctl_on c status)" || return 1
+    [[ $(ctl_on c -j vport show vm1 | jq -c '[.held, .held_ms > 4000, .held_why]') == '[true,true,"it has come from another host, which has not given it up yet"]' ]] &&
+        ctl_on c vport show vm1 | grep -q 'given it up' && ctl_on c vport list --local | grep -q moving || because "$(ctl_on c vport show vm1)" || return 1
+    dfwd_end_on c KILL && dfwd_on c && [[ $(ctl_on c -j status | jq -c '.held | map([.vport, .ms])') == '[["vm1",null]]' ]] || because "$(ctl_on c -j status)"
+}
+it "...and if its dfwsyncd dies meanwhile: status says what denies, for how long, why, and that nobody would end it" held_alone
+way_out() {
+    ctl_on c vport del vm1 && add_moved c || return 1
+    [[ $(ctl_on c -j vport show vm1 | jq -c '[.held, .held_why]') == '[false,null]' && $(ctl_on c -j status | jq -c .held) == '[]' ]] ||
+        because "$(ctl_on c -j vport show vm1)" || return 1
+    ctl_on c vport del vm1 && syncd_on c && cluster_whole && until_true 10 add_moved c && sleep 1 && role_is c 1 pulling || return 1
+    ctl_on c vport del vm1 && ip -n "$(host_space c)" link del tap1 && role_is b 1 active && all_alive_on b
+}
+it "...the operator's way out: removed and added again it is in force; or dfwsyncd is started, and asks again" way_out
 refused_name() {
     ! ctl_on c vport add vm1 --dev tapx --mac "$(vm_mac 9)" --ip "$(vm_ip 9)" >"$TMP/out" 2>&1 && grep -q "host b" "$TMP/out" ||
         because "$(cat "$TMP/out")"

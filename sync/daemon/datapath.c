@@ -510,7 +510,8 @@ int datapath_prepare(void *data, struct uuid id, struct slice description, uint6
 		port->full = port->refused = port->failed = 0;
 		/* However long it takes to find out whose it is. */
 		if (port->asks)
-			ask(d, port, json_pack("{s:s}", "request", "port-hold"), ignore_answer);
+			ask(d, port, json_pack("{s:s, s:b}", "request", "port-hold", "pull", 1),
+			    ignore_answer);
 		return 0;
 	}
 	switch (port->prepare) {
