@@ -143,14 +143,14 @@ syncd_on() {
     nsenter --net="/run/netns/$(host_space "$host")" ${SYNCD_TIME:+"--time=$SYNCD_TIME"} "$DFWSYNCD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
     SYNCD_PIDS[$host]=$!
     PIDS+=("$!")
-    until_true 10 test -S "/run/dfw/$(host_instance "$host")/sync-control.sock" || because "dfwsyncd of host $host does not come up: $(tail -n 3 "$log")"
+    until_true 30 test -S "/run/dfw/$(host_instance "$host")/sync-control.sock" || because "dfwsyncd of host $host does not come up: $(tail -n 3 "$log")"
 }
 
 # pid_end PID SIGNAL: and wait until it is gone
 pid_end() {
     disown "$1" 2>/dev/null # or the shell would tell of its death
     kill "-$2" "$1" || because "process $1 is not there" || return 1
-    until_true 10 not kill -0 "$1" || because "process $1 does not end by SIG$2"
+    until_true 30 not kill -0 "$1" || because "process $1 does not end by SIG$2"
 }
 dfwd_end_on() { pid_end "${DFWD_PIDS[$1]}" "$2" && unset "DFWD_PIDS[$1]"; }
 syncd_end_on() { pid_end "${SYNCD_PIDS[$1]}" "$2" && unset "SYNCD_PIDS[$1]"; }

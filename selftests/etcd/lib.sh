@@ -32,7 +32,7 @@ etcd_start() {
 healthy() { in_host curl -ksf --max-time 1 "$URL/health"; }
 etcd_end() {
     disown "$ETCD_PID" 2>/dev/null
-    kill "-${1:-KILL}" "$ETCD_PID" && until_true 10 not kill -0 "$ETCD_PID"
+    kill "-${1:-KILL}" "$ETCD_PID" && until_true 30 not kill -0 "$ETCD_PID"
 }
 etcdctl() { in_host env ETCDCTL_API=3 etcdctl --endpoints "$URL" "$@"; }
 
@@ -56,7 +56,7 @@ host() {
 }
 host_end() {
     disown "${HOSTS[$1]}" 2>/dev/null
-    kill -9 "${HOSTS[$1]}" && until_true 5 not kill -0 "${HOSTS[$1]}"
+    kill -9 "${HOSTS[$1]}" && until_true 20 not kill -0 "${HOSTS[$1]}"
 }
 say() { echo "$2" >&"${INPUT[$1]}"; }
 active() { grep '^active ' "$TMP/h$1" | tail -n 1 | cut -d' ' -f2; }
@@ -76,7 +76,7 @@ counter() {
     say "$1" counters
     # shellcheck disable=SC2317
     told() { (($(grep -c '^counters' "$TMP/h$1") > $2)); }
-    until_true 5 told "$1" "$before" || return 1
+    until_true 20 told "$1" "$before" || return 1
     grep '^counters' "$TMP/h$1" | tail -n 1 | cut -d' ' -f2- | jq -r ".$2"
 }
 counts() { (($(counter "$1" "$2") > ${3:-0})); }

@@ -67,7 +67,7 @@ it "nobody is challenged while SYNs are few" few
 many() {
     background flood flood 0
     FLOOD=$LAST
-    until_true 10 challenged 1000 || challenged 1000
+    until_true 30 challenged 1000 || challenged 1000
 }
 it "a flood is challenged" many
 # It goes on all the while: no client gets in because the bucket has rested.
@@ -129,7 +129,7 @@ driver() {
     in_vm 1 ethtool -K eth0 gro on
     ip -n "$WIRE" addr add 10.77.0.99/24 dev w0
     ip -n "$WIRE" addr add fd77::99/64 dev w0 nodad
-    policy on && ctl uplink add up0 --mode native >/dev/null && until_true 10 hooked up0 native && talks live
+    policy on && ctl uplink add up0 --mode native >/dev/null && until_true 30 hooked up0 native && talks live
 }
 it "XDP on the uplink" under_flood driver
 it "a flood is challenged at the driver" under_flood grows up0 xdp asked sleep 1
@@ -146,6 +146,6 @@ it "what the rules drop is dropped, not asked, at the driver" under_flood grows 
 deaf() {
     in_wire ethtool -K w0 gro off
     quiet() { stays up0 xdp asked sleep 0.5; }
-    until_true 10 quiet && in_wire ethtool -K w0 gro on && grows up0 xdp asked sleep 2
+    until_true 30 quiet && in_wire ethtool -K w0 gro on && grows up0 xdp asked sleep 2
 }
 it "an uplink that takes no frames from XDP leaves the question to tc, until it does" under_flood deaf

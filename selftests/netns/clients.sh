@@ -35,7 +35,7 @@ must "a policy with groups, tags, services and tiers" begin
 web() {
     mkdir -p "$TMP/www" && head -c 3000000 /dev/urandom >"$TMP/www/file"
     background web in_vm 1 /usr/bin/python3 -m http.server 80 --bind :: --directory "$TMP/www"
-    until_true 10 in_vm 1 bash -c 'ss -tln | grep -q ":80 "' || return 1
+    until_true 30 in_vm 1 bash -c 'ss -tln | grep -q ":80 "' || return 1
     in_wire curl -sf -m 20 -o "$TMP/got" "http://$(vm_ip 1)/file" && cmp -s "$TMP/got" "$TMP/www/file" && in_wire curl -sf -m 20 -o "$TMP/got" "http://[$(vm_ip6 1)]/file" &&
         cmp -s "$TMP/got" "$TMP/www/file" || because "curl fails, or the file came damaged"
 }
@@ -84,7 +84,7 @@ whole() {
     local v=$1 n=$2 to=$3 address=$4 from=$5
     background "sink-$v" exec ip netns exec "$to" /usr/bin/python3 "$HERE/netns/peer.py" sink 7000
     local sink=$LAST
-    until_true 10 grep -q ready "$TMP/sink-$v" || return 1
+    until_true 30 grep -q ready "$TMP/sink-$v" || return 1
     ip netns exec "$from" timeout 60 /usr/bin/python3 "$HERE/netns/peer.py" pour "$address" 7000 "$n" >"$TMP/pour-$v" 2>&1 || { because "$(tail -n 1 "$TMP/pour-$v")"; return 1; }
     wait "$sink"
     [[ $(tail -n 1 "$TMP/sink-$v") == "$(cat "$TMP/pour-$v")" ]] || because "the stream came damaged"
@@ -100,7 +100,7 @@ segments() {
 it "GSO packets are counted as the segments that go on the wire" segments
 iperf() {
     background iserver in_vm 1 iperf3 -s -1
-    until_true 10 in_vm 1 bash -c 'ss -tln | grep -q :5201' || return 1
+    until_true 30 in_vm 1 bash -c 'ss -tln | grep -q :5201' || return 1
     in_wire iperf3 -c "$(vm_ip 1)" -t 2 -P 4 --bidir -J >"$TMP/iperf" 2>&1 && jq -e '.end.sum_received.bytes > 1000000 and .end.sum_received_bidir_reverse.bytes > 1000000' "$TMP/iperf" >/dev/null || because "$(head -c 300 "$TMP/iperf")"
 }
 it "iperf3, four streams, both ways at once" iperf
@@ -116,13 +116,13 @@ it "frames of 9000 bytes" jumbo
 
 watched() {
     background watch ctl -j watch
-    sleep 0.5
-    opens "$WIRE" "$(vm_ip 1)" 80 && closed "$WIRE" "$(vm_ip 1)" 5432
-    until_true 5 grep -q web-in "$TMP/watch" || because "no event of rule web-in: $(head -n 3 "$TMP/watch")" || return 1
+    # Again and again: what comes before it listens it does not hear.
+    told() { opens "$WIRE" "$(vm_ip 1)" 80 && sleep 0.2 && grep -q web-in "$TMP/watch"; }
+    until_true 30 told || because "no event of rule web-in: $(head -n 3 "$TMP/watch")" || return 1
     while read -r line; do
         jq -e . <<<"$line" >/dev/null 2>&1 || { because "no JSON: $line"; return 1; }
     done <"$TMP/watch"
 }
 it "watch -j shows flows as they come, a JSON object a line" watched
-logged() { until_true 5 grep -q "web-in" "$LOG" && grep "web-in" "$LOG" | grep -q "vm1" && grep "web-in" "$LOG" | grep -q "$WIRE_IP" || because "the log has no line with vport, rule and address"; }
+logged() { until_true 20 grep -q "web-in" "$LOG" && grep "web-in" "$LOG" | grep -q "vm1" && grep "web-in" "$LOG" | grep -q "$WIRE_IP" || because "the log has no line with vport, rule and address"; }
 it "a rule with log writes vport, rule and addresses to dfwd's log" logged

@@ -62,7 +62,7 @@ generations() {
 all_at() { [[ $(generations) == "$1 $1 $1" ]]; }
 everywhere() { until_true 20 all_at "$1" || because "generations $(generations), not $1"; }
 apply_works() {
-    policy "$2" | apply_on "$1" --wait 20 && GENERATION=$(generation_of "$1") && everywhere "$GENERATION"
+    policy "$2" | apply_on "$1" --wait 60 && GENERATION=$(generation_of "$1") && everywhere "$GENERATION"
 }
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ moves_to_etcd() {
     done
     until_true 20 stores_reachable true || because "etcd is not spoken to: $(tail -n 3 "$(syncd_log a)")" || return 1
     cluster_whole && everywhere "$before" || return 1
-    until_true 10 in_etcd || because "nothing lies in etcd" || return 1
+    until_true 30 in_etcd || because "nothing lies in etcd" || return 1
     opens "$(vm 3)" "$(vm_ip 2)" 80 && closed "$(vm 3)" "$(vm_ip 2)" 81
 }
 in_etcd() {
@@ -107,7 +107,7 @@ at_once() {
         policy "$((8000 + $(host_number "$host")))" >"$TMP/at-once-$host.dfw"
     done
     for host in a b; do
-        ctl_on "$host" policy apply "$TMP/at-once-$host.dfw" --wait 20 >"$TMP/at-once-$host" 2>&1 &
+        ctl_on "$host" policy apply "$TMP/at-once-$host.dfw" --wait 60 >"$TMP/at-once-$host" 2>&1 &
         pids+=("$!")
     done
     for host in "${pids[@]}"; do
@@ -171,7 +171,7 @@ local_again() {
         ctl_on "$host" cluster store local >"$TMP/out" 2>&1 || because "cluster store on $host: $(cat "$TMP/out")" || return 1
     done
     until_true 20 all_local || because "not local" || return 1
-    cluster_whole && until_true 10 ctl_on a cluster takeover || because "no takeover" || return 1
+    cluster_whole && until_true 30 ctl_on a cluster takeover || because "no takeover" || return 1
     apply_works a 81 && refuses 1,2 "on host a" ctl_on b policy apply "$TMP/policy.dfw"
 }
 all_local() { [[ $(store_of a .store)$(store_of b .store)$(store_of c .store) == locallocallocal ]]; }

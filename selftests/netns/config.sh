@@ -19,7 +19,7 @@ matches() {
     dfwd_start -c "$TMP/dfwd.conf" && attached tap1 && not attached up0 && no_ping "$(vm 1)" "$WIRE_IP" && no_ping "$WIRE" "$(vm_ip 1)" || because "$(ctl vport list)"
 }
 must "a device whose name matches is a vport once dfwd is ready, and denies" matches
-comes() { vm_plug 2 && until_true 10 attached tap2 && no_ping "$(vm 2)" "$WIRE_IP" || because "$(ctl vport list)"; }
+comes() { vm_plug 2 && until_true 30 attached tap2 && no_ping "$(vm 2)" "$WIRE_IP" || because "$(ctl vport list)"; }
 it "one that comes later too" comes
 given() {
     apply <<EOP
@@ -34,7 +34,7 @@ EOP
 }
 it "given its addresses it is decided by the policy, its tags by the configuration" given
 listed() { ctl -j vport list | jq -e --arg n "$1" 'any(.[]; .name == $n)' >/dev/null; }
-goes() { ip -n "$HOST" link del tap2 && until_true 10 not listed tap2 || because "$(ctl vport list)"; }
+goes() { ip -n "$HOST" link del tap2 && until_true 30 not listed tap2 || because "$(ctl vport list)"; }
 it "a device that goes takes its vport with it" goes
 wrong() {
     printf '[daemon]\nsweep-interval = never\n[vports "x*"]\nnonsense = 1\n' >"$TMP/wrong.conf"
@@ -44,7 +44,7 @@ it "errors of the configuration are told as file:line:column, all of them" wrong
 
 printf '[daemon]\nhook = clsact\n' >"$TMP/clsact.conf"
 clsact() {
-    ctl shutdown --detach >/dev/null && until_true 10 not kill -0 "$DFWD_PID" && DFWD_PID=
+    ctl shutdown --detach >/dev/null && until_true 30 not kill -0 "$DFWD_PID" && DFWD_PID= || because "dfwd does not end" || return 1
     rm -rf "$STATE"
     dfwd_start -c "$TMP/clsact.conf" && vport_add 1 && apply_open 7000 && listen "$(vm 1)" 7000 && listen "$(vm 1)" 7001 && opens "$WIRE" "$(vm_ip 1)" 7000 && closed "$WIRE" "$(vm_ip 1)" 7001 &&
         grep -q bpf <(in_host tc filter show dev tap1 ingress) || because "$FAIL_REASON $(in_host tc filter show dev tap1 ingress)"

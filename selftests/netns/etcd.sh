@@ -16,7 +16,7 @@ host 1 -- "$URL"
 host 2 -- "$URL"
 
 first_generation() {
-    until_true 10 watching 1 && until_true 10 watching 2 || because "no watch" || return 1
+    until_true 30 watching 1 && until_true 30 watching 2 || because "no watch" || return 1
     apply_on 1 0 && all_active "$GENERATION" 1 2
 }
 it "a generation applied on one host becomes active on all" first_generation
@@ -27,7 +27,7 @@ it "any host may be the writer" any_writer
 large_object() {
     apply_on 1 0 1300000 large || return 1
     all_active "$GENERATION" 2 || return 1
-    diff <(cd "$TMP/disk1" && ls object-*) <(cd "$TMP/disk2" && ls object-*) >/dev/null || because "other objects"
+    diff <(cd "$TMP/disk1" && ls object-*) <(cd "$TMP/disk2" && ls object-*) >/dev/null || because "other objects" || return 1
     (($(etcdctl get --prefix "$PREFIX"object/ --keys-only | grep -c '/0002$') == 1)) || because "not in three chunks"
 }
 it "an object larger than a request is cut into chunks, and arrives whole" large_object
@@ -38,7 +38,8 @@ two_at_once() {
         kill -STOP "$ETCD_PID"
         say 1 "apply 100 one$round"
         say 2 "apply 100 two$round"
-        sleep 0.3
+        # An answer to what was said later: both are writing by now.
+        counter 1 reachable >/dev/null && counter 2 reachable >/dev/null || because "no counters" || return 1
         kill -CONT "$ETCD_PID"
         # shellcheck disable=SC2317
         both() { (($(cat "$TMP/h1" "$TMP/h2" | grep -c '^applied') >= $1)); }
@@ -66,12 +67,12 @@ it "a compaction takes nothing that anybody needs" compaction
 
 eaten_events() {
     background proxy in_host /usr/bin/python3 "$HERE/netns/etcd_proxy.py" 2400 "$URL"
-    until_true 10 grep -q ready "$TMP/proxy" || because "no proxy" || return 1
+    until_true 30 grep -q ready "$TMP/proxy" || because "no proxy" || return 1
     host 3 -- http://127.0.0.1:2400
     all_active "$GENERATION" 3 || return 1
-    until_true 10 watching 3 || because "no watch" || return 1
+    until_true 30 watching 3 || because "no watch" || return 1
     apply_on 1 0 && all_active "$GENERATION" 1 2 3 || return 1
-    counts 3 lost_events || because "not counted"
+    counts 3 lost_events || because "not counted" || return 1
     host_end 3
 }
 it "a host that hears no events reads by itself, and counts what it did not hear" eaten_events
@@ -127,8 +128,8 @@ it "a store that lost everything gets it back from the hosts" wiped
 
 garbage() {
     etcdctl put "$PREFIX"manifest $'\1\1nonsense' >/dev/null || return 1
-    until_true 10 anybody_counts bad_records || because "not counted" || return 1
-    until_true 10 readable || because "nobody puts it right" || return 1
+    until_true 30 anybody_counts bad_records || because "not counted" || return 1
+    until_true 30 readable || because "nobody puts it right" || return 1
     until_true 20 settled && all_active "$GENERATION" 4
 }
 anybody_counts() { counts 1 "$1" || counts 2 "$1" || counts 4 "$1"; }
@@ -140,7 +141,7 @@ forged() {
     host 5 --key 1000 -- "$URL"
     all_active "$before" 5 || return 1
     apply_on 5 0 || return 1
-    until_true 10 anybody_counts bad_signatures || because "not counted" || return 1
+    until_true 30 anybody_counts bad_signatures || because "not counted" || return 1
     host_end 5
     is_active 1 "$before" && is_active 2 "$before" || because "it was believed" || return 1
     until_true 20 rightly_signed || because "nobody puts it right"
@@ -161,8 +162,8 @@ bad_object() {
     key=$(etcdctl get --prefix "$PREFIX"object/ --keys-only --sort-by MODIFY --order DESCEND | grep -m 1 '/0000$')
     etcdctl put "$key" "$(head -c 100 /dev/zero | tr '\0' x)" >/dev/null || return 1
     host 6 -- "$URL"
-    until_true 10 counts 6 bad_objects || because "not counted" || return 1
-    [[ -z $(active 6) ]] || because "host 6 has taken it"
+    until_true 30 counts 6 bad_objects || because "not counted" || return 1
+    [[ -z $(active 6) ]] || because "host 6 has taken it" || return 1
     host_end 6
 }
 it "an object whose hash is another than its name is counted and not taken" bad_object
@@ -171,9 +172,9 @@ pruned() {
     for _ in {1..20}; do
         apply_on 1 0 && all_active "$GENERATION" 1 || return 1
     done
-    until_true 10 few_left || because "$(etcdctl get --prefix "$PREFIX"generation/ --keys-only | grep -c .) are left" || return 1
-    until_true 10 few_objects || because "$(objects_left) objects are left" || return 1
-    until_true 5 listed || because "says $(grep ^list "$TMP/h1" | tail -n 1)"
+    until_true 30 few_left || because "$(etcdctl get --prefix "$PREFIX"generation/ --keys-only | grep -c .) are left" || return 1
+    until_true 30 few_objects || because "$(objects_left) objects are left" || return 1
+    until_true 20 listed || because "says $(grep ^list "$TMP/h1" | tail -n 1)"
 }
 listed() {
     say 1 list
@@ -188,7 +189,7 @@ it "old generations and their objects go" pruned
 failover() {
     host 7 -- http://127.0.0.1:9 "$URL"
     all_active "$GENERATION" 7 || return 1
-    counts 7 failovers && [[ $(counter 7 endpoint) == "$URL" ]] || because "at $(counter 7 endpoint)"
+    counts 7 failovers && [[ $(counter 7 endpoint) == "$URL" ]] || because "at $(counter 7 endpoint)" || return 1
     host_end 7
 }
 it "an endpoint that is dead is passed over" failover
@@ -202,7 +203,7 @@ users() {
     until_true 20 counts 1 refused || because "host 1 is let in without a name" || return 1
     host 8 --password "$TMP/password" -- "$URL"
     all_active "$GENERATION" 8 && apply_on 8 0 && all_active "$GENERATION" 8 || return 1
-    counts 8 watches || because "no watch"
+    counts 8 watches || because "no watch" || return 1
     host_end 8
     etcdctl --user root:topsecret auth disable
 }
@@ -218,7 +219,7 @@ tls() {
     host_end 9
     echo nonsense >"$TMP/ca"
     host 9 --ca "$TMP/ca" -- "$URL"
-    until_true 10 counts 9 bad_answers || because "any CA will do"
+    until_true 30 counts 9 bad_answers || because "any CA will do" || return 1
     ! reachable 9 || because "any CA will do"
 }
 it "TLS: who is not certified by the CA is not spoken to" tls

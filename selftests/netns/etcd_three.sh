@@ -19,7 +19,7 @@ member_start() {
 }
 member_end() {
     disown "${ETCDS[$1]}" 2>/dev/null
-    kill -9 "${ETCDS[$1]}" && until_true 10 not kill -0 "${ETCDS[$1]}"
+    kill -9 "${ETCDS[$1]}" && until_true 30 not kill -0 "${ETCDS[$1]}"
 }
 healthy_at() { in_host curl -sf --max-time 1 "${URLS[$1]}/health"; }
 leader() {
@@ -49,7 +49,7 @@ three() {
     host 1 -- "${URLS[a]}" "${URLS[b]}" "${URLS[c]}"
     host 2 -- "${URLS[b]}" "${URLS[c]}" "${URLS[a]}"
     host 3 -- "${URLS[c]}" "${URLS[a]}" "${URLS[b]}"
-    until_true 10 reachable 1 && until_true 10 reachable 2 && until_true 10 reachable 3 || because "no store" || return 1
+    until_true 30 reachable 1 && until_true 30 reachable 2 && until_true 30 reachable 3 || because "no store" || return 1
     apply_on 1 0 && all_active "$GENERATION" 1 2 3
 }
 must "a generation applied by way of one etcd comes to hosts that speak to others" three
@@ -71,12 +71,14 @@ dies() {
 it "the etcd that a host speaks to dies: the host goes to the next one" dies
 
 hangs() {
-    local hung
+    local hung r
     hung=$(spoken_to 2)
     kill -STOP "${ETCDS[$hung]}"
     until_true 40 again 1 || { kill -CONT "${ETCDS[$hung]}"; return 1; }
     [[ $(spoken_to 2) != "$hung" ]] || because "host 2 still speaks to $hung"
+    r=$?
     kill -CONT "${ETCDS[$hung]}"
+    ((r == 0)) || return 1
     counts 2 timeouts || because "not counted"
 }
 it "the etcd that a host speaks to hangs: the same" hangs

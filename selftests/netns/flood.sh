@@ -27,7 +27,7 @@ flood_begin() {
     before=$(arrived)
     # shellcheck disable=SC2317
     arriving() { (($(arrived) > $1 + 20000)); }
-    until_true 10 arriving "$before" || because "no flood: $(cat "$TMP/flood")"
+    until_true 30 arriving "$before" || because "no flood: $(cat "$TMP/flood")"
 }
 flood_runs() { kill -0 "$FLOOD" 2>/dev/null || because "the flood has ended: $(cat "$TMP/flood")"; }
 map_of() { bpftool -j map show pinned "$PINS/vports/vm1/$1" | jq -c "[.id, .max_entries$2]"; }
@@ -45,7 +45,7 @@ import os, socket, time
 s = socket.create_connection(('$(vm_ip 1)', 7000)); s.sendall(b'before'); print(s.recv(99), flush=True)
 while not os.path.exists('$TMP/over'): time.sleep(.1)
 s.settimeout(10); s.sendall(b'after'); print(s.recv(99), flush=True)"
-    until_true 10 grep -q before "$TMP/idle" && talks in && talks out && talks vms && talks other
+    until_true 30 grep -q before "$TMP/idle" && talks in && talks out && talks vms && talks other
 }
 must "three vports, connections in and out of one, one of another" begin
 HALF_OPEN=$(map_of half_open ", .bytes_memlock")
@@ -71,7 +71,7 @@ lasted() {
     while ((SECONDS - FLOOD_BEGIN < 10)); do sleep 0.5; done
     talks in && talks out && talks other && flood_runs || return 1
     kill "$FLOOD"
-    until_true 10 grep -q . "$TMP/flood" || because "the injector does not end" || return 1
+    until_true 30 grep -q . "$TMP/flood" || because "the injector does not end" || return 1
     echo "# $1: $(cat "$TMP/flood") SYNs a second for $((SECONDS - FLOOD_BEGIN)) s"
     (($(cat "$TMP/flood") > 0)) || because "$(cat "$TMP/flood")"
 }
@@ -95,8 +95,8 @@ HOOK=--hook
 in_vm 1 ethtool -K eth0 gro on
 in_wire ethtool -K w0 tx off >/dev/null
 in_wire ip link set w0 xdpdrv object "$TOOLS/inject.bpf.o" program swallow_answers
-driver() { ctl uplink add up0 --mode native >/dev/null && until_true 10 hooked up0 native && talks in && talks other; }
+driver() { ctl uplink add up0 --mode native >/dev/null && until_true 30 hooked up0 native && talks in && talks other; }
 must "XDP on the uplink" driver
 holds "at the driver"
-idle() { touch "$TMP/over" && until_true 15 grep -q after "$TMP/idle" || because "$(tail -n 1 "$TMP/idle")"; }
+idle() { touch "$TMP/over" && until_true 30 grep -q after "$TMP/idle" || because "$(tail -n 1 "$TMP/idle")"; }
 it "a connection that was silent all the while goes on" idle

@@ -47,7 +47,7 @@ foreign_mac() {
     ip -n "$(vm 2)" link set eth0 address 02:00:00:00:77:99
     local before
     before=$(dropped vm2 source-mac)
-    no_ping "$(vm 2)" "$WIRE_IP"
+    no_ping "$(vm 2)" "$WIRE_IP" || return 1
     (($(dropped vm2 source-mac) > before)) || because "$(ctl stats vm2)"
 }
 it "a foreign MAC does not get out, counted as source-mac" foreign_mac

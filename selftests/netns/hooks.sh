@@ -163,7 +163,7 @@ qemus() {
         is_child "${QEMUS[$name]}" && kill -9 "${QEMUS[$name]}" && wait "${QEMUS[$name]}" 2>/dev/null
     done
     rm -f "$TMP"/*.qmp "$TMP"/*.qmp2
-    qemu source && qemu destination -incoming defer -S && until_true 10 is source running
+    qemu source && qemu destination -incoming defer -S && until_true 30 is source running
 }
 # What the source does at each step shows in the list of calls.
 cat >"$TMP/state" <<END
@@ -194,7 +194,7 @@ keeps() {
     qemus || return 1
     ! migrate web-1 web-1b || because "goes on" || return 1
     grep -q "no room" "$TMP/err" || because "does not say why: $(cat "$TMP/err")" || return 1
-    until_true 10 is source running || because "the source is $(status_of source)" || return 1
+    until_true 30 is source running || because "the source is $(status_of source)" || return 1
     calls "$expected"
 }
 it "QEMU: what cannot be prepared does not migrate" keeps prepare "migrate prepare web-1 --to h2 running|"
@@ -209,7 +209,7 @@ no_way() {
     rm -f "$TMP/destination.qmp" "$TMP/destination.qmp2"
     qemu destination -S || return 1
     ! migrate web-1 || because "goes on" || return 1
-    until_true 10 is source running || because "the source is $(status_of source)" || return 1
+    until_true 30 is source running || because "the source is $(status_of source)" || return 1
     calls "migrate prepare web-1 --to h2 running|migrate rollback web-1 running|"
 }
 it "QEMU: a destination that does not wait for the guest changes nothing" no_way

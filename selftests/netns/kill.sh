@@ -44,7 +44,7 @@ it "started again after kill -9: the same connections run, new ones are decided"
 termed() { dfwd_end TERM && go_on && decided; }
 it "SIGTERM leaves enforcement in place" termed
 detached() {
-    dfwd_start && ctl shutdown --detach >/dev/null && until_true 10 not kill -0 "$DFWD_PID" && DFWD_PID= &&
+    dfwd_start && ctl shutdown --detach >/dev/null && until_true 30 not kill -0 "$DFWD_PID" && DFWD_PID= &&
         opens "$WIRE" "$(vm_ip 1)" 7001 && [[ ! -e $PINS ]] || because "pins are still there, or traffic is still filtered"
 }
 it "shutdown --detach takes everything away: nothing is filtered, no pin is left" detached

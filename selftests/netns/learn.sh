@@ -27,12 +27,12 @@ lose_address() {
 }
 # speaks N FROM TO: an echo from that address is answered; the first tries teach it
 speaks() {
-    until_true 15 in_vm "$1" ping -n -q -c 1 -W 1 -I "$2" "$3" || because "$(vm "$1") cannot ping $3 from $2: $(tail -n 2 "$LOG")"
+    until_true 30 in_vm "$1" ping -n -q -c 1 -W 1 -I "$2" "$3" || because "$(vm "$1") cannot ping $3 from $2: $(tail -n 2 "$LOG")"
 }
 mute() { not in_vm "$1" ping -n -q -c 3 -i 0.3 -W 1 -I "$2" "$3" >/dev/null 2>&1 || because "$(vm "$1") can ping $3 from $2"; }
 # outcomes ADDRESS: of the events about it, each once
 outcomes() { jq -r "select(.event == \"address\" and .address == \"$1\") | .outcome" "$TMP/watch" | sort -u | tr '\n' ' '; }
-told() { until_true 10 grep -q "\"address\":\"$1\".*\"outcome\":\"$2\"" "$TMP/watch" || because "no event $2 of $1: $(tail -n 3 "$TMP/watch")"; }
+told() { until_true 30 grep -q "\"address\":\"$1\".*\"outcome\":\"$2\"" "$TMP/watch" || because "no event $2 of $1: $(tail -n 3 "$TMP/watch")"; }
 
 learning() {
     apply <<EOP
@@ -80,7 +80,7 @@ by_arp() {
     own_address 1 10.77.0.101 && speaks 1 10.77.0.101 "$WIRE_IP" && are vm1 learned_ips 10.77.0.101 && are vm1 ips "$(vm_ip 1)" && told 10.77.0.101 learned
 }
 it "ARP: an address that the VM takes is learned, and its packets pass" by_arp
-reached() { until_true 5 pings "$WIRE" 10.77.0.101 || because "the wire cannot ping it"; }
+reached() { until_true 20 pings "$WIRE" 10.77.0.101 || because "the wire cannot ping it"; }
 it "...it is the vport's own: rules for its groups hold for it" reached
 not_the_other() { own_address 2 10.77.0.102 && mute 2 10.77.0.102 "$WIRE_IP" && are vm2 learned_ips ""; }
 it "a vport whose profile does not learn learns nothing" not_the_other
@@ -148,7 +148,7 @@ it "a deleted vport has learned nothing" deleted
 
 dad() {
     ctl vport set vm2 --profile learns >/dev/null && in_vm 2 sysctl -qw net.ipv6.conf.eth0.accept_dad=1 && ip -n "$(vm 2)" addr add fd77::222/64 dev eth0 || return 1
-    until_true 10 has vm2 learned_ips fd77::222 || because "not learned: $(addresses vm2 learned_ips)"
+    until_true 30 has vm2 learned_ips fd77::222 || because "not learned: $(addresses vm2 learned_ips)"
 }
 it "duplicate address detection alone teaches an address" dad
 if ! busybox --list 2>/dev/null | grep -qx udhcpc || ! busybox --list | grep -qx udhcpd; then
@@ -170,6 +170,6 @@ EOC
     chmod +x "$TMP/script"
     # Nothing but the exchange: the VM never speaks from the address.
     in_vm 2 timeout 20 busybox udhcpc -f -q -n -t 10 -T 1 -i eth0 -s "$TMP/script" >"$TMP/udhcpc" 2>&1 || because "no lease: $(tail -n 2 "$TMP/udhcpc"; cat "$TMP/server")" || return 1
-    until_true 10 has vm2 learned_ips 10.77.0.230 || because "not learned: $(addresses vm2 learned_ips)"
+    until_true 30 has vm2 learned_ips 10.77.0.230 || because "not learned: $(addresses vm2 learned_ips)"
 }
 it "a DHCP ACK teaches the address that it gives" dhcp

@@ -62,7 +62,7 @@ vport_on_a() {
         >"$TMP/out" 2>&1 || because "vport add: $(cat "$TMP/out")"
 }
 policy() {
-    apply_on a --wait 20 <<'END'
+    apply_on a --wait 60 <<'END'
 group web { tag app=web }
 default in drop
 default out drop
@@ -105,7 +105,7 @@ move() {
     echo "# $(cat "$TMP/moved")"
     runs_on "$2" || because "the guest does not run on $2 but is $(status_of "$2")" || return 1
     machine_end "$1"
-    until_true 5 owned_by "$2" || because "the vport belongs to $(owner)"
+    until_true 20 owned_by "$2" || because "the vport belongs to $(owner)"
 }
 
 must "three hosts are one cluster" cluster_up a b c
@@ -143,7 +143,7 @@ lost_memory() {
     # QEMU has no other migration until the kernel gives the connection up: then soon after the timeout.
     on b sysctl -qw net.ipv4.tcp_syn_retries=3
     ! migrate b c --strict --timeout 3 || because "it moves without its memory" || return 1
-    until_true 10 runs_on b || because "the guest is $(status_of b)" || return 1
+    until_true 30 runs_on b || because "the guest is $(status_of b)" || return 1
     all_talk first && decided && owned_by b || return 1
     machine_end c
     on c nft delete table ip gate
@@ -191,7 +191,7 @@ like_libvirt() {
     until_true 60 gone_from_a || because "the guest does not leave a: $(status_of a)" || return 1
     machine_end a
     hook a stopped end - && hook a release end migrated || because "the hook of the source: $(cat "$TMP/hook.err")" || return 1
-    until_true 10 owned_by b || because "the vport belongs to $(owner)" || return 1
+    until_true 30 owned_by b || because "the vport belongs to $(owner)" || return 1
     runs_on b && all_talk second && all_talk first && decided
 }
 it "hooks of libvirt: the destination prepares, the guest's announcement activates, connections go on" like_libvirt

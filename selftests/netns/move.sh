@@ -10,7 +10,7 @@ need_root
 IDLE=1000
 
 policy() {
-    apply_on a --wait 10 <<EOP
+    apply_on a --wait 60 <<EOP
 profile tight { max-flows ${1:-65536} }
 default in drop
 default out drop
@@ -32,10 +32,11 @@ plug() {
 # vport N on HOST: does its kernel enforce it?
 active_on() { [[ $(ctl_on "$1" -j vport list 2>/dev/null | jq -r --arg v "vm$2" '.[] | select(.name == $v) | "\(.host) \(.held)"') == "$1 false" ]]; }
 becomes_active() {
-    until_true "${3:-10}" active_on "$1" "$2" ||
+    until_true "${3:-30}" active_on "$1" "$2" ||
         because "vm$2 is not active on $1: $(ctl_on "$1" migrate status "vm$2" 2>&1 | tail -n 1); $(ctl_on "$1" -j vport list | jq -c 'map([.name, .host, .held])')"
 }
 phase() { ctl_on "$1" -j migrate status "vm$2" 2>/dev/null | jq -r .phase; }
+phase_is() { [[ $(phase "$1" "$2") == "$3" ]]; }
 role() { ctl_on "$1" -j migrate status "vm$2" 2>/dev/null | jq -r .role; }
 role_is() { [[ $(role "$1" "$2") == "$3" ]] || because "vm$2 is $(role "$1" "$2") on host $1, not $3"; }
 migrate() {
@@ -68,25 +69,25 @@ idle_alive() {
 }
 begin_udp() {
     background pulse exec ip netns exec "$WIRE" /usr/bin/python3 "$HERE/netns/peer.py" pulse 7100
-    until_true 10 grep -q ready "$TMP/pulse" || because "no server" || return 1
+    until_true 30 grep -q ready "$TMP/pulse" || because "no server" || return 1
     background talk-udp exec ip netns exec "$(vm 1)" /usr/bin/python3 "$HERE/netns/peer.py" hear "$WIRE_IP" 7100
-    until_true 10 grep -q . "$TMP/talk-udp" || because "nothing is heard"
+    until_true 30 grep -q . "$TMP/talk-udp" || because "nothing is heard"
 }
 # Not by connecting: iperf3 takes who does for its client.
 listens() { [[ -n $(in_vm 1 ss -Hltn "sport = :$1") ]]; }
 # Slow enough that windows that are anchored anew still reach what was sent without a vport (DFW_RESYNC_WINDOW), on a busy machine.
 begin_iperf() {
     background iperf-server exec ip netns exec "$(vm 1)" iperf3 -s -p 5201
-    until_true 10 listens 5201 || because "no iperf3 server" || return 1
+    until_true 30 listens 5201 || because "no iperf3 server" || return 1
     background iperf exec ip netns exec "$WIRE" iperf3 -c "$(vm_ip 1)" -p 5201 -t 600 -i 0.2 --forceflush -b 20M
-    until_true 10 grep -q bits/sec "$TMP/iperf" || because "iperf3: $(tail -n 2 "$TMP/iperf")"
+    until_true 30 grep -q bits/sec "$TMP/iperf" || because "iperf3: $(tail -n 2 "$TMP/iperf")"
 }
 iperf_runs() {
     local before
     before=$(grep -c bits/sec "$TMP/iperf")
     # shellcheck disable=SC2317
     goes_on() { (($(grep bits/sec "$TMP/iperf" | tail -n +$((before + 1)) | grep -vc ' 0.00 bits/sec') >= 3)); }
-    until_true 15 goes_on || because "iperf3 stands still: $(tail -n 2 "$TMP/iperf")"
+    until_true 30 goes_on || because "iperf3 stands still: $(tail -n 2 "$TMP/iperf")"
 }
 all_alive_on() {
     talks tcp && talks udp && iperf_runs && idle_alive || return 1
@@ -113,7 +114,7 @@ not_by_others() {
     ! migrate c rollback vm1 && role_is a 1 active && role_is b 1 prepared && talks tcp
 }
 it "a host that is no operator's cannot have it handed over, and a third one cannot end the move" not_by_others
-back() { migrate a rollback vm1 && role_is a 1 active && talks tcp && until_true 10 test "$(phase a 1)" = none; }
+back() { migrate a rollback vm1 && role_is a 1 active && talks tcp && until_true 30 phase_is a 1 none; }
 it "rollback before the start: the vport goes on as if nothing had been" back
 moved() { move a b 1 && all_alive_on b; }
 it "moved from a to b: not one connection breaks" moved
@@ -144,11 +145,11 @@ add_moved() {
 }
 # It may hear later of who has the VM now than of who has it no more.
 arrives() {
-    unplug 1 && vm_cable "$1" 1 && until_true 10 add_moved "$1" && becomes_active "$1" 1 15
+    unplug 1 && vm_cable "$1" 1 && until_true 30 add_moved "$1" && becomes_active "$1" 1
 }
 # Until the VM sends something, the switch between the hosts sends to the old one.
 unannounced() {
-    arrives b && in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" announce eth0 && all_alive_on b && until_true 10 gone
+    arrives b && in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" announce eth0 && all_alive_on b && until_true 30 gone
 }
 it "moved without a word: the destination pulls the flows from the host that had it" unannounced
 # Each host tells what passed while it had the VM, not what it was given.
@@ -162,12 +163,12 @@ it "...on to host c, and back" on_and_back
 # Nobody looks at what passes until its vport is there: the ends are further then than what the source has handed over.
 runs_ahead() {
     unplug 1 && vm_cable c 1 && in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" announce eth0 && talks tcp && iperf_runs &&
-        until_true 10 add_moved c && becomes_active c 1 15 && all_alive_on c && arrives b && all_alive_on b
+        until_true 30 add_moved c && becomes_active c 1 && all_alive_on c && arrives b && all_alive_on b
 }
 it "...and so when the VM talks there before its vport is added" runs_ahead
 # The source says that the VM is there still, and goes on saying so.
 stays_held() {
-    ip -n "$(host_space c)" link add tap1 type veth peer name pat1 && until_true 10 add_moved c || return 1
+    ip -n "$(host_space c)" link add tap1 type veth peer name pat1 && until_true 30 add_moved c || return 1
     sleep 4
     role_is c 1 pulling && [[ $(ctl_on c -j migrate status vm1 | jq .held) == true ]] || because "$(ctl_on c migrate status vm1)" || return 1
     role_is b 1 active && talks tcp && ctl_on c vport del vm1 && ip -n "$(host_space c)" link del tap1 && all_alive_on b
@@ -209,23 +210,23 @@ source_dies_preparing() {
 it "the source's dfwsyncd is killed while it prepares: it runs on, and moves when it is back" source_dies_preparing
 source_dies_handed_over() {
     migrate a prepare vm1 --to b && unplug 1 && migrate a start vm1 && syncd_end_on a KILL && plug b 1 &&
-        until_true 10 role_is b 1 active && all_alive_on b && syncd_on a && cluster_whole && until_true 10 gone && role_is b 1 active
+        until_true 30 role_is b 1 active && all_alive_on b && syncd_on a && cluster_whole && until_true 30 gone && role_is b 1 active
 }
 it "...killed when it has handed over: the destination takes it, and the source gives it up when it is back" source_dies_handed_over
 both_die_handed_over() {
     migrate b prepare vm1 --to a && unplug 1 && migrate b start vm1 && syncd_end_on b KILL && syncd_end_on a KILL &&
         syncd_on a && syncd_on b && cluster_whole && role_is b 1 handover && plug a 1 &&
-        becomes_active a 1 30 && until_true 60 talks tcp && all_alive_on a
+        becomes_active a 1 && until_true 60 talks tcp && all_alive_on a
 }
 # The pause was long: TCP tries again after a dozen seconds only.
 it "...source and destination, when it was handed over: offered again from the kernel's flows, and taken" both_die_handed_over
 destination_dies_preparing() {
     migrate a prepare vm1 --to b && syncd_end_on b KILL && talks tcp && syncd_on b && cluster_whole &&
-        until_true 30 test "$(phase a 1)" != preparing && { migrate a rollback vm1 || true; } && role_is a 1 active && move a b 1 && all_alive_on b
+        until_true 30 not phase_is a 1 preparing && { migrate a rollback vm1 || true; } && role_is a 1 active && move a b 1 && all_alive_on b
 }
 it "the destination's dfwsyncd is killed while it prepares: the move can be begun anew" destination_dies_preparing
 dfwd_dies() {
-    migrate b prepare vm1 --to a && dfwd_end_on b KILL && talks tcp && dfwd_on b && unplug 1 && until_true 10 migrate b start vm1 &&
+    migrate b prepare vm1 --to a && dfwd_end_on b KILL && talks tcp && dfwd_on b && unplug 1 && until_true 30 migrate b start vm1 &&
         plug a 1 && becomes_active a 1 && all_alive_on a
 }
 it "the source's dfwd is killed and started again in the middle of a move" dfwd_dies

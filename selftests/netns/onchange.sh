@@ -26,7 +26,7 @@ flow_of() { ctl -j flow list --vport vm1 --port "$1" | jq -r "[.[] | select(.dpo
 hits() { ctl -j rules vm1 | jq "[.[] | select(.direction == \"$1\" and .name == \"test/$2\") | .packets] | add // 0"; }
 # closed_event REASON PORT: the event that told of a flow's end
 closed_event() {
-    until_true 10 jq -ne "[inputs | select(.event == \"flow-closed\" and .reason == \"$1\" and .dport == $2 and .dst == \"$(vm_ip 1)\" and .src == \"$WIRE_IP\")] | length > 0" "$TMP/watch" ||
+    until_true 30 jq -ne "[inputs | select(.event == \"flow-closed\" and .reason == \"$1\" and .dport == $2 and .dst == \"$(vm_ip 1)\" and .src == \"$WIRE_IP\")] | length > 0" "$TMP/watch" ||
         because "no flow-closed for $1 of port $2: $(grep closed "$TMP/watch" | tail -n 2)"
 }
 
@@ -77,16 +77,16 @@ default out allow" && talks 7002 && talks 7001 && closed "$WIRE" "$(vm_ip 1)" 70
 it "keep outlives the rule, and every later policy; new connections are refused" became_keep
 replies() {
     # The next packet may be one of the other direction: a stream from the VM only.
-    apply_open 7004 && background sink in_wire /usr/bin/python3 "$HERE/netns/peer.py" sink 7004 && until_true 10 grep -q ready "$TMP/sink" || return 1
+    apply_open 7004 && background sink in_wire /usr/bin/python3 "$HERE/netns/peer.py" sink 7004 && until_true 30 grep -q ready "$TMP/sink" || return 1
     background pour in_vm 1 /usr/bin/python3 -c "
 import socket, time
 s = socket.create_connection(('$WIRE_IP', 7004))
 while True: s.sendall(b'x' * 1000); print('sent', flush=True); time.sleep(.02)"
-    until_true 10 grep -q sent "$TMP/pour" && apply <<<"default in allow
+    until_true 30 grep -q sent "$TMP/pour" && apply <<<"default in allow
 default out drop" || return 1
-    sleep 0.3
-    (($(dropped vm1 default) > 0)) && until_true 10 no_flow 7004 || because "the flow lives: $(ctl flow list --vport vm1 --port 7004)"
+    until_true 30 drops && until_true 30 no_flow 7004 || because "the flow lives: $(ctl flow list --vport vm1 --port 7004)"
 }
+drops() { (($(dropped vm1 default) > 0)); }
 no_flow() { [[ $(flows --vport vm1 --port "$1") == 0 ]]; }
 it "a flow out that is no longer allowed ends, whichever side sends next" replies
 

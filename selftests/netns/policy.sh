@@ -28,7 +28,7 @@ whole() {
     local all=(10.77.0.201/7001 10.77.0.202/7002 10.77.0.201/7002 10.77.0.202/7001) count flood
     background count in_wire /usr/bin/python3 "$HERE/netns/peer.py" count "${all[@]}"
     count=$LAST
-    until_true 10 grep -q ready "$TMP/count" || return 1
+    until_true 30 grep -q ready "$TMP/count" || return 1
     background flood in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" flood "${all[@]}"
     flood=$LAST
     for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -38,7 +38,7 @@ whole() {
     kill "$flood"
     sleep 0.2
     kill "$count"
-    until_true 5 grep -q 10.77.0.202/7001 "$TMP/count" || return 1
+    until_true 20 grep -q 10.77.0.202/7001 "$TMP/count" || return 1
     [[ $(awk '/201.7001 |202.7002 / && $2 > 0' "$TMP/count" | wc -l) == 2 ]] || { because "allowed ones did not arrive: $(tr '\n' ' ' <"$TMP/count")"; return 1; }
     [[ $(awk '/201.7002 |202.7001 / { n += $2 } END { print n }' "$TMP/count") == 0 ]] || because "half a policy: $(tr '\n' ' ' <"$TMP/count")"
 }

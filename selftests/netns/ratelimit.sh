@@ -21,7 +21,8 @@ tier test {
 }
 EOP
 }
-# burst FROM PORT N: N datagrams to vm1, each a flow of its own; prints how many were answered, and the seconds it took
+# burst FROM PORT N: N datagrams to vm1, each a flow of its own; prints how many were answered, and the seconds it took to
+# send them. Two seconds without an answer, and no more come.
 burst() {
     in_wire /usr/bin/python3 -c "
 import select, socket, time
@@ -29,9 +30,9 @@ begin, socks = time.monotonic(), []
 for _ in range($3):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$1', 0)); s.connect(('$(vm_ip 1)', $2)); s.send(b'x'); socks.append(s)
 sent = time.monotonic() - begin
-got, end = 0, time.monotonic() + 1
-while socks and time.monotonic() < end:
-    for s in select.select(socks, [], [], .2)[0]:
+got = 0
+while found := socks and select.select(socks, [], [], 2)[0]:
+    for s in found:
         got += 1; socks.remove(s)
 print(got, int(sent) + 1)"
 }
@@ -110,7 +111,6 @@ new_per_second() {
 }
 it "profile new-per-second 10: the others drop for rate-limit, live flows go on" new_per_second
 others() {
-    [[ $(in_vm 2 /usr/bin/python3 "$HERE/netns/peer.py" udp "$WIRE_IP" 7009 1) == 0 ]]
     listen "$(vm 2)" 7001 && apply_open_2 && [[ $(in_wire /usr/bin/python3 "$HERE/netns/peer.py" udp "$(vm_ip 2)" 7001 3) == 3 ]] || because "vm2 is limited too"
 }
 apply_open_2() { policy "new-per-second 1" "any: allow in"; }
@@ -137,7 +137,7 @@ answered() {
 import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$WIRE_IP', 7011)); print('ready', flush=True)
 d, a = s.recvfrom(99); time.sleep($1); s.sendto(b'answer', a)"
-    until_true 10 grep -q ready "$TMP/answerer" || return 1
+    until_true 30 grep -q ready "$TMP/answerer" || return 1
     in_vm 1 timeout 20 /usr/bin/python3 -c "
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout($1 + 2); s.sendto(b'question', ('$WIRE_IP', 7011))
@@ -151,10 +151,13 @@ timeouts() {
 it "timeout udp-new 2s: an answer at once arrives, one after 4 seconds does not" timeouts
 shown() {
     local longest
-    in_vm 1 ping -n -q -c 1 "$WIRE_IP" >/dev/null
-    [[ $(in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" udp "$WIRE_IP" 7005 1) == 1 ]] || because "no UDP" || return 1
-    longest=$(ctl -j flow list --vport vm1 --proto udp | jq '[.[].expires_ms] | max')
-    ((longest <= 2000 && longest > 0)) || because "expires_ms $longest: $(ctl flow list --vport vm1)"
+    # It may have ended before it is asked about.
+    lives() {
+        [[ $(in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" udp "$WIRE_IP" 7005 1) == 1 ]] || because "no UDP" || return 1
+        longest=$(ctl -j flow list --vport vm1 --proto udp | jq '[.[].expires_ms] | max // 0')
+        ((longest > 0))
+    }
+    until_true 30 lives && ((longest <= 2000)) || because "expires_ms $longest: $(ctl flow list --vport vm1)"
 }
 it "...flow list shows when a flow will end" shown
 idle_tcp() {

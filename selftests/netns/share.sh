@@ -33,7 +33,7 @@ pair() {
     vm_on a 1 --ip "$CLIENT_IP" && router 1 && vm_on b 2 --ip "$CLIENT_IP" && router 2 && ways 1 2
 }
 policy() {
-    apply_on a --wait 10 <<EOP
+    apply_on a --wait 60 <<EOP
 default in drop
 default out drop
 tier pair {
@@ -60,7 +60,7 @@ must "a server on the wire" listen "$WIRE" 7000
 
 active_on() { ctl_on "$1" -j vport list --local | jq -e '.[0] | .ready and .attached' >/dev/null && ctl_on "$1" -j migrate status "$2" | jq -e '.role == "active" and (.held | not)' >/dev/null; }
 alone() {
-    until_true 10 active_on a vm1 && until_true 10 active_on b vm2 || because "not active" || return 1
+    until_true 30 active_on a vm1 && until_true 30 active_on b vm2 || because "not active" || return 1
     closed "$CLIENT" "$WIRE_IP" 7000 || return 1
     (($(drops_of b vm2 tcp-no-flow) > 0)) || because "$(ctl_on b stats vm2)"
 }
@@ -71,7 +71,7 @@ refuses_names() {
 }
 it "a name that is none is refused" refuses_names
 joined() {
-    share edge && until_true 10 shares a && until_true 10 shares b || because "$(ctl_on a sync status; ctl_on b sync status)"
+    share edge && until_true 30 shares a && until_true 30 shares b || because "$(ctl_on a sync status; ctl_on b sync status)"
 }
 must "both become members of one group" joined
 shown() {
@@ -83,7 +83,7 @@ shown() {
 it "vport list, vport show and sync status show it; an address of both is no conflict" shown
 
 known() {
-    until_true 10 listed a 2 && until_true 10 listed b 1 || because "a: $(grep remote "$(host_log a)" | tail -n 2)"
+    until_true 30 listed a 2 && until_true 30 listed b 1 || because "a: $(grep remote "$(host_log a)" | tail -n 2)"
 }
 # listed HOST N: dfwd of HOST has taken VM n's vport over from the other host
 listed() { jq -e --arg v "vm$2" --arg a "$CLIENT_IP" 'any(.vports[]; .name == $v and .share == "edge" and (.ips | index($a)))' "$(host_state "$1")/remote-vports.json" >/dev/null; }
@@ -94,7 +94,7 @@ together() {
 }
 must "with it TCP opens, and goes on" together
 on_both() {
-    until_true 5 has_flow a "tcp tcp-established" && until_true 5 has_flow b "tcp tcp-established" ||
+    until_true 20 has_flow a "tcp tcp-established" && until_true 20 has_flow b "tcp tcp-established" ||
         because "a: $(flows_of a); b: $(flows_of b)"
 }
 it "both hosts have the flow, established" on_both
@@ -118,10 +118,11 @@ listens() { [[ -n $(in_wire ss -Hltn "sport = :$1") ]]; }
 stream() {
     background iperf-server in_wire iperf3 -s -p 5201
     # Not by connecting: iperf3 takes who does for its client.
-    until_true 10 listens 5201
+    until_true 30 listens 5201 || because "no iperf3 server" || return 1
     in_space "$CLIENT" iperf3 -c "$WIRE_IP" -p 5201 -t 3 -J >"$TMP/iperf.json" 2>&1 || because "$(tail -n 3 "$TMP/iperf.json")" || return 1
     echo "# $(jq -r '(.end.sum_received.bits_per_second / 1e6 | floor | tostring) + " Mbit/s, " + (.end.sum_sent.retransmits | tostring) + " sent again"' "$TMP/iperf.json")"
-    (($(jq '.end.sum_received.bits_per_second | floor' "$TMP/iperf.json") > 100000000))
+    # What waits for the other host's news gets a window each time, some Mbit/s; what does not, some thousand.
+    (($(jq '.end.sum_received.bits_per_second | floor' "$TMP/iperf.json") > 20000000)) || because "it is throttled"
 }
 it "a stream whose acknowledgements come through the other host is not throttled by what this one knows" stream
 
@@ -133,13 +134,13 @@ crowd() {
     for n in 1 2 3 4 5 6 7 8 9 10; do
         talk "crowd$n" "$CLIENT" "$WIRE_IP" 7000 || return 1
     done
-    until_true 5 has_flows b 11 || because "b: $(flows_of b)"
+    until_true 20 has_flows b 11 || because "b: $(flows_of b)"
 }
 has_flows() { (($(flows_of "$1" --proto tcp | grep -c established) >= $2)); }
 killed() {
     crowd || return 1
     ctl_on a flow kill --vport vm1 --proto tcp >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
-    until_true 5 not has_flow b tcp || because "b still has: $(flows_of b)" || return 1
+    until_true 20 not has_flow b tcp || because "b still has: $(flows_of b)" || return 1
     # The ends go on sending, each through a member.
     sleep 2
     [[ -z $(flows_of a --proto tcp)$(flows_of b --proto tcp) ]] || because "a: $(flows_of a); b: $(flows_of b)"
@@ -163,7 +164,7 @@ anew() { opens "$CLIENT" "$WIRE_IP" 7000 && talk again "$CLIENT" "$WIRE_IP" 7000
 it "new connections of the same ends open" anew
 revalidated() {
     policy "web: allow out service udp 7000" || return 1
-    until_true 5 not has_flow a "tcp tcp-established"
+    until_true 20 not has_flow a "tcp tcp-established" || because "a: $(flows_of a)" || return 1
     # Packets of it pass host a still, host b none.
     local left
     left=$(flows_of a --proto tcp)
@@ -175,17 +176,17 @@ it "a policy that does not allow it any more ends it on each member that sees it
 # ---- a member's host dies -------------------------------------------------------------------------------------------
 
 goes_on() {
-    talk last "$CLIENT" "$WIRE_IP" 7000 && talks last && until_true 5 has_flow b "tcp tcp-established" || return 1
+    talk last "$CLIENT" "$WIRE_IP" 7000 && talks last && until_true 20 has_flow b "tcp tcp-established" || return 1
     host_die a && ip -n "$SWITCH" link set fa down && ways 2 2 && talks last
 }
 it "a member's host dies: the connections go on through the other" goes_on
 comes_back() {
-    ip -n "$SWITCH" link set fa up && host_rise a && until_true 20 all_alive a b && until_true 15 shares b && until_true 15 shares a &&
-        until_true 10 has_flow a "tcp tcp-established" && ways 1 1 && talks last
+    ip -n "$SWITCH" link set fa up && host_rise a && until_true 20 all_alive a b && until_true 30 shares b && until_true 30 shares a &&
+        until_true 30 has_flow a "tcp tcp-established" && ways 1 1 && talks last
 }
 it "it comes back and has them too" comes_back
 left() {
-    ways 1 2 && share '' && until_true 5 no_group && closed "$CLIENT" "$WIRE_IP" 7000
+    ways 1 2 && share '' && until_true 20 no_group && closed "$CLIENT" "$WIRE_IP" 7000
 }
 no_group() { [[ $(ctl_on a -j vport list | jq -c 'map(.share)') == '["",""]' ]]; }
 it "without the group it is as before: the answer drops" left

@@ -70,7 +70,7 @@ it "the local store takes the files away" back
 
 alone() {
     rm -rf "$FOLDER"
-    refuses 1,2 "in no cluster" ctl cluster store
+    refuses 1,2 "in no cluster" ctl cluster store || return 1
     refuses 1,2 "in no cluster" ctl cluster store local
 }
 it "a host of no cluster has no store" alone

@@ -34,9 +34,9 @@ it "on a veth pair auto does without XDP, and says why" test "$(ctl -j uplink li
 later() {
     ctl uplink add later0 >/dev/null && [[ $(hook_of later0) == none ]] || because "$(ctl uplink list)" || return 1
     ip -n "$HOST" link add later0 type veth peer name later1 || return 1
-    until_true 10 hooked later0 tc || because "$(ctl uplink list)" || return 1
+    until_true 30 hooked later0 tc || because "$(ctl uplink list)" || return 1
     ip -n "$HOST" link del later0
-    until_true 10 hooked later0 none || because "$(ctl uplink list)" || return 1
+    until_true 30 hooked later0 none || because "$(ctl uplink list)" || return 1
     ctl uplink del later0 >/dev/null && [[ -z $(hook_of later0) ]] || because "$(ctl uplink list)"
 }
 it "a device may come later, and go" later
@@ -116,7 +116,7 @@ moves_alone() {
 }
 it "...and still follows a station that moves" moves_alone
 background iperf-server in_wire iperf3 -s -p 5201
-until_true 10 in_wire bash -c 'ss -tln | grep -q :5201'
+until_true 30 in_wire bash -c 'ss -tln | grep -q :5201'
 stream() {
     background iperf in_vm 1 iperf3 -c "$WIRE_IP" -p 5201 -t 4 -J
     local client=$LAST
@@ -170,7 +170,7 @@ lost_gro() {
     in_vm 1 ethtool -K eth0 gro off
     talks in && grows up0 xdp no-xmit talks in || return 1
     in_vm 1 ethtool -K eth0 gro on
-    until_true 5 grows up0 xdp direct talks in
+    until_true 20 grows up0 xdp direct talks in
 }
 it "a device that stops to take frames from XDP is noticed" lost_gro
 moves_native() {
@@ -191,13 +191,13 @@ native_restart() {
 }
 it "a restart puts its own program in the place of the former one" native_restart
 returns() {
-    ip -n "$HOST" link del up0 && until_true 10 hooked up0 none || because "$(ctl uplink list)" || return 1
+    ip -n "$HOST" link del up0 && until_true 30 hooked up0 none || because "$(ctl uplink list)" || return 1
     ip link add w0 netns "$WIRE" address "$WIRE_MAC" type veth peer name up0 netns "$HOST"
     ip -n "$HOST" link set up0 master br0 up
     ip -n "$WIRE" addr add "$WIRE_IP/24" dev w0
     ip -n "$WIRE" link set w0 up
     in_wire ethtool -K w0 tx off >/dev/null
-    until_true 10 hooked up0 native && grows up0 xdp direct talks in
+    until_true 30 hooked up0 native && grows up0 xdp direct talks in
 }
 it "a device that goes and comes again gets it again" returns
 generic() { ctl uplink set up0 --mode generic >/dev/null && hooked up0 generic && talks in && talks out && denied; }
@@ -222,13 +222,13 @@ configured() {
         refuses 2 "made by .*dfwd.conf" ctl uplink del up0 || return 1
     printf '[daemon]\nfast-path = off\n[uplinks "up0"]\n' >"$TMP/dfwd.conf"
     kill -HUP "$DFWD_PID"
-    until_true 10 hooked up0 tc && [[ -z $(hook_of eth77) ]] && stays up0 tc direct both_talk || because "$FAIL_REASON $(ctl uplink list)"
+    until_true 30 hooked up0 tc && [[ -z $(hook_of eth77) ]] && stays up0 tc direct both_talk || because "$FAIL_REASON $(ctl uplink list)"
 }
 it "the configuration makes uplinks, and takes them away again" configured
 detached() {
     printf '[uplinks "up0"]\nmode = native\n' >"$TMP/dfwd.conf"
     kill -HUP "$DFWD_PID"
-    until_true 10 hooked up0 native && dfwd_end KILL && nsenter --net="/run/netns/$HOST" "$DFWD" -i "$ID" --detach >"$TMP/out" 2>&1 &&
+    until_true 30 hooked up0 native && dfwd_end KILL && nsenter --net="/run/netns/$HOST" "$DFWD" -i "$ID" --detach >"$TMP/out" 2>&1 &&
         opens "$WIRE" "$(vm_ip 1)" 7000 && [[ ! -e $PINS && $(program) == 0 ]] || because "$FAIL_REASON $(cat "$TMP/out") program $(program)"
 }
 it "dfwd --detach ends XDP, too" detached

@@ -135,7 +135,7 @@ gro() {
     bytes=$(counter tx_bytes) packets=$(counter tx_packets)
     mkdir -p "$TMP/www" && head -c 33554432 /dev/zero >"$TMP/www/big"
     [[ -s $TMP/server ]] || background server in_wire /usr/bin/python3 -m http.server 8000 --bind "$WIRE_IP6" --directory "$TMP/www"
-    until_true 10 in_wire curl -sf -o /dev/null -I "http://[$WIRE_IP6]:8000/" || because "no web server" || return 1
+    until_true 30 in_wire curl -sf -o /dev/null -I "http://[$WIRE_IP6]:8000/" || because "no web server" || return 1
     got=$(vm_does "wget -q -O - http://[$WIRE_IP6]:8000/big | wc -c")
     [[ $got == 33554432 ]] || because "the VM gets $got bytes" || return 1
     bytes=$(($(counter tx_bytes) - bytes)) packets=$(($(counter tx_packets) - packets))
@@ -171,7 +171,7 @@ it "kill -9 of dfwd: the VM's traffic is decided as before, a running connection
 again() { dfwd_start && filtered; }
 it "started again: adopted, nothing changes for the VM" again
 detached() {
-    ctl shutdown --detach >/dev/null && until_true 10 not kill -0 "$DFWD_PID" && DFWD_PID= && opens "$WIRE" "$(vm_ip 1)" 7001
+    ctl shutdown --detach >/dev/null && until_true 30 not kill -0 "$DFWD_PID" && DFWD_PID= && opens "$WIRE" "$(vm_ip 1)" 7001
 }
 it "shutdown --detach: nothing is filtered" detached
 ended() {
