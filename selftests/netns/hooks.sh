@@ -154,7 +154,7 @@ qemu() {
 declare -A QEMUS
 status_of() {
     printf '%s\n' '{"execute":"qmp_capabilities"}' '{"execute":"query-status"}' |
-        timeout 2 nc -U -N -w 1 "$TMP/$1.qmp2" 2>/dev/null | jq -r 'select(.return.status?).return.status'
+        timeout 20 nc -U -N -w 10 "$TMP/$1.qmp2" 2>/dev/null | jq -r 'select(.return.status?).return.status'
 }
 is() { [[ $(status_of "$1") == "$2" ]]; }
 qemus() {
@@ -169,7 +169,7 @@ qemus() {
 cat >"$TMP/state" <<END
 #!/bin/bash
 printf '%s\n' '{"execute":"qmp_capabilities"}' '{"execute":"query-status"}' |
-    timeout 2 nc -U -N -w 1 "$TMP/source.qmp2" 2>/dev/null | jq -r 'select(.return.status?).return.status'
+    timeout 20 nc -U -N -w 10 "$TMP/source.qmp2" 2>/dev/null | jq -r 'select(.return.status?).return.status'
 END
 migrate() {
     ip netns exec "$HOST" "$MIGRATE" --source "$TMP/source.qmp" --destination "$TMP/destination.qmp" --uri tcp:127.0.0.1:4444 \

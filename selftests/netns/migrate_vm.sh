@@ -42,7 +42,7 @@ machine_end() {
     ip -n "$(host_space "$1")" link del tap1
 }
 qmp() {
-    printf '%s\n' '{"execute":"qmp_capabilities"}' "$2" | timeout 2 nc -U -N -w 1 "$TMP/$1.qmp" 2>/dev/null
+    printf '%s\n' '{"execute":"qmp_capabilities"}' "$2" | timeout 20 nc -U -N -w 10 "$TMP/$1.qmp" 2>/dev/null
 }
 status_of() { qmp "$1" '{"execute":"query-status"}' | jq -r 'select(.return.status?).return.status'; }
 runs_on() { [[ $(status_of "$1") == running ]]; }
@@ -55,7 +55,7 @@ image() {
 serves() { in_space "$WIRE" nc -z -w 1 "$(vm_ip 1)" 7001; }
 boots() {
     image && machine_on a || return 1
-    until_true 120 serves || because "the VM does not come up: $(tail -n 2 "$TMP/console-a" | tr -d '\r')"
+    until_true 600 serves || because "the VM does not come up: $(tail -n 2 "$TMP/console-a" | tr -d '\r')"
 }
 vport_on_a() {
     ctl_on a vport add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" --tag app=web \
@@ -188,7 +188,7 @@ like_libvirt() {
     [[ ! -s $TMP/hook.out ]] || because "the hook changes the XML: $(cat "$TMP/hook.out")" || return 1
     qmp b "$(uri migrate-incoming)" >/dev/null
     qmp a "$(uri migrate)" >/dev/null
-    until_true 60 gone_from_a || because "the guest does not leave a: $(status_of a)" || return 1
+    until_true 300 gone_from_a || because "the guest does not leave a: $(status_of a)" || return 1
     machine_end a
     hook a stopped end - && hook a release end migrated || because "the hook of the source: $(cat "$TMP/hook.err")" || return 1
     until_true 30 owned_by b || because "the vport belongs to $(owner)" || return 1

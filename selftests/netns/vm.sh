@@ -23,7 +23,7 @@ boot() {
     background console in_host "$GUEST" boot "$TMP/image" -chardev "pipe,id=commands,path=$TMP/vm" -serial chardev:commands \
         -netdev tap,id=net,ifname=tap1,script=no,downscript=no -device "virtio-net-pci,netdev=net,mac=$(vm_mac 1),romfile="
     QEMU_PID=$LAST
-    answer 120 0 >/dev/null || because "the VM does not come up: $(tail -n 2 "$TMP/console" | tr -d '\r')"
+    answer 600 0 >/dev/null || because "the VM does not come up: $(tail -n 2 "$TMP/console" | tr -d '\r')"
 }
 # answer SECONDS N: prints what the VM says up to the end of command N, whose status is returned
 answer() {
@@ -38,17 +38,17 @@ answer() {
 vm_does() {
     local number=$((RANDOM * 32768 + RANDOM + 1))
     echo "$number $*" >&8
-    answer 60 $number
+    answer 300 $number
 }
-vm_opens() { vm_does /bin/nc.openbsd -z -w 3 "$1" "$2" >/dev/null || because "the VM cannot open $1:$2"; }
+vm_opens() { vm_does /bin/nc.openbsd -z -w 20 "$1" "$2" >/dev/null || because "the VM cannot open $1:$2"; }
 vm_closed() { ! vm_does /bin/nc.openbsd -z -w 1 "$1" "$2" >/dev/null || because "the VM can open $1:$2"; }
 vm_refused() {
     local said
-    said=$(vm_does /bin/nc.openbsd -vz -w 3 "$1" "$2")
+    said=$(vm_does /bin/nc.openbsd -vz -w 20 "$1" "$2")
     [[ $said == *refused* ]] || because "VM to $1:$2: not refused but: $said"
 }
-vm_pings() { vm_does ping -c 1 -W 3 "$1" >/dev/null || because "the VM cannot ping $1"; }
-fetch() { in_wire curl -sf -m "${2:-5}" "$1"; }
+vm_pings() { vm_does ping -c 1 -W 20 "$1" >/dev/null || because "the VM cannot ping $1"; }
+fetch() { in_wire curl -sf -m "${2:-30}" "$1"; }
 
 must "a VM boots behind a tap" boot
 echo "# guest: $(vm_does uname -r), boots in $SECONDS s"
@@ -86,16 +86,17 @@ opened() {
 it "the VM's web server answers, both families" opened
 out() { vm_opens "$WIRE_IP" 7000 && vm_opens "$WIRE_IP6" 7000; }
 it "TCP from the VM opens, both families" out
+# nc ends when it has heard nothing for two seconds, which in an emulated machine may be less than an answer takes.
 udp_in() {
-    local said
-    said=$(echo ping | in_wire nc -u -w 2 "$(vm_ip 1)" 7000)
-    [[ $said == ping ]] || because "the VM does not answer over UDP: $said"
+    hears() { said=$(echo ping | in_wire nc -u -w 2 "$(vm_ip 1)" 7000) && [[ $said == ping ]]; }
+    said=
+    until_true 60 hears || because "the VM does not answer over UDP: $said"
 }
 it "UDP to the VM, and its answer" udp_in
 udp_out() {
-    local said
-    said=$(vm_does "echo pong | /bin/nc.openbsd -u -w 2 $WIRE_IP 7000")
-    [[ $said == pong ]] || because "the VM hears no answer over UDP: $said"
+    hears() { said=$(vm_does "echo pong | /bin/nc.openbsd -u -w 2 $WIRE_IP 7000") && [[ $said == pong ]]; }
+    said=
+    until_true 60 hears || because "the VM hears no answer over UDP: $said"
 }
 it "UDP from the VM, and its answer" udp_out
 stopped() { closed "$WIRE" "$(vm_ip 1)" 7001 && vm_closed "$WIRE_IP" 7001; }
@@ -121,7 +122,7 @@ it "the VM's network card has its offloads: TSO, checksums" offloads
 tso() {
     local bytes packets
     bytes=$(counter rx_bytes) packets=$(counter rx_packets)
-    (($(fetch "http://$(vm_ip 1)/big" 60 | wc -c) == 48 << 20)) || because "the stream is cut" || return 1
+    (($(fetch "http://$(vm_ip 1)/big" 300 | wc -c) == 48 << 20)) || because "the stream is cut" || return 1
     bytes=$(($(counter rx_bytes) - bytes)) packets=$(($(counter rx_packets) - packets))
     echo "# from the VM: $bytes bytes in $packets frames"
     sized "from the VM" "$bytes" "$packets" || return 1
