@@ -48,11 +48,24 @@ static void let_go(struct dfwd *d, struct port *port, bool slot_too, const char 
 	policy_errors_free(&errors);
 }
 
+/*
+ * A message may tell of what has been, behind a look at what is: a command that finds its device by name, or all of them
+ * after messages were lost. To follow it would let go of the device that has the name now.
+ */
+static bool is_over(uint32_t ifindex, const char *name)
+{
+	char now[IF_NAMESIZE];
+
+	return !if_indextoname(ifindex, now) || strcmp(now, name);
+}
+
 static void seen(struct dfwd *d, uint32_t ifindex, const char *name)
 {
 	struct port *holder = ports_find_ifindex(d, ifindex);
 	struct port *owner = ports_find_device(d, name);
 
+	if (is_over(ifindex, name))
+		return;
 	if (holder && uplinks_find(d, name)) {
 		let_go(d, holder, true, "has another name now");
 		holder = NULL;

@@ -46,6 +46,30 @@ replug() {
     watch_2 && plug_2 && until_true 30 attached vm2 && no_leak
 }
 it "a device that goes and comes again is enforced again, from the first packet" replug
+# dfwd looks at all devices when the kernel could not tell it of some; what was told before that comes behind it.
+overrun() {
+    local before r
+    before=$(wc -l <"$LOG")
+    kill -STOP "$DFWD_PID"
+    ip -n "$HOST" link del tap2 && vm_plug 2 && ip -n "$HOST" link del tap2 && much_to_tell && vm_plug 2
+    r=$?
+    kill -CONT "$DFWD_PID"
+    ((r == 0)) || because "cannot plug" || return 1
+    until_true 30 told "$before" "looking at all of them" && until_true 30 attached vm2 || because "it does not look" || return 1
+    # An answer comes behind what was read of the kernel before.
+    ctl vport show vm2 >/dev/null && sleep 0.5
+    (($(tail -n +$((before + 1)) "$LOG" | grep -c "vm2: device tap2 is enforced") == 1)) && not told "$before" "cannot attach" ||
+        because "$(tail -n +$((before + 1)) "$LOG" | tr '\n' ' ')"
+}
+# More than the socket of its messages takes.
+much_to_tell() {
+    for _ in {1..4000}; do
+        echo "link set up0 mtu 1400"
+        echo "link set up0 mtu 1500"
+    done | ip -n "$HOST" -batch -
+}
+told() { grep -q "$2" <(tail -n +$(($1 + 1)) "$LOG"); }
+it "messages about devices that have been do not end what is enforced now" overrun
 absent() {
     dfwd_end TERM && ip -n "$HOST" link del tap2
     plug_2 && dfwd_start && attached vm2 || because "not attached once status says ready" || return 1
