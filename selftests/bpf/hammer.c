@@ -196,6 +196,14 @@ static const struct dfw_flow_bucket *map_bucket(int fd)
 	return at;
 }
 
+static bool have_begun(const volatile struct hammerer *hammerers, int nr)
+{
+	for (int i = 0; i < nr; i++)
+		if (!hammerers[i].passed && !hammerers[i].failed)
+			return false;
+	return true;
+}
+
 /* Packets of that many flows from every CPU, and sweeps of the restless port, for a while. */
 static bool hammer_for(double seconds, uint32_t port, uint32_t nr_flows, bool answers)
 {
@@ -218,7 +226,8 @@ static bool hammer_for(double seconds, uint32_t port, uint32_t nr_flows, bool an
 		must(pthread_create(&hammerers[i].thread, NULL, hammer, &hammerers[i]) == 0,
 		     "a thread");
 	}
-	for (int i = 0; i < (int)(seconds * 500); i++) {
+	/* On a busy machine a CPU may come to it late. */
+	for (int i = 0; i < (int)(seconds * 500) || !have_begun(hammerers, nr); i++) {
 		for (int look = 0; look < 20000 && port == PORT_CROWDED; look++)
 			wrong += wrongs(bucket);
 		nanosleep(&pause, NULL);

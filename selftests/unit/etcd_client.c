@@ -448,7 +448,7 @@ static void reading(void)
 	{
 		open_both(&server, &host);
 		server.range = manifest_answer(12, &five, 3);
-		UNTIL(5000, &server, &host, host.learned >= 2);
+		UNTIL(30000, &server, &host, host.learned >= 2);
 		CHECK(host.revision == 12 && host.manifest.active.number == 5 && !host.empty);
 		CHECK(etcd_status(host.etcd).reachable);
 		CHECK(etcd_counters(host.etcd)->reads >= 2);
@@ -458,7 +458,7 @@ static void reading(void)
 	{
 		open_both(&server, &host);
 		server.range = range_of(3, NULL);
-		UNTIL(5000, &server, &host, host.empty);
+		UNTIL(30000, &server, &host, host.empty);
 		CHECK(host.revision == 0 && !host.learned);
 		close_both(&server, &host);
 	}
@@ -468,7 +468,7 @@ static void reading(void)
 		nr = record_of(&five, 3, bytes);
 		bytes[nr - 1] ^= 1;
 		server.range = range_of(9, pair_of(PREFIX "manifest", 8, bytes, nr));
-		UNTIL(5000, &server, &host, host.empty);
+		UNTIL(30000, &server, &host, host.empty);
 		CHECK(host.revision == 8 && !host.learned);
 		CHECK(etcd_counters(host.etcd)->bad_signatures == 1);
 		close_both(&server, &host);
@@ -485,7 +485,7 @@ static void reading(void)
 		host_sign(NULL, covered, covered_nr, signature, &signature_nr);
 		record_end((struct slice){signature, signature_nr}, bytes, &nr);
 		server.range = range_of(9, pair_of(PREFIX "manifest", 8, bytes, nr));
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->bad_signatures);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->bad_signatures);
 		CHECK(!host.learned);
 		close_both(&server, &host);
 	}
@@ -494,10 +494,10 @@ static void reading(void)
 		open_both(&server, &host);
 		host.unknown_writer = true;
 		server.range = manifest_answer(12, &five, 3);
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->unknown_writers >= 2);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->unknown_writers >= 2);
 		CHECK(!host.learned && !host.empty);
 		host.unknown_writer = false;
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		close_both(&server, &host);
 	}
 	TEST("a record that only a newer version can read is left alone")
@@ -506,7 +506,7 @@ static void reading(void)
 		nr = record_of(&five, 3, bytes);
 		bytes[0] = bytes[1] = 2;
 		server.range = range_of(9, pair_of(PREFIX "manifest", 8, bytes, nr));
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->too_new);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->too_new);
 		CHECK(!host.learned && !host.empty);
 		close_both(&server, &host);
 	}
@@ -514,7 +514,7 @@ static void reading(void)
 	{
 		open_both(&server, &host);
 		server.range = range_of(9, pair_of(PREFIX "manifest", 8, "\1\1garbage", 9));
-		UNTIL(5000, &server, &host, host.empty);
+		UNTIL(30000, &server, &host, host.empty);
 		CHECK(etcd_counters(host.etcd)->bad_records == 1 && host.revision == 8);
 		close_both(&server, &host);
 	}
@@ -599,12 +599,12 @@ static void nonsense(void)
 						     cases[i].counter);
 			server.range = cases[i].body ? http(cases[i].body) : cases[i].answer;
 			server.close = cases[i].close;
-			UNTIL(5000, &server, &host, *counter >= 2);
+			UNTIL(30000, &server, &host, *counter >= 2);
 			CHECK(!host.learned && !host.empty && !etcd_status(host.etcd).reachable);
 			CHECK(etcd_status(host.etcd).error[0]);
 			server.close = false;
 			server.range = manifest_answer(12, &five, 3);
-			UNTIL(5000, &server, &host, host.learned);
+			UNTIL(30000, &server, &host, host.learned);
 			CHECK(!etcd_status(host.etcd).error[0]);
 			close_both(&server, &host);
 		}
@@ -616,7 +616,7 @@ static void nonsense(void)
 		open_both(&server, &host);
 		server.range = answer;
 		server.close = true;
-		UNTIL(20000, &server, &host,
+		UNTIL(30000, &server, &host,
 		      etcd_counters(host.etcd)->oversized || etcd_counters(host.etcd)->unreachable);
 		CHECK(!host.learned && !host.empty);
 		close_both(&server, &host);
@@ -624,7 +624,7 @@ static void nonsense(void)
 	TEST("no answer at all is a timeout")
 	{
 		open_both(&server, &host);
-		UNTIL(10000, &server, &host, etcd_counters(host.etcd)->timeouts);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->timeouts);
 		CHECK(!etcd_status(host.etcd).reachable);
 		close_both(&server, &host);
 	}
@@ -642,7 +642,7 @@ static void endpoints(void)
 		server_open(&server);
 		server.range = manifest_answer(12, &five, 3);
 		CHECK(!host_open(&host, urls, 2, NULL));
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		CHECK(etcd_counters(host.etcd)->failovers == 1 &&
 		      etcd_counters(host.etcd)->unreachable == 1);
 		CHECK_TEXT(etcd_status(host.etcd).endpoint, server.url);
@@ -660,7 +660,7 @@ static void endpoints(void)
 			 "{\"header\":{\"cluster_id\":\"8\",\"revision\":\"99\"}}");
 		other.range = http(foreign);
 		CHECK(!host_open(&host, urls, 2, NULL));
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		server.range = refusal_of(14, "etcdserver: no leader");
 		for (unsigned int i = 0; i < 2000 && !etcd_counters(host.etcd)->foreign; i++) {
 			server_serve(&other);
@@ -703,10 +703,10 @@ static void writing(void)
 		open_both(&server, &host);
 		server.range = manifest_answer(12, &five, 3);
 		server.txn = swapped(13);
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		CHECK(!etcd_commit(host.etcd, 12, &six));
 		CHECK(etcd_commit(host.etcd, 12, &six) == -EBUSY);
-		UNTIL(5000, &server, &host, host.committed);
+		UNTIL(30000, &server, &host, host.committed);
 		CHECK(host.result == 0 && host.revision == 13 && host.manifest.staged.number == 6);
 		CHECK(server.txns == 1);
 		close_both(&server, &host);
@@ -720,9 +720,9 @@ static void writing(void)
 		server.range = manifest_answer(12, &five, 3);
 		nr = record_of(&theirs, 2, bytes);
 		server.txn = not_swapped(14, pair_of(PREFIX "manifest", 14, bytes, nr));
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		etcd_commit(host.etcd, 12, &six);
-		UNTIL(5000, &server, &host, host.committed);
+		UNTIL(30000, &server, &host, host.committed);
 		CHECK(host.result == -EAGAIN && host.revision == 14 &&
 		      host.manifest.staged.number == 7);
 		CHECK(etcd_counters(host.etcd)->conflicts == 1);
@@ -732,15 +732,15 @@ static void writing(void)
 	{
 		open_both(&server, &host);
 		server.range = manifest_answer(12, &five, 3);
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		server.txn = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"head";
 		server.close = true;
 		etcd_commit(host.etcd, 12, &six);
-		UNTIL(5000, &server, &host, server.txns);
+		UNTIL(30000, &server, &host, server.txns);
 		nr = record_of(&six, 1, bytes);
 		server.txn = not_swapped(13, pair_of(PREFIX "manifest", 13, bytes, nr));
 		server.close = false;
-		UNTIL(5000, &server, &host, host.committed);
+		UNTIL(30000, &server, &host, host.committed);
 		CHECK(host.result == 0 && host.revision == 13 && host.manifest.staged.number == 6);
 		close_both(&server, &host);
 	}
@@ -748,13 +748,13 @@ static void writing(void)
 	{
 		open_both(&server, &host);
 		server.range = manifest_answer(12, &five, 3);
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		server.txn = "";
 		server.close = true;
 		etcd_commit(host.etcd, 12, &six);
-		UNTIL(5000, &server, &host, server.txns >= 2);
+		UNTIL(30000, &server, &host, server.txns >= 2);
 		host.leap += 10000;
-		UNTIL(5000, &server, &host, host.committed);
+		UNTIL(30000, &server, &host, host.committed);
 		CHECK(host.result == -ETIMEDOUT && etcd_counters(host.etcd)->unknown_writes == 1);
 		close_both(&server, &host);
 	}
@@ -762,13 +762,13 @@ static void writing(void)
 	{
 		open_both(&server, &host);
 		server.range = manifest_answer(12, &five, 3);
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		for (size_t i = 0; i < CONNECTIONS; i++)
 			connection_close(&server.connections[i]);
 		close(server.listener);
 		server.listener = -1;
 		etcd_commit(host.etcd, 12, &six);
-		UNTIL(5000, &server, &host, host.committed);
+		UNTIL(30000, &server, &host, host.committed);
 		CHECK(host.result == -EHOSTUNREACH);
 		close_both(&server, &host);
 	}
@@ -776,10 +776,10 @@ static void writing(void)
 	{
 		open_both(&server, &host);
 		server.range = manifest_answer(12, &five, 3);
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		server.txn = refusal_of(8, "etcdserver: mvcc: database space exceeded");
 		etcd_commit(host.etcd, 12, &six);
-		UNTIL(5000, &server, &host, host.committed);
+		UNTIL(30000, &server, &host, host.committed);
 		CHECK(host.result == -ENOSPC && etcd_counters(host.etcd)->refused >= 1);
 		close_both(&server, &host);
 	}
@@ -790,13 +790,13 @@ static void writing(void)
 		open_both(&server, &host);
 		server.range = range_of(12, NULL);
 		server.txn = swapped(13);
-		UNTIL(5000, &server, &host, host.empty);
+		UNTIL(30000, &server, &host, host.empty);
 		memset(host.object, 'x', sizeof(host.object));
 		host.object_nr = sizeof(host.object);
 		next.staged.nr_objects = 1;
 		name_of(host.object, host.object_nr, &next.staged.objects[0]);
 		etcd_commit(host.etcd, 0, &next);
-		UNTIL(5000, &server, &host, host.committed);
+		UNTIL(30000, &server, &host, host.committed);
 		CHECK(host.result == 0 && server.txns == 4);
 		CHECK(etcd_counters(host.etcd)->objects_put == 1);
 		close_both(&server, &host);
@@ -807,10 +807,10 @@ static void writing(void)
 
 		open_both(&server, &host);
 		server.range = range_of(12, NULL);
-		UNTIL(5000, &server, &host, host.empty);
+		UNTIL(30000, &server, &host, host.empty);
 		next.staged.nr_objects = 1;
 		etcd_commit(host.etcd, 0, &next);
-		UNTIL(5000, &server, &host, host.committed);
+		UNTIL(30000, &server, &host, host.committed);
 		CHECK(host.result == -ENOENT && server.txns == 0);
 		close_both(&server, &host);
 	}
@@ -833,23 +833,23 @@ static void objects(void)
 	{
 		open_both(&server, &host);
 		server.range = range_of(12, NULL);
-		UNTIL(5000, &server, &host, host.empty);
+		UNTIL(30000, &server, &host, host.empty);
 		size = range_of(12, pair_of(key, 3, "8", 1));
 		strcat(key, "/0000");
 		good = range_of(12, pair_of(key, 3, bytes, 8));
 		bad = range_of(12, pair_of(key, 3, "a Policy", 8));
 		server.range = size;
 		etcd_want(host.etcd, &name);
-		UNTIL(5000, &server, &host, host.etcd->want.total == 8 && host.etcd->call);
+		UNTIL(30000, &server, &host, host.etcd->want.total == 8 && host.etcd->call);
 		server.range = bad;
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->bad_objects == 1);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->bad_objects == 1);
 		CHECK(!host.came && !host.object_nr);
 		host.etcd->want.total = 0;
 		server.range = size;
 		etcd_want(host.etcd, &name);
-		UNTIL(5000, &server, &host, host.etcd->want.total == 8 && host.etcd->call);
+		UNTIL(30000, &server, &host, host.etcd->want.total == 8 && host.etcd->call);
 		server.range = good;
-		UNTIL(5000, &server, &host, host.came == 1);
+		UNTIL(30000, &server, &host, host.came == 1);
 		CHECK(host.object_nr == 8 && !memcmp(host.object, bytes, 8));
 		close_both(&server, &host);
 	}
@@ -858,7 +858,7 @@ static void objects(void)
 		open_both(&server, &host);
 		server.range = range_of(12, pair_of(key, 3, "99999999", 8));
 		etcd_want(host.etcd, &name);
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->bad_objects == 1);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->bad_objects == 1);
 		CHECK(!host.came);
 		close_both(&server, &host);
 	}
@@ -888,9 +888,9 @@ static void watching(void)
 			RESULT
 			",\"created\":true}}\n" RESULT
 			",\"events\":[{\"kv\":{\"key\":\"YQ==\",\"mod_revision\":\"12\"}}]}}\n");
-		UNTIL(5000, &server, &host, etcd_status(host.etcd).watching);
+		UNTIL(30000, &server, &host, etcd_status(host.etcd).watching);
 		CHECK(etcd_counters(host.etcd)->watches == 1);
-		UNTIL(5000, &server, &host, host.learned >= 2);
+		UNTIL(30000, &server, &host, host.learned >= 2);
 		CHECK(!etcd_counters(host.etcd)->lost_events);
 		close_both(&server, &host);
 	}
@@ -899,10 +899,10 @@ static void watching(void)
 		open_both(&server, &host);
 		server.range = manifest_answer(12, &five, 3);
 		server.watch = stream_of(RESULT ",\"created\":true}}\n");
-		UNTIL(5000, &server, &host, etcd_status(host.etcd).watching);
-		UNTIL(5000, &server, &host, host.learned >= 2);
+		UNTIL(30000, &server, &host, etcd_status(host.etcd).watching);
+		UNTIL(30000, &server, &host, host.learned >= 2);
 		server.range = manifest_answer(13, &six, 3);
-		UNTIL(5000, &server, &host, host.revision == 13);
+		UNTIL(30000, &server, &host, host.revision == 13);
 		CHECK(etcd_counters(host.etcd)->lost_events == 1);
 		close_both(&server, &host);
 	}
@@ -913,7 +913,7 @@ static void watching(void)
 		server.watch =
 			stream_of(RESULT ",\"created\":true}}\n" RESULT
 					 ",\"canceled\":true,\"compact_revision\":\"11\"}}\n");
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->compacted >= 2);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->compacted >= 2);
 		CHECK(server.watches >= 2 && host.learned >= 2);
 		close_both(&server, &host);
 	}
@@ -922,7 +922,7 @@ static void watching(void)
 		open_both(&server, &host);
 		server.range = manifest_answer(12, &five, 3);
 		server.watch = stream_of("nonsense\n");
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->bad_answers >= 3);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->bad_answers >= 3);
 		CHECK(server.watches >= 3 && !etcd_counters(host.etcd)->watches);
 		CHECK(etcd_status(host.etcd).reachable && host.etcd->watch.failures >= 3);
 		close_both(&server, &host);
@@ -934,7 +934,7 @@ static void watching(void)
 		open_both(&server, &host);
 		server.range = manifest_answer(12, &five, 3);
 		server.watch = line;
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->oversized);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->oversized);
 		CHECK(!etcd_counters(host.etcd)->watches);
 		close_both(&server, &host);
 	}
@@ -963,12 +963,12 @@ static void passwords(void)
 		CHECK(!host_open(&host, urls, 1, path));
 		server.login = http("{\"header\":{\"cluster_id\":\"7\"},\"token\":\"abc.1\"}");
 		server.range = manifest_answer(12, &five, 3);
-		UNTIL(5000, &server, &host, host.learned);
+		UNTIL(30000, &server, &host, host.learned);
 		CHECK(server.logins == 1 && strstr(server.last, "Authorization: abc.1"));
 		server.range = refusal_of(16, "etcdserver: invalid auth token");
-		UNTIL(5000, &server, &host, server.logins == 2);
+		UNTIL(30000, &server, &host, server.logins == 2);
 		server.range = manifest_answer(13, &six, 3);
-		UNTIL(5000, &server, &host, host.revision == 13);
+		UNTIL(30000, &server, &host, host.revision == 13);
 		etcd_close(host.etcd);
 	}
 	TEST("a token that is no header's text is not taken")
@@ -976,7 +976,7 @@ static void passwords(void)
 		CHECK(!host_open(&host, urls, 1, path));
 		server.login =
 			http("{\"header\":{\"cluster_id\":\"7\"},\"token\":\"a\\r\\nEvil: 1\"}");
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->bad_answers);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->bad_answers);
 		CHECK(!host.learned);
 		etcd_close(host.etcd);
 	}
@@ -985,7 +985,7 @@ static void passwords(void)
 		CHECK(!host_open(&host, urls, 1, path));
 		server.login = refusal_of(
 			3, "etcdserver: authentication failed, invalid user ID or password");
-		UNTIL(5000, &server, &host, etcd_counters(host.etcd)->denied);
+		UNTIL(30000, &server, &host, etcd_counters(host.etcd)->denied);
 		CHECK(!host.learned &&
 		      strstr(etcd_status(host.etcd).error, "authentication failed"));
 		etcd_close(host.etcd);
