@@ -4,18 +4,8 @@
 Runs the conformance cases through a firewall on a bridge and prints a line a case; needs root, python3-scapy."""
 import argparse, importlib, json, os, signal, sys, time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import alternatives
 
-def alternatives(exp, n):
-    """'F F/D or D*2' -> [[{F},{F,D}], [{D},{D}]]"""
-    out = []
-    for alt in exp.split(" or "):
-        toks = []
-        for t in alt.split():
-            if t == "allF": toks += [{"F"}] * n
-            elif "*" in t: toks += [set(t.split("*")[0].split("/"))] * int(t.split("*")[1])
-            else: toks.append(set(t.split("/")))
-        out.append(toks)
-    return out
 def judge(case, got):
     """'' when the verdicts are accepted, else what is wrong: leak (more got through than may), break (less), form (not as it should be)"""
     alts = alternatives(case.exp, len(got))

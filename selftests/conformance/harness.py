@@ -129,19 +129,25 @@ def rejects(sent, got, partial):
     except (struct.error, IndexError):
         return False
 
-def frame(step, known, wait):
-    """Send one frame; the verdict: F forwarded whole (Fn: n frames came; fragments may be cut anew), M something else came out, R refused, D nothing."""
+PATIENCE = 2                                       # seconds, of which a busy machine may need some
+def frame(step, known, wait, wanted=()):
+    """Send one frame; the verdict: F forwarded whole (Fn: n frames came; fragments may be cut anew), M something else came out, R refused, D nothing.
+    What comes later than usual is waited for while the verdict is none of those wanted (if there are such)."""
     tx, rx = SOCK[step.side], SOCK["v" if step.side == "w" else "w"]
     recv(tx, 0); recv(rx, 0)
     if not step.forged: known.append(canon(step.frame))
     try: tx.send(step.frame)
     except OSError as e: return "E%d" % e.errno
-    macs = {k[6:12] for k in known} | {step.frame[6:12]}
-    got = [d for d, _ in recv(rx, wait) if d[6:12] in macs]
+    macs, got, back, end = {k[6:12] for k in known} | {step.frame[6:12]}, [], [], time.monotonic() + PATIENCE
+    while True:
+        got += [d for d, _ in recv(rx, wait) if d[6:12] in macs]
+        back += recv(tx, 0)
+        v = verdict(step, known, macs, got, back)
+        if not wanted or v in wanted or time.monotonic() >= end: return v
+def verdict(step, known, macs, got, back):
     if got:
         same = all(canon(d) in known for d in got) or (datagram(got) is not None and datagram(got) in (datagram(known), datagram([step.frame])))
         return ("F" if same else "M") + (str(len(got)) if len(got) > 1 else "")
-    back = recv(tx, 0)
     if any(rejects(step.frame, d, p) for d, p in back): return "R"
     for d, _ in back:
         if d[12:14] == b"\x08\x00" and d[23] == 1 and d[34] in (3, 4, 5, 11, 12): return "r"   # a refusal, but not a right one
@@ -180,13 +186,13 @@ def stream(opener, port, v, mb, mtu):
         os._exit(0)
     lst = inns(sns, lambda: socket.socket(fam, socket.SOCK_STREAM)); lst.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        lst.bind((sip, port)); lst.listen(1); lst.settimeout(6)
-        def srv(): c, _ = lst.accept(); c.settimeout(6); return pump(c)
+        lst.bind((sip, port)); lst.listen(1); lst.settimeout(60)
+        def srv(): c, _ = lst.accept(); c.settimeout(60); return pump(c)
         def cli():
-            c = socket.socket(fam, socket.SOCK_STREAM); c.settimeout(6); c.connect((sip, port)); return pump(c)
+            c = socket.socket(fam, socket.SOCK_STREAM); c.settimeout(60); c.connect((sip, port)); return pump(c)
         kids = [child(sns, srv), child(cns, cli)]; res = []
         for pid, r in kids:
-            ok = select.select([r], [], [], 30)[0]
+            ok = select.select([r], [], [], 200)[0]
             res.append(os.read(r, 1).decode() if ok else "D")
             if not ok: os.kill(pid, 9)
             os.close(r); os.waitpid(pid, 0)
@@ -196,13 +202,26 @@ def stream(opener, port, v, mb, mtu):
             sh(f"ip -n {n} neigh del {him} dev {d}; ip -n {n} addr flush dev {d}; ip netns exec {n} sysctl -qw net.ipv6.conf.{d}.disable_ipv6=1; ip -n {n} link set {d} mtu {MTU}", check=False)
     return "F" if res == ["F", "F"] else "M" if "M" in res else "D"
 
+def alternatives(exp, n):
+    """'F F/D or D*2' -> [[{F},{F,D}], [{D},{D}]]"""
+    out = []
+    for alt in exp.split(" or "):
+        toks = []
+        for t in alt.split():
+            if t == "allF": toks += [{"F"}] * n
+            elif "*" in t: toks += [set(t.split("*")[0].split("/"))] * int(t.split("*")[1])
+            else: toks.append(set(t.split("/")))
+        out.append(toks)
+    return out
+
 def run(case, ad):
     """The verdicts of a case's steps, or None where the adapter has no way to do one of them."""
     if case.need == "reassembly" and not getattr(ad, "REASSEMBLES", False): return None
     if getattr(ad, "flush", None): ad.flush()
     v, known, wait = [], [], getattr(ad, "WAIT", .03)
+    alts = alternatives(case.exp, sum(1 for st in case.steps if st.ctl is None or st.ctl[0] == "stream"))
     for st in case.steps:
-        if st.ctl is None: v.append(frame(st, known, wait))
+        if st.ctl is None: v.append(frame(st, known, wait, set().union(*(a[len(v)] for a in alts if len(a) > len(v)))))
         elif st.ctl[0] == "sleep": time.sleep(st.ctl[1])
         elif st.ctl[0] == "stream": v.append(stream(*st.ctl[1:]))
         elif not getattr(ad, "ctl", None) or ad.ctl(*st.ctl) is False: return None
