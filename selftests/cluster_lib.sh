@@ -132,7 +132,7 @@ dfwd_on() {
     nsenter --net="/run/netns/$(host_space "$host")" "$DFWD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
     DFWD_PIDS[$host]=$!
     PIDS+=("$!")
-    until_true "${DFWD_WAIT:-30}" ctl_on "$host" status --wait 1 || because "dfwd of host $host does not come up: $(tail -n 3 "$log")"
+    until_true "${DFWD_WAIT:-120}" ctl_on "$host" status --wait 1 || because "dfwd of host $host does not come up: $(tail -n 3 "$log")"
 }
 
 # SYNCD_TIME: a time namespace for it
@@ -190,7 +190,7 @@ all_alive() {
     done
 }
 cluster_whole() {
-    until_true 30 all_alive "${HOSTS[@]}" || because "not all hosts see each other: $(ctl_on "${HOSTS[0]}" cluster status 2>&1 | tail -n 5)"
+    until_true 60 all_alive "${HOSTS[@]}" || because "not all hosts see each other: $(ctl_on "${HOSTS[0]}" cluster status 2>&1 | tail -n 5)"
 }
 
 # cluster_up a b c: hosts, daemons, all of them members of one cluster whose first is a

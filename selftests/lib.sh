@@ -210,7 +210,7 @@ dfwd_start() {
     DFWD_PID=$!
     PIDS+=("$DFWD_PID")
     # Two hands: one for a dfwd that dies, one for one that hangs.
-    until_true 30 dfwd_up_or_dead && ctl status --wait 5 >/dev/null 2>&1 || because "dfwd does not come up: $(tail -n 3 "$LOG")"
+    until_true 120 dfwd_up_or_dead && ctl status --wait 5 >/dev/null 2>&1 || because "dfwd does not come up: $(tail -n 3 "$LOG")"
 }
 dfwd_up_or_dead() {
     ctl status --wait 1 || ! kill -0 "$DFWD_PID"

@@ -70,14 +70,14 @@ big() {
 it "policy: a file of 50 MB" big
 it "...after all of it the old policy is enforced and the connection lives" still
 
-two() { unchanged refuses 1 "(running|already|in use|lock|pid)" nsenter --net="/run/netns/$HOST" timeout 20 "$DFWD" -i "$ID" && still; }
+two() { unchanged refuses 1 "(running|already|in use|lock|pid)" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" && still; }
 it "two daemons on one instance: the second says so and goes" two
 nobody() { unchanged refuses "1,3" "(permission|privilege|root|not permitted|CAP_)" nsenter --net="/run/netns/$HOST" setpriv --reuid 65534 --regid 65534 --clear-groups "$DFWCTL" -i "$ID" status; }
 it "no privileges: dfwctl says so" nobody
-nobody_daemon() { unchanged refuses 1 "(permission|privilege|root|not permitted|CAP_)" nsenter --net="/run/netns/$HOST" setpriv --reuid 65534 --regid 65534 --clear-groups timeout 20 "$DFWD" -i "${ID}n" && still; }
+nobody_daemon() { unchanged refuses 1 "(permission|privilege|root|not permitted|CAP_)" nsenter --net="/run/netns/$HOST" setpriv --reuid 65534 --regid 65534 --clear-groups timeout 60 "$DFWD" -i "${ID}n" && still; }
 it "no privileges: dfwd says so" nobody_daemon
 no_bpffs() {
-    unchanged refuses 1 "(bpffs|/sys/fs/bpf)" unshare -m sh -c "while umount /sys/fs/bpf 2>/dev/null; do :; done; exec nsenter --net=/run/netns/$HOST timeout 20 '$DFWD' -i '${ID}b'" && still
+    unchanged refuses 1 "(bpffs|/sys/fs/bpf)" unshare -m sh -c "while umount /sys/fs/bpf 2>/dev/null; do :; done; exec nsenter --net=/run/netns/$HOST timeout 60 '$DFWD' -i '${ID}b'" && still
 }
 it "a bpffs that is not mounted: dfwd names it and what to do" no_bpffs
 older() {
@@ -85,7 +85,7 @@ older() {
     # shellcheck disable=SC2046
     mkdir -p "$pins" && bpftool map create "$pins/layout" type array key 4 value 64 entries 1 name layout &&
         bpftool map update pinned "$pins/layout" key hex 00 00 00 00 value hex 63 00 00 00 $(printf '00 %.0s' $(seq 60)) 2>"$TMP/out" || { because "$(cat "$TMP/out")"; return 1; }
-    refuses 1 "layout" nsenter --net="/run/netns/$HOST" timeout 20 "$DFWD" -i "${ID}o" && [[ -e $pins/layout ]] && refuses "1,3" "layout" ctl_of "${ID}o" flow list
+    refuses 1 "layout" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "${ID}o" && [[ -e $pins/layout ]] && refuses "1,3" "layout" ctl_of "${ID}o" flow list
     local r=$?
     rm -rf "$pins" "/var/lib/dfw/${ID}o" "/run/dfw/${ID}o"
     return $r
@@ -110,7 +110,7 @@ room() { ctl policy apply "$TMP/other.dfw" >/dev/null && opens "$WIRE" "$(vm_ip 
 it "...with room again the same policy is taken" room
 damaged() {
     dfwd_end TERM && cp "$STATE/vports.json" "$TMP/vports.json" && echo '{"vports": [{' >"$STATE/vports.json" || return 1
-    refuses 1 "vports.json" nsenter --net="/run/netns/$HOST" timeout 20 "$DFWD" -i "$ID" && still || return 1
+    refuses 1 "vports.json" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" && still || return 1
     cp "$TMP/vports.json" "$STATE/vports.json" && dfwd_start && still
 }
 it "a damaged vports.json: dfwd says so and does not start, enforcement stays; mended it starts" damaged
@@ -131,7 +131,7 @@ EOP
 it "junk on the control socket does not hurt dfwd" socket_junk
 pin_missing() {
     dfwd_end TERM && mv "$PINS/row_refs" "$PINS/away" || return 1
-    refuses 1 "row_refs" nsenter --net="/run/netns/$HOST" timeout 20 "$DFWD" -i "$ID"
+    refuses 1 "row_refs" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID"
     local r=$?
     mv "$PINS/away" "$PINS/row_refs"
     ((r == 0)) && still && dfwd_start && still

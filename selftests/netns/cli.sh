@@ -74,7 +74,7 @@ EOL
     [[ -z $bad ]] || because "$bad"
 }
 it "wrong usage: exit 2, the word in question is named, nothing changes" unchanged usage
-instance() { refuses 2 "instance" "$DFWCTL" -i "../x" status && refuses 2 "instance" "$DFWCTL" -i "" status && refuses 2 "instance" timeout 20 "$DFWD" -i "a/b"; }
+instance() { refuses 2 "instance" "$DFWCTL" -i "../x" status && refuses 2 "instance" "$DFWCTL" -i "" status && refuses 2 "instance" timeout 60 "$DFWD" -i "a/b"; }
 it "an instance name with a slash, an empty one: exit 2, dfwd and dfwctl" instance
 unknown() {
     unchanged refuses 2 nosuch ctl vport show nosuch && unchanged refuses 2 nosuch ctl vport del nosuch && unchanged refuses 2 nosuch ctl vport set nosuch --tag a=b &&

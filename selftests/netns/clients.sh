@@ -44,9 +44,9 @@ not_from() { ip -n "$WIRE" addr add 10.77.0.200/24 dev w0 && not in_wire curl -s
 it "curl from an address outside the group does not" not_from
 both_ends() { listen "$(vm 2)" 5432 && opens "$(vm 1)" "$(vm_ip 2)" 5432 && opens "$(vm 1)" "$(vm_ip6 2)" 5432 && closed "$WIRE" "$(vm_ip 2)" 5432 && listen "$(vm 1)" 5432 && closed "$(vm 2)" "$(vm_ip 1)" 5432; }
 it "a rule for both ends: web reaches db on 5432, others do not, nor db web" both_ends
-ping_() { pings "$WIRE" "$(vm_ip 1)" && pings "$(vm 1)" "$WIRE_IP6" && in_wire ping -n -q -c 1 -W 3 -s 1400 "$(vm_ip 1)" >/dev/null; }
+ping_() { pings "$WIRE" "$(vm_ip 1)" && pings "$(vm 1)" "$WIRE_IP6" && in_wire ping -n -q -c 1 -W 10 -s 1400 "$(vm_ip 1)" >/dev/null; }
 it "ping, both ways, both families" ping_
-fragments() { in_wire ping -n -q -c 1 -W 3 -s 4000 "$(vm_ip 1)" >/dev/null && in_vm 1 ping -n -q -c 1 -W 3 -s 4000 "$WIRE_IP6" >/dev/null || because "a ping of 4000 bytes in fragments does not come back"; }
+fragments() { in_wire ping -n -q -c 1 -W 10 -s 4000 "$(vm_ip 1)" >/dev/null && in_vm 1 ping -n -q -c 1 -W 10 -s 4000 "$WIRE_IP6" >/dev/null || because "a ping of 4000 bytes in fragments does not come back"; }
 it "ping in fragments, both families" fragments
 # Somebody listens there, so that only the firewall can refuse.
 refuse_out() { listen "$WIRE" 25 && refused "$(vm 1)" "$WIRE_IP" 25 && refused "$(vm 1)" "$WIRE_IP6" 25; }
@@ -110,7 +110,7 @@ jumbo() {
         set -- $device
         ip -n "$1" link set "$2" mtu 9000
     done
-    in_wire ping -n -q -c 1 -W 3 -M "do" -s 8900 "$(vm_ip 1)" >/dev/null && in_vm 1 ping -n -q -c 1 -W 3 -s 8900 "$WIRE_IP6" >/dev/null || because "frames of 9000 bytes do not pass"
+    in_wire ping -n -q -c 1 -W 10 -M "do" -s 8900 "$(vm_ip 1)" >/dev/null && in_vm 1 ping -n -q -c 1 -W 10 -s 8900 "$WIRE_IP6" >/dev/null || because "frames of 9000 bytes do not pass"
 }
 it "frames of 9000 bytes" jumbo
 

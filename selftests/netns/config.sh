@@ -38,7 +38,7 @@ goes() { ip -n "$HOST" link del tap2 && until_true 30 not listed tap2 || because
 it "a device that goes takes its vport with it" goes
 wrong() {
     printf '[daemon]\nsweep-interval = never\n[vports "x*"]\nnonsense = 1\n' >"$TMP/wrong.conf"
-    unchanged refuses "1,2" "wrong.conf:2:[0-9]+: .*never" nsenter --net="/run/netns/$HOST" timeout 20 "$DFWD" -i "${ID}c" -c "$TMP/wrong.conf" && grep -q "wrong.conf:4:" "$TMP/err" || because "$FAIL_REASON $(cat "$TMP/err")"
+    unchanged refuses "1,2" "wrong.conf:2:[0-9]+: .*never" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "${ID}c" -c "$TMP/wrong.conf" && grep -q "wrong.conf:4:" "$TMP/err" || because "$FAIL_REASON $(cat "$TMP/err")"
 }
 it "errors of the configuration are told as file:line:column, all of them" wrong
 

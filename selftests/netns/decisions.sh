@@ -29,7 +29,7 @@ begin() { dfwd_start && vport_add 1 && vport_add 2 && policy drop && listen "$(v
 must "two vports and a policy" begin
 
 cpu=$(taskset -pc $$ | sed 's/.*: //; s/[,-].*//')
-pings_from() { in_wire taskset -c "$cpu" ping -n -q -c 1 -W 2 -I "$1" "${2:-$(vm_ip 1)}" >/dev/null 2>&1 || because "$1 cannot ping ${2:-}"; }
+pings_from() { in_wire taskset -c "$cpu" ping -n -q -c 1 -W 10 -I "$1" "${2:-$(vm_ip 1)}" >/dev/null 2>&1 || because "$1 cannot ping ${2:-}"; }
 no_ping_from() { ! in_wire taskset -c "$cpu" ping -n -q -c 1 -W 0.3 -I "$1" "${2:-$(vm_ip 1)}" >/dev/null 2>&1 || because "$1 can ping ${2:-}"; }
 # Decisions that some CPU remembers.
 remembered() {
@@ -71,7 +71,7 @@ it "an address that joins and leaves a group is decided by what it is now" membe
 knocks() { in_vm 2 taskset -c "$cpu" nc -z -w "$1" "$(vm_ip 1)" 7001; }
 tags() {
     for _ in 1 2 3; do
-        ctl vport set vm2 --tag role=web >/dev/null && knocks 3 || because "not in by its tag" || return 1
+        ctl vport set vm2 --tag role=web >/dev/null && knocks 10 || because "not in by its tag" || return 1
         ctl vport set vm2 --tag role=none >/dev/null && ! knocks 1 || because "still in without its tag" || return 1
     done
 }

@@ -40,7 +40,7 @@ nd() {
 }
 it "neither is neighbour solicitation" nd
 added() {
-    ctl vport set vm1 --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" --ip 10.77.0.77 >/dev/null && in_vm 1 ping -n -q -c 4 -i 0.5 -W 2 -I 10.77.0.77 "$WIRE_IP" >/dev/null || because "still dropped"
+    ctl vport set vm1 --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" --ip 10.77.0.77 >/dev/null && in_vm 1 ping -n -q -c 4 -i 0.5 -W 10 -I 10.77.0.77 "$WIRE_IP" >/dev/null || because "still dropped"
 }
 it "vport set --ip makes it its own: it passes at once" added
 foreign_mac() {

@@ -50,9 +50,11 @@ begin() {
     dfwd_start && learning 3 && add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --tag app=yes --profile learns &&
         add vm2 --dev tap2 --mac "$(vm_mac 2)" --ip "$(vm_ip 2)" --ip "$(vm_ip6 2)" --tag app=yes || return 1
     background watch ctl -j watch
-    sleep 0.5
+    until_true 30 watches || because "watch hears nothing" || return 1
     speaks 1 "$(vm_ip 1)" "$WIRE_IP"
 }
+# It tells of a vport that is set, once it listens.
+watches() { ctl vport set vm2 --tag app=yes >/dev/null && sleep 0.2 && test -s "$TMP/watch"; }
 must "a vport that learns up to 3 addresses, one that does not" begin
 
 # ---- link-local ------------------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ EOC
     printf '#!/bin/sh\n' >"$TMP/script"
     chmod +x "$TMP/script"
     # Nothing but the exchange: the VM never speaks from the address.
-    in_vm 2 timeout 20 busybox udhcpc -f -q -n -t 10 -T 1 -i eth0 -s "$TMP/script" >"$TMP/udhcpc" 2>&1 || because "no lease: $(tail -n 2 "$TMP/udhcpc"; cat "$TMP/server")" || return 1
+    in_vm 2 timeout 60 busybox udhcpc -f -q -n -t 10 -T 1 -i eth0 -s "$TMP/script" >"$TMP/udhcpc" 2>&1 || because "no lease: $(tail -n 2 "$TMP/udhcpc"; cat "$TMP/server")" || return 1
     until_true 30 has vm2 learned_ips 10.77.0.230 || because "not learned: $(addresses vm2 learned_ips)"
 }
 it "a DHCP ACK teaches the address that it gives" dhcp

@@ -86,7 +86,7 @@ mtu() {
     ip -n "$HOST" link set tap1 mtu 1400 || return 1
     talks in && grows up0 tc mtu no_big_ping && talks in || return 1
     ip -n "$HOST" link set tap1 mtu 1500
-    in_wire ping -n -q -c 2 -W 2 -i 0.2 -s 1450 "$(vm_ip 1)" >/dev/null || because "no large ping with the large MTU"
+    in_wire ping -n -q -c 2 -W 10 -i 0.2 -s 1450 "$(vm_ip 1)" >/dev/null || because "no large ping with the large MTU"
 }
 no_big_ping() {
     in_wire ping -n -q -c 1 -W 1 -s 100 "$(vm_ip 1)" >/dev/null || because "no small ping" || return 1

@@ -35,12 +35,12 @@ def ctl_run(*args, check=True):
 def start():
     global DFWD
     DFWD = subprocess.Popen(["nsenter", "--net=/run/netns/" + NS, BUILD + "/dfwd", "-i", INSTANCE], stdout=LOG, stderr=LOG, stdin=subprocess.DEVNULL)
-    ctl_run("status", "--wait", "20")
+    ctl_run("status", "--wait", "120")
 def stop(how=signal.SIGTERM):
     global DFWD
     if DFWD is None: return
     DFWD.send_signal(how)
-    try: DFWD.wait(10)
+    try: DFWD.wait(30)
     except subprocess.TimeoutExpired: DFWD.kill(); DFWD.wait()
     DFWD = None
 def apply(text):
