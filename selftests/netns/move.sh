@@ -75,11 +75,12 @@ begin_udp() {
 }
 # Not by connecting: iperf3 takes who does for its client.
 listens() { [[ -n $(in_vm 1 ss -Hltn "sport = :$1") ]]; }
-# Slow enough that windows that are anchored anew still reach what was sent without a vport (DFW_RESYNC_WINDOW), on a busy machine.
+# Slow enough that windows that are anchored anew still reach what was sent without a vport (DFW_RESYNC_WINDOW), on a busy
+# machine: the stream makes up at once for the seconds in which it stood still.
 begin_iperf() {
     background iperf-server exec ip netns exec "$(vm 1)" iperf3 -s -p 5201
     until_true 30 listens 5201 || because "no iperf3 server" || return 1
-    background iperf exec ip netns exec "$WIRE" iperf3 -c "$(vm_ip 1)" -p 5201 -t 600 -i 0.2 --forceflush -b 20M
+    background iperf exec ip netns exec "$WIRE" iperf3 -c "$(vm_ip 1)" -p 5201 -t 1200 -i 0.2 -l 16K --forceflush -b 10M
     until_true 30 grep -q bits/sec "$TMP/iperf" || because "iperf3: $(tail -n 2 "$TMP/iperf")"
 }
 iperf_runs() {
