@@ -17,7 +17,7 @@ MODULES=(bridge cls_bpf sch_ingress sch_netem veth)
 
 background console "$GUEST" boot "$TMP/image" -m 1024
 over() { ! kill -0 "$LAST" || grep -q '^guest: exit' "$TMP/console"; }
-until_true 280 over
+until_true 800 over
 tr -d '\r' <"$TMP/console" | grep -v '^guest: exit 0$'
 FAILED=$(grep -c '^not ok' "$TMP/console")
 ended() { grep -q '^guest: exit [01]$' "$TMP/console" || because "it does not: $(tail -n 3 "$TMP/console" | tr '\n' ' ')"; }

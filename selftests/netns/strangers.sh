@@ -96,7 +96,7 @@ flooded() {
     flood_ends && calm
 }
 idle() { (($(load a 1) < 25)); }
-calm() { until_true 10 idle || because "dfwsyncd of host a still takes $(load a 2) % of a CPU"; }
+calm() { until_true 30 idle || because "dfwsyncd of host a still takes $(load a 2) % of a CPU"; }
 
 garbage() { floods bytes 0 && floods bytes 1 && floods lengths 0 && floods lengths 1; }
 it "garbage, and messages said to be longer than any" flooded "" garbage
@@ -113,7 +113,7 @@ held() {
 }
 it "$HELD connections to each port, held" flooded "" held
 few() { (($(files a) < 200)); }
-let_go() { until_true 10 few || because "host a has $(files a) files"; }
+let_go() { until_true 30 few || because "host a has $(files a) files"; }
 it "...and let go" let_go
 
 # With more of them it cannot even be asked how it is, and that is all.
@@ -128,8 +128,8 @@ few_files() {
 }
 full() { (($(files a) == 400)); }
 exhausted() {
-    floods hold 0 1000 && until_true 20 full || because "host a has $(files a) files" || return 1
-    decides && kill -0 "${SYNCD_PIDS[a]}" && decides && flood_ends && calm && until_true 10 all_alive a b c
+    floods hold 0 1000 && until_true 30 full || because "host a has $(files a) files" || return 1
+    decides && kill -0 "${SYNCD_PIDS[a]}" && decides && flood_ends && calm && until_true 30 all_alive a b c
 }
 must "a dfwsyncd that may have 400 files" few_files
 it "more connections than it may have files: it lives, no packet is decided differently, it is a member when they go" exhausted
@@ -145,7 +145,7 @@ stolen() {
     syncd_end_on c KILL || return 1
     background liar on c "$BUILD/selftests/liar" "$(host_state c)/cluster" "$(host_address c):7472" "$(host_address a):7472"
     LIAR=$LAST
-    until_true 20 grep -q member "$TMP/liar" && until_true 20 sees a c alive || because "$(cat "$TMP/liar")" || return 1
+    until_true 30 grep -q member "$TMP/liar" && until_true 30 sees a c alive || because "$(cat "$TMP/liar")" || return 1
     # shellcheck disable=SC2317
     crowded() { (($(ctl_on "$1" -j sync counters | jq .core.crowded) > 0)); }
     until_true 30 crowded a && until_true 30 crowded b || because "nothing is refused: $(ctl_on a -j sync counters | jq -c .core)"
@@ -167,7 +167,7 @@ hears() {
     # The stolen one follows nothing, and is named alone.
     ! policy 'late: allow from tag app=late to any-vport service tcp 7001' && [[ $(<"$TMP/out") == *"host c has not realised"* && $(wc -l <"$TMP/out") == 1 ]] ||
         because "apply says: $(head -n 3 "$TMP/out")" || return 1
-    until_true 20 opens "$(vm 4)" "$(vm_ip 1)" 7001 && closed "$(vm 2)" "$(vm_ip 1)" 7001
+    until_true 30 opens "$(vm 4)" "$(vm_ip 1)" 7001 && closed "$(vm 2)" "$(vm_ip 1)" 7001
 }
 it "...and hear of each other's new VMs" hears
 revoked() {
