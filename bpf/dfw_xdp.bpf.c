@@ -81,15 +81,13 @@ static __always_inline bool ask(struct xdp_md *ctx, struct packet *p)
 static __always_inline enum dfw_way decide_new(struct xdp_md *ctx, struct packet *p,
 					       const struct dfw_port_config *config, bool whole)
 {
-	lane_leave(ctx, p);
-	switch (lane_refuse(ctx, p, config, whole && may_answer(p))) {
-	case DFW_REASON_PASSED:
+	const struct lane_ruling ruling = lane_judge(p, config);
+	bool asks = ruling.reason == DFW_REASON_SYN_CHALLENGE;
+
+	if (ruling.reason == DFW_REASON_PASSED || (asks && !(whole && may_answer(p))) ||
+	    !lane_refuse(ctx, p, config, &ruling))
 		return DFW_WAY_UNDECIDED;
-	case DFW_REASON_SYN_CHALLENGE:
-		return answerable(p) && ask(ctx, p) ? DFW_WAY_ASKED : DFW_WAY_DROPPED;
-	default:
-		return DFW_WAY_DROPPED;
-	}
+	return asks && answerable(p) && ask(ctx, p) ? DFW_WAY_ASKED : DFW_WAY_DROPPED;
 }
 
 /* Decides a frame for the path's port. DIRECT, DROPPED and ASKED are verdicts; else nothing has changed. */

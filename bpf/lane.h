@@ -19,10 +19,10 @@
  *	lane_pass	does the flow let it pass? Then it is tracked and counted; else nothing has changed.
  *	lane_leave	hands on what lane_parse has read, so that the full path need not read it again
  *
- * Of use where the full path is not at hand (XDP), in the same manner, after lane_leave:
+ * Of use where the full path is not at hand (XDP), of a packet that has no flow:
  *
- *	lane_refuse	has it no flow, and the rules say drop without any more ado, or a flood that its sender be asked whether
- *			it exists? Then it is counted; else nothing has changed.
+ *	lane_judge	do the rules say drop without any more ado, or that its sender may be asked, in a flood, whether it exists?
+ *	lane_refuse	does so, and counts it; or nothing has changed
  *
  * `p` is of packet_enter.
  */
@@ -287,55 +287,78 @@ static __always_inline void lane_leave(context_t *ctx, struct packet *p)
 		p->tcp_scale = p->tcp_flags & TCP_SYN ? tcp_syn_scale(ctx, p) : TCP_NO_SCALE;
 }
 
-/* Why this rule alone refuses the packet; PASSED: that takes more than the rule. */
-static __always_inline __u32 lane_rule_refuses(const struct packet *p,
-					       const struct dfw_rule_info *info, bool may_ask)
+/* What the rules say of a packet that has no flow, as far as the rule alone decides it. */
+struct lane_ruling {
+	const struct dfw_rule_info *info;
+	__u16 slot;
+	/* Why to drop it; SYN_CHALLENGE: ask its sender, if that is due; PASSED: that takes more than the rule. */
+	__u16 reason;
+};
+
+static __always_inline __u16 lane_reason(const struct packet *p, const struct dfw_rule_info *info)
 {
 	if (info->flags & DFW_RULE_LOG)
 		return DFW_REASON_PASSED;
 	if (info->action == DFW_ACTION_DROP)
 		return info->flags & DFW_RULE_DEFAULT ? DFW_REASON_DEFAULT : DFW_REASON_RULE;
 	if (info->action == DFW_ACTION_ALLOW && !(info->flags & DFW_RULE_STATELESS) &&
-	    p->key.protocol == PROTOCOL_TCP && may_ask)
-		return DFW_REASON_SYN_CHALLENGE; /* if one is due */
+	    p->key.protocol == PROTOCOL_TCP)
+		return DFW_REASON_SYN_CHALLENGE;
 	return DFW_REASON_PASSED;
 }
 
-/* Refuses the packet, if the full path would do so and leave no trace but in counters and rationed events. Returns its
- * reason: that of a rule, or, where the sender can be asked, SYN_CHALLENGE with the question in p->challenge. PASSED: nothing has
- * changed. */
-static __always_inline __u32 lane_refuse(context_t *ctx, struct packet *p,
-					 const struct dfw_port_config *config, bool may_ask)
+/* Asks the rules. Changes nothing but p->hash. */
+static __always_inline struct lane_ruling lane_judge(struct packet *p,
+						     const struct dfw_port_config *config)
 {
-	__u32 ruleset = config->ruleset[p->direction & 1], reason;
-	struct dfw_rule_info *info;
+	struct lane_ruling ruling = {.reason = DFW_REASON_PASSED};
+	__u32 ruleset = config->ruleset[p->direction & 1];
 	int slot;
 
 	/* What configures addresses may teach one; what is no SYN may be told otherwise. */
 	if (p->key.protocol == PROTOCOL_UDP
 		    ? dhcp_ports(p)
 		    : (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
-		return DFW_REASON_PASSED;
-	slot = classify(p, ruleset, local_is_own(p, config));
-	info = slot < 0 ? NULL : rule_info(ruleset, slot);
-	reason = info ? lane_rule_refuses(p, info, may_ask) : DFW_REASON_PASSED;
-	if (reason == DFW_REASON_PASSED)
-		return reason;
+		return ruling;
 	p->hash = flow_hash(&p->key);
+	/* In a flood each packet has another bucket, far away: it shall come while the rules are looked at. */
+	flow_approach(p->slot, p->hash);
+	slot = classify(p, ruleset, local_is_own(p, config));
+	ruling.info = slot < 0 ? NULL : rule_info(ruleset, slot);
+	if (!ruling.info)
+		return ruling;
+	ruling.slot = slot;
+	ruling.reason = lane_reason(p, ruling.info);
+	return ruling;
+}
+
+/* Refuses the packet for the ruling's reason, which is not PASSED, if the full path would do so and leave no trace but in
+ * counters and rationed events; SYN_CHALLENGE: the question is in p->challenge. False: nothing has changed. */
+static __always_inline bool lane_refuse(context_t *ctx, struct packet *p,
+					const struct dfw_port_config *config,
+					const struct lane_ruling *ruling)
+{
 	/* In this order: a flow that is being confirmed is seen there or here. */
 	if (flow_search(p->slot, &p->key, p->hash, true) ||
 	    flow_search(p->slot, &p->key, p->hash, false) ||
 	    flow_may_begin(ctx, p) != STAGE_GO_ON ||
-	    (reason == DFW_REASON_SYN_CHALLENGE && !challenge_due(p, config, true)))
-		return DFW_REASON_PASSED;
-	p->rule = info->id;
-	p->rule_slot = slot;
-	p->action = info->action;
+	    (ruling->reason == DFW_REASON_SYN_CHALLENGE && !challenge_due(p, config, true)))
+		return false;
+	p->rule_slot = ruling->slot;
+	p->rule_direction = p->direction;
+	p->new_flows = 0;
 	count_rule(p, config);
-	if (reason > DFW_REASON_DEFAULT)
-		event_packet(p, DFW_EVENT_DROP, reason, NULL);
-	count_reason(p, reason);
-	return reason;
+	if (ruling->reason == DFW_REASON_SYN_CHALLENGE) {
+		__u32 challenge = p->challenge;
+
+		lane_leave(ctx, p);
+		p->challenge = challenge;
+		p->rule = ruling->info->id;
+		p->action = ruling->info->action;
+		event_packet(p, DFW_EVENT_DROP, DFW_REASON_SYN_CHALLENGE, NULL);
+	}
+	count_reason(p, ruling->reason);
+	return true;
 }
 
 #endif
