@@ -117,16 +117,16 @@ static __always_inline int exchange_said(int r)
 static __always_inline int exchange_put_half_open(__u32 slot, const struct dfw_flow_entry *entry,
 						  __u64 hash, const enum put_how how)
 {
-	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, true);
-	int place;
+	struct bucket bucket = flow_bucket(slot, hash, true);
+	int r;
 
-	if (!bucket)
+	if (!bucket.page)
 		return ERRNO_FULL;
-	if (!lock_take(&bucket->lock))
+	if (!lock_take(&bucket.page->lock))
 		return ERRNO_BUSY;
-	place = bucket_put(bucket, &entry->key, hash, &entry->flow, how, true);
-	lock_free(&bucket->lock);
-	switch (place) {
+	r = bucket_put(bucket, &entry->key, hash, &entry->flow, how, true);
+	lock_free(&bucket.page->lock);
+	switch (r) {
 	case BUCKET_FULL:
 		return ERRNO_FULL;
 	case BUCKET_BUSY:
@@ -275,7 +275,7 @@ static __always_inline int exchange_remove(struct exchanging *exchanging,
 DFW_STAGE int exchange_load(__u32 slot, __u32 first)
 {
 	void *table = bpf_map_lookup_elem(&flows, &slot);
-	struct dfw_flow_bucket *buckets[EXCHANGE_AHEAD];
+	struct dfw_flow_page *pages[EXCHANGE_AHEAD];
 	__u64 hashes[EXCHANGE_AHEAD];
 
 	if (!table)
@@ -287,14 +287,17 @@ DFW_STAGE int exchange_load(__u32 slot, __u32 first)
 		if (!one)
 			return 0;
 		hashes[i] = flow_hash(&one->key);
-		buckets[i] = table_bucket(table, hashes[i]);
-		if (!buckets[i])
+		pages[i] = table_bucket(table, hashes[i]).page;
+		if (!pages[i])
 			return 0;
 	}
 	for (int i = 0; i < EXCHANGE_AHEAD; i++)
-		(void)*(const volatile __u64 *)&buckets[i]->tags;
-	for (int i = 0; i < EXCHANGE_AHEAD; i++)
-		bucket_load(buckets[i], hashes[i]);
+		(void)*(const volatile __u64 *)&pages[i]->tags[0];
+	for (int i = 0; i < EXCHANGE_AHEAD; i++) {
+		__u32 index = dfw_flow_bucket_index(hashes[i], context_map_entries(table));
+
+		bucket_load(page_bucket(pages[i], index), hashes[i]);
+	}
 	return 0;
 }
 

@@ -15,7 +15,7 @@
  * A flow begins in the table `half_open`, where it may have to give way to newer ones, and moves to `flows` when it is
  * confirmed: when whoever began it has shown that it hears the answers. So a flood of first packets, even one whose every
  * packet the VM answers, pushes out half-open flows only. What is in `flows` leaves it by expiry, by its end, or by a
- * decision; never for room: a flow that finds its bucket full lies in the hash `more_flows` instead, and the bucket counts
+ * decision; never for room: a flow that finds its page full lies in the hash `more_flows` instead, and the page counts
  * it, so that nobody looks there without need.
  *
  * Invariants, beside those of table.h:
@@ -23,7 +23,7 @@
  *   - DEAD is final: who finds it under the lock looks the key up again. It is set before the entry leaves its place.
  *   - Moving: the lock of the half-open entry is held from before the copy is visible in `flows` until the entry is
  *     DEAD, so no update is lost and no packet finds neither.
- *   - Who waits for a lock holds at most such as come before it: half-open entry, bucket, confirmed entry.
+ *   - Who waits for a lock holds at most such as come before it: half-open entry, page, confirmed entry.
  *   - An expired flow never matches; who meets it removes it.
  */
 
@@ -80,30 +80,47 @@ static __always_inline bool flow_expired(const struct dfw_port_config *config,
 
 /* ---- Where flows lie --------------------------------------------------------------------------------------------- */
 
-static __always_inline struct dfw_flow_bucket *flow_bucket(__u32 slot, __u64 hash, bool half_opened)
+static __always_inline struct bucket flow_bucket(__u32 slot, __u64 hash, bool half_opened)
 {
 	void *table = half_opened ? bpf_map_lookup_elem(&half_open, &slot)
 				  : bpf_map_lookup_elem(&flows, &slot);
 
-	return table ? table_bucket(table, hash) : NULL;
+	return table ? table_bucket(table, hash) : (struct bucket){};
+}
+
+/* Where the key is on the stack. */
+static __always_inline struct dfw_flow_entry *more_flows_at(__u32 slot,
+							    const struct dfw_flow_key *key)
+{
+	void *inner = bpf_map_lookup_elem(&more_flows, &slot);
+
+	return inner ? bpf_map_lookup_elem(inner, key) : NULL;
 }
 
 static __always_inline struct dfw_flow_entry *more_flows_find(__u32 slot,
 							      const struct dfw_flow_key *key)
 {
-	void *inner = bpf_map_lookup_elem(&more_flows, &slot);
 	struct dfw_flow_key copy = *key;
 
-	return inner ? bpf_map_lookup_elem(inner, &copy) : NULL;
+	return more_flows_at(slot, &copy);
 }
 
-/* Brings the first line of a half-open flow's bucket near, without waiting for it. */
+/* Brings the first line of a half-open flow's page near, without waiting for it. */
 static __always_inline void flow_approach(__u32 slot, __u64 hash)
 {
-	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, true);
+	struct bucket bucket = flow_bucket(slot, hash, true);
 
-	if (bucket)
-		(void)*(volatile __u64 *)&bucket->tags;
+	if (bucket.page)
+		(void)*(volatile __u64 *)bucket.tags;
+}
+
+/* The live entry of a confirmed flow's key that does not lie in its bucket. */
+static __noinline struct dfw_flow_entry *flow_find_stray(__u32 slot, struct dfw_flow_page *page,
+							 const struct dfw_flow_key *key, __u64 hash)
+{
+	struct dfw_flow_entry *entry = page_search(page, key, hash);
+
+	return entry || !*(volatile __u32 *)&page->elsewhere ? entry : more_flows_find(slot, key);
 }
 
 /* The entry of the key, as far as can be told without its lock. */
@@ -111,63 +128,72 @@ static __always_inline struct dfw_flow_entry *flow_search(__u32 slot,
 							  const struct dfw_flow_key *key,
 							  __u64 hash, bool half_opened)
 {
-	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, half_opened);
-	struct dfw_flow_entry *entry = bucket ? bucket_find(bucket, key, hash) : NULL;
+	struct bucket bucket = flow_bucket(slot, hash, half_opened);
+	struct dfw_flow_entry *entry = bucket.page ? bucket_find(bucket, key, hash, false) : NULL;
 
-	if (entry || !bucket || half_opened || !*(volatile __u32 *)&bucket->elsewhere)
+	if (entry || !bucket.page || half_opened || likely(!bucket_has_strays(bucket)))
 		return entry;
-	return more_flows_find(slot, key);
+	return flow_find_stray(slot, bucket.page, key, hash);
 }
 
 /* The same of a confirmed flow, for who locks it and compares its key, and else looks again: it may be one that is alike. */
 static __always_inline struct dfw_flow_entry *flow_guess(__u32 slot, const struct dfw_flow_key *key,
 							 __u64 hash)
 {
-	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, false);
-	struct dfw_flow_entry *entry = bucket ? bucket_search(bucket, key, hash, true) : NULL;
+	struct bucket bucket = flow_bucket(slot, hash, false);
+	struct dfw_flow_entry *entry = bucket.page ? bucket_home(bucket, key, hash) : NULL;
 
-	if (likely(entry) || !bucket || !*(volatile __u32 *)&bucket->elsewhere)
+	if (likely(entry) || !bucket.page)
 		return entry;
-	return more_flows_find(slot, key);
+	entry = bucket_find(bucket, key, hash, false);
+	if (entry || likely(!bucket_has_strays(bucket)))
+		return entry;
+	return flow_find_stray(slot, bucket.page, key, hash);
 }
 
-/* Takes the flow of that key, which is on the stack, out of `more_flows` if it is DEAD. The bucket's lock is held, so no
+static __always_inline void more_flows_count(struct bucket bucket, int change)
+{
+	bucket_count_stray(bucket, change);
+	__sync_fetch_and_add(&bucket.page->elsewhere, change);
+}
+
+/* Takes the flow of that key, which is on the stack, out of `more_flows` if it is DEAD. The page's lock is held, so no
  * other comes there. */
-static __always_inline void more_flows_bury(__u32 slot, struct dfw_flow_bucket *bucket,
-					    struct dfw_flow_key *key)
+static __always_inline void more_flows_bury(__u32 slot, struct bucket bucket,
+					    const struct dfw_flow_key *key)
 {
 	void *inner = bpf_map_lookup_elem(&more_flows, &slot);
 	struct dfw_flow_entry *entry = inner ? bpf_map_lookup_elem(inner, key) : NULL;
 
 	if (entry && entry->flow.state == DFW_FLOW_DEAD && bpf_map_delete_elem(inner, key) == 0)
-		__sync_fetch_and_add(&bucket->elsewhere, -1);
+		more_flows_count(bucket, -1);
 }
 
 /* The same, after its end. What somebody is too busy for now, the next sweep does. */
-static __always_inline void more_flows_forget(__u32 slot, struct dfw_flow_bucket *bucket,
-					      struct dfw_flow_key *key)
+static __always_inline void more_flows_forget(__u32 slot, struct bucket bucket,
+					      const struct dfw_flow_key *key)
 {
-	if (!lock_take(&bucket->lock))
+	if (!lock_take(&bucket.page->lock))
 		return;
 	more_flows_bury(slot, bucket, key);
-	lock_free(&bucket->lock);
+	lock_free(&bucket.page->lock);
 }
 
-/* Puts a confirmed flow, of which neither its bucket, whose lock is held, nor `more_flows` has a live one, into the latter. */
-static __always_inline int more_flows_put(__u32 slot, struct dfw_flow_bucket *bucket,
+/* Puts a confirmed flow, of which neither its page, whose lock is held, nor `more_flows` has a live one, into the latter. */
+static __always_inline int more_flows_put(__u32 slot, struct bucket bucket,
+					  const struct dfw_flow_key *key,
 					  const struct dfw_flow_entry *entry)
 {
 	void *inner = bpf_map_lookup_elem(&more_flows, &slot);
-	struct dfw_flow_key key = entry->key;
 	int r;
 
 	if (!inner)
 		return ERRNO_FULL;
 	/* First the number, or somebody might not look there. */
-	__sync_fetch_and_add(&bucket->elsewhere, 1);
-	r = bpf_map_update_elem(inner, &key, entry, BPF_NOEXIST);
+	more_flows_count(bucket, 1);
+	r = bpf_map_update_elem(inner, key, entry, BPF_NOEXIST);
 	if (r)
-		__sync_fetch_and_add(&bucket->elsewhere, -1);
+		more_flows_count(bucket, -1);
 	/* One that is DEAD, and could not be buried. */
 	return r == ERRNO_EXISTS ? ERRNO_BUSY : r;
 }
@@ -177,16 +203,16 @@ static __always_inline int more_flows_put(__u32 slot, struct dfw_flow_bucket *bu
 static __always_inline int flow_put(__u32 slot, const struct dfw_flow_entry *entry, __u64 hash,
 				    const enum put_how how)
 {
-	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, false);
+	struct bucket bucket = flow_bucket(slot, hash, false);
 	struct dfw_flow_key key = entry->key;
 	struct dfw_flow_entry *more;
 	int r;
 
-	if (!bucket)
+	if (!bucket.page)
 		return ERRNO_FULL;
-	if (!lock_take(&bucket->lock))
+	if (!lock_take(&bucket.page->lock))
 		return ERRNO_BUSY;
-	more = bucket->elsewhere ? more_flows_find(slot, &entry->key) : NULL;
+	more = bucket.page->elsewhere ? more_flows_at(slot, &key) : NULL;
 	if (more && more->flow.state == DFW_FLOW_DEAD) {
 		more_flows_bury(slot, bucket, &key);
 		more = NULL;
@@ -205,12 +231,12 @@ static __always_inline int flow_put(__u32 slot, const struct dfw_flow_entry *ent
 		r = ERRNO_BUSY;
 		break;
 	case BUCKET_FULL:
-		r = more_flows_put(slot, bucket, entry);
+		r = more_flows_put(slot, bucket, &key, entry);
 		break;
 	default:
 		r = 0;
 	}
-	lock_free(&bucket->lock);
+	lock_free(&bucket.page->lock);
 	return r;
 }
 
@@ -218,8 +244,8 @@ static __always_inline int flow_put(__u32 slot, const struct dfw_flow_entry *ent
 static __always_inline void flow_vanish(__u32 slot, struct dfw_flow_entry *entry, __u64 hash,
 					bool half_opened)
 {
-	struct dfw_flow_bucket *bucket = flow_bucket(slot, hash, half_opened);
-	bool elsewhere = bucket && !bucket_forget(bucket, entry);
+	struct bucket bucket = flow_bucket(slot, hash, half_opened);
+	bool elsewhere = bucket.page && !bucket_forget(bucket, entry);
 	struct dfw_flow_key key = entry->key;
 
 	flow_unlock(entry);
@@ -325,8 +351,8 @@ static __always_inline void flow_leaves(struct packet *p, struct dfw_flow *flow,
  * goes on with it. 1; 0: there is none; ERRNO_BUSY: another CPU holds it all the time. */
 DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
 {
-	__u32 kind = reason == DFW_REASON_FLOW_KILLED ? DFW_CHANGE_KILLED : DFW_CHANGE_STATE;
 	struct dfw_flow_entry *entry;
+	__u32 kind;
 	int r;
 
 	if (!p)
@@ -340,6 +366,8 @@ DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
 		return r == TRACK_RETRY ? 0 : ERRNO_BUSY;
 	event_flow(p, DFW_EVENT_FLOW_CLOSED, reason, &entry->flow);
 	entry->flow.state = DFW_FLOW_DEAD;
+	barrier_var(reason); /* or there are two of it on the stack, which is short */
+	kind = reason == DFW_REASON_FLOW_KILLED ? DFW_CHANGE_KILLED : DFW_CHANGE_STATE;
 	if (!half_opened)
 		flow_leaves(p, &entry->flow, kind);
 	else if (p->flags & PACKET_WATCHED && p->flags & PACKET_SHARED)
@@ -382,20 +410,26 @@ static __always_inline bool sweep_entry(struct sweep *sweep, struct dfw_flow_ent
 	return true;
 }
 
-static long sweep_bucket(void *map __attribute__((unused)), const void *key __attribute__((unused)),
-			 void *value, void *data)
+static __always_inline void sweep_bucket(struct sweep *sweep, void *table, struct bucket bucket)
 {
-	struct dfw_flow_bucket *bucket = value;
-	struct sweep *sweep = data;
-
 	for (__u32 place = 0; place < DFW_BUCKET_ENTRIES; place++) {
-		struct dfw_flow_entry *entry = &bucket->entries[place];
+		struct dfw_flow_entry *entry = &bucket.entries[place];
+		__u32 home;
 
-		if (!(bucket->tags >> (place * 8) & 0xff) || !sweep_entry(sweep, entry))
+		if (!(*bucket.tags >> (place * 8) & 0xff) || !sweep_entry(sweep, entry))
 			continue;
+		home = dfw_flow_bucket_index(flow_hash(&entry->key), context_map_entries(table));
 		bucket_hide(bucket, place);
 		flow_unlock(entry);
+		if (home % DFW_PAGE_BUCKETS != bucket.number)
+			bucket_count_stray(page_bucket(bucket.page, home), -1);
 	}
+}
+
+static long sweep_page(void *map, const void *key __attribute__((unused)), void *value, void *data)
+{
+	for (__u32 number = 0; number < DFW_PAGE_BUCKETS; number++)
+		sweep_bucket(data, map, page_bucket(value, number));
 	return 0;
 }
 
@@ -404,14 +438,14 @@ static long sweep_more(void *map __attribute__((unused)), const void *key, void 
 	struct dfw_flow_entry *entry = value;
 	struct sweep *sweep = data;
 	struct dfw_flow_key copy = *(const struct dfw_flow_key *)key;
-	struct dfw_flow_bucket *bucket;
+	struct bucket bucket;
 
 	if (sweep_entry(sweep, entry))
 		flow_unlock(entry);
 	if (entry->flow.state != DFW_FLOW_DEAD)
 		return 0;
 	bucket = flow_bucket(sweep->packet->slot, flow_hash(&copy), false);
-	if (bucket)
+	if (bucket.page)
 		more_flows_forget(sweep->packet->slot, bucket, &copy);
 	return 0;
 }
@@ -431,7 +465,7 @@ DFW_STAGE int flow_sweep(struct packet *p, __u32 op)
 	more = port_map(&more_flows, p);
 	if (!table || !more || !sweep.config)
 		return 0;
-	bpf_for_each_map_elem(table, sweep_bucket, &sweep, 0);
+	bpf_for_each_map_elem(table, sweep_page, &sweep, 0);
 	bpf_for_each_map_elem(more, sweep_more, &sweep, 0);
 	return sweep.removed;
 }

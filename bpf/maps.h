@@ -78,8 +78,8 @@ DFW_INNER_ARRAY(l4_class_map, struct dfw_l4_block, DFW_L4_BLOCKS, BPF_F_MMAPABLE
 /* dfwd changes single entries of it, by plain stores. */
 DFW_INNER_ARRAY(addr_prefix4_map, struct dfw_v4_node, 1, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 
-/* Mappable, so that their values begin a page, and each bucket a cache line. */
-DFW_INNER_ARRAY(flow_table, struct dfw_flow_bucket, 1, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+/* Mappable, so that their values are pages. */
+DFW_INNER_ARRAY(flow_table, struct dfw_flow_page, 1, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 
 struct more_flows_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -133,7 +133,7 @@ struct dfw_btf_types {
 	struct dfw_v4_node v4_node;
 	struct dfw_flow_key flow_key;
 	struct dfw_flow flow;
-	struct dfw_flow_bucket flow_bucket;
+	struct dfw_flow_page flow_page;
 	struct dfw_fragment_key fragment_key;
 	struct dfw_fragment fragment;
 	struct dfw_direction_counters counters;

@@ -216,14 +216,14 @@ DFW_STAGE int flow_confirm(struct packet *p, struct dfw_flow_entry *entry)
 /* Puts a new flow into its bucket of the half-open ones, where one gives way if there is no room. */
 static __always_inline bool half_open_put(struct packet *p, const struct dfw_flow *flow)
 {
-	struct dfw_flow_bucket *bucket = flow_bucket(p->slot, p->hash, true);
-	int place;
+	struct bucket bucket = flow_bucket(p->slot, p->hash, true);
+	int r;
 
-	if (!bucket || !lock_take(&bucket->lock))
+	if (!bucket.page || !lock_take(&bucket.page->lock))
 		return false;
-	place = bucket_put(bucket, &p->key, p->hash, flow, PUT_ANY, true);
-	lock_free(&bucket->lock);
-	return place >= 0 || place == BUCKET_EXISTS;
+	r = bucket_put(bucket, &p->key, p->hash, flow, PUT_ANY, true);
+	lock_free(&bucket.page->lock);
+	return r == 0 || r == BUCKET_EXISTS;
 }
 
 /* Begins a flow for a packet that its rule allows. PASSED or a reason to drop. */

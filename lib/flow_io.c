@@ -245,7 +245,7 @@ int flow_exchange_collect(struct flow_exchange *exchange, uint32_t slot,
 
 /* ---- All flows of a port ----------------------------------------------------------------------------------------- */
 
-#define WALK_BUCKETS (FLOW_WALK_PART / DFW_BUCKET_ENTRIES)
+#define WALK_PAGES (FLOW_WALK_PART / FLOW_PAGE_ENTRIES)
 
 static int walk_grow(void *array, uint32_t room, size_t bytes)
 {
@@ -262,8 +262,8 @@ static int walk_room(struct flow_walk *walk, uint32_t room)
 {
 	bool table = walk->at == 0;
 	size_t key = table ? sizeof(uint32_t) : sizeof(struct dfw_flow_key);
-	size_t value = table ? sizeof(struct dfw_flow_bucket) : sizeof(struct dfw_flow_entry);
-	uint32_t entries = table ? room * DFW_BUCKET_ENTRIES : room;
+	size_t value = table ? sizeof(struct dfw_flow_page) : sizeof(struct dfw_flow_entry);
+	uint32_t entries = table ? room * FLOW_PAGE_ENTRIES : room;
 
 	if (walk_grow(&walk->keys, room, key) < 0 || walk_grow(&walk->values, room, value) < 0 ||
 	    walk_grow(&walk->entries, entries, sizeof(*walk->entries)) < 0)
@@ -277,7 +277,7 @@ int flow_walk_begin(struct flow_walk *walk, int table, int more)
 	int r;
 
 	*walk = (struct flow_walk){.maps = {table, more}};
-	r = walk_room(walk, WALK_BUCKETS);
+	r = walk_room(walk, WALK_PAGES);
 	if (r < 0)
 		flow_walk_end(walk);
 	return r;
@@ -294,13 +294,13 @@ void flow_walk_end(struct flow_walk *walk)
 /* Makes a list of the entries in what was read. */
 static void walk_list(struct flow_walk *walk, uint32_t nr)
 {
-	const struct dfw_flow_bucket *buckets = walk->values;
+	const struct dfw_flow_page *pages = walk->values;
 	const struct dfw_flow_entry *entries = walk->values;
 
 	walk->nr = 0;
 	for (uint32_t i = 0; i < nr; i++)
 		if (walk->at == 0)
-			walk->nr += flow_bucket_entries(&buckets[i], walk->entries + walk->nr);
+			walk->nr += flow_page_entries(&pages[i], walk->entries + walk->nr);
 		else
 			walk->entries[walk->nr++] = &entries[i];
 }

@@ -11,10 +11,9 @@
 
 #define MORE_LEAST 64
 
-uint32_t flow_table_buckets(uint32_t flows)
+uint32_t flow_table_pages(uint32_t flows)
 {
-	return flows > DFW_BUCKET_ENTRIES ? (flows + DFW_BUCKET_ENTRIES - 1) / DFW_BUCKET_ENTRIES
-					  : 1;
+	return flows > FLOW_PAGE_ENTRIES ? (flows + FLOW_PAGE_ENTRIES - 1) / FLOW_PAGE_ENTRIES : 1;
 }
 
 /* Of the flows that a table has room for, chance finds a place for three quarters and nearly all of the rest; an eighth of
@@ -28,15 +27,24 @@ uint32_t flow_table_more(const struct dfw_profile *profile)
 	return MORE_LEAST + (rest > chance ? rest : chance);
 }
 
-unsigned int flow_bucket_entries(const struct dfw_flow_bucket *bucket,
-				 const struct dfw_flow_entry **entries)
+unsigned int flow_page_entries(const struct dfw_flow_page *page,
+			       const struct dfw_flow_entry **entries)
 {
 	unsigned int nr = 0;
 
-	for (unsigned int i = 0; i < DFW_BUCKET_ENTRIES; i++)
-		if (bucket->tags >> (8 * i) & 0xff)
-			entries[nr++] = &bucket->entries[i];
+	for (unsigned int b = 0; b < DFW_PAGE_BUCKETS; b++)
+		for (unsigned int i = 0; i < DFW_BUCKET_ENTRIES; i++)
+			if (page->tags[b] >> (8 * i) & 0xff)
+				entries[nr++] = &page->entries[b][i];
 	return nr;
+}
+
+bool flow_page_used(const struct dfw_flow_page *page)
+{
+	for (unsigned int b = 0; b < DFW_PAGE_BUCKETS; b++)
+		if (page->tags[b] || page->strays[b])
+			return true;
+	return false;
 }
 
 struct table_walk {
@@ -44,11 +52,11 @@ struct table_walk {
 	void *data;
 };
 
-static int walk_bucket(const void *key, const void *value, void *data)
+static int walk_page(const void *key, const void *value, void *data)
 {
-	const struct dfw_flow_entry *entries[DFW_BUCKET_ENTRIES];
+	const struct dfw_flow_entry *entries[FLOW_PAGE_ENTRIES];
 	const struct table_walk *walk = data;
-	unsigned int nr = flow_bucket_entries(value, entries);
+	unsigned int nr = flow_page_entries(value, entries);
 	int r = 0;
 
 	(void)key;
@@ -76,27 +84,42 @@ int flow_table_each(int map, int (*each)(const struct dfw_flow_entry *entry, voi
 	if (r < 0)
 		return r;
 	switch (info.value_size) {
-	case sizeof(struct dfw_flow_bucket):
-		return map_each(map, walk_bucket, &walk);
+	case sizeof(struct dfw_flow_page):
+		return map_each(map, walk_page, &walk);
 	case sizeof(struct dfw_flow_entry):
 		return map_each(map, walk_more, &walk);
 	}
 	return -ESTALE;
 }
 
-bool flow_table_put(struct dfw_flow_bucket *buckets, uint32_t nr, const __u64 *secret,
+/* The free place nearest to that one, or -1. */
+static int free_place(const struct dfw_flow_page *page, uint32_t bucket, uint32_t place)
+{
+	for (uint32_t i = 0; i < DFW_BUCKET_ENTRIES; i++, place++)
+		if (!(page->tags[bucket] >> (8 * (place % DFW_BUCKET_ENTRIES)) & 0xff))
+			return (int)(place % DFW_BUCKET_ENTRIES);
+	return -1;
+}
+
+bool flow_table_put(struct dfw_flow_page *pages, uint32_t nr, const __u64 *secret,
 		    const struct dfw_flow_entry *entry)
 {
 	uint64_t hash = dfw_flow_hash(secret, &entry->key);
-	struct dfw_flow_bucket *bucket = &buckets[dfw_flow_bucket_index(hash, nr)];
+	uint32_t index = dfw_flow_bucket_index(hash, nr), home = index % DFW_PAGE_BUCKETS;
+	struct dfw_flow_page *page = &pages[index / DFW_PAGE_BUCKETS];
 
-	for (unsigned int i = 0; i < DFW_BUCKET_ENTRIES; i++) {
-		if (bucket->tags >> (8 * i) & 0xff)
+	for (uint32_t i = 0; i < DFW_PAGE_BUCKETS; i++) {
+		uint32_t bucket = (home + i) % DFW_PAGE_BUCKETS;
+		int place = free_place(page, bucket, dfw_flow_home(hash));
+
+		if (place < 0)
 			continue;
-		bucket->entries[i] = *entry;
-		bucket->tags |= (uint64_t)dfw_flow_tag(hash) << (8 * i);
+		page->entries[bucket][place] = *entry;
+		page->tags[bucket] |= (uint64_t)dfw_flow_tag(hash) << (8 * place);
+		page->strays[home] += i > 0;
 		return true;
 	}
-	bucket->elsewhere++;
+	page->strays[home]++;
+	page->elsewhere++;
 	return false;
 }

@@ -101,11 +101,11 @@ int view_flows(const char *instance, const char *vport, const struct flow_filter
 	if (r < 0)
 		return r;
 	walk.now_ns = monotonic_ns();
-	r = walk_part(instance, vport, "flows", sizeof(struct dfw_flow_bucket), &walk);
+	r = walk_part(instance, vport, "flows", sizeof(struct dfw_flow_page), &walk);
 	if (r == 0)
 		r = walk_part(instance, vport, "more_flows", sizeof(struct dfw_flow_entry), &walk);
 	if (r)
 		return r;
 	walk.half_open = true;
-	return walk_part(instance, vport, "half_open", sizeof(struct dfw_flow_bucket), &walk);
+	return walk_part(instance, vport, "half_open", sizeof(struct dfw_flow_page), &walk);
 }

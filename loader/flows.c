@@ -17,7 +17,7 @@
 
 struct copying {
 	const struct object *object;
-	struct dfw_flow_bucket *buckets;
+	struct dfw_flow_page *pages;
 	uint32_t nr;
 	int more;
 };
@@ -30,20 +30,19 @@ static int copy_one(const struct dfw_flow_entry *entry, void *data)
 	if (entry->flow.state == DFW_FLOW_DEAD)
 		return 0;
 	copy.flow.lock = 0;
-	if (flow_table_put(copying->buckets, copying->nr, copying->object->secret_words.flows,
-			   &copy))
+	if (flow_table_put(copying->pages, copying->nr, copying->object->secret_words.flows, &copy))
 		return 0;
 	return copying->more < 0 ? 0 : map_put(copying->more, &copy.key, &copy);
 }
 
-static int write_buckets(int table, const struct dfw_flow_bucket *buckets, uint32_t nr)
+static int write_pages(int table, const struct dfw_flow_page *pages, uint32_t nr)
 {
 	for (uint32_t i = 0; i < nr; i++) {
 		int r;
 
-		if (!buckets[i].tags && !buckets[i].elsewhere)
+		if (!flow_page_used(&pages[i]))
 			continue;
-		r = map_put(table, &i, &buckets[i]);
+		r = map_put(table, &i, &pages[i]);
 		if (r < 0)
 			return r;
 	}
@@ -53,21 +52,21 @@ static int write_buckets(int table, const struct dfw_flow_bucket *buckets, uint3
 int flows_copy(const struct object *object, struct flow_maps from, struct flow_maps to)
 {
 	struct copying copying = {.object = object, .more = to.more};
-	_cleanup_free_ struct dfw_flow_bucket *buckets = NULL;
+	_cleanup_free_ struct dfw_flow_page *pages = NULL;
 	struct bpf_map_info info;
 	int r = map_info(to.table, &info);
 
 	if (r < 0)
 		return r;
-	buckets = calloc(info.max_entries, sizeof(*buckets));
-	if (!buckets)
+	pages = calloc(info.max_entries, sizeof(*pages));
+	if (!pages)
 		return -ENOMEM;
-	copying.buckets = buckets;
+	copying.pages = pages;
 	copying.nr = info.max_entries;
 	r = flow_table_each(from.table, copy_one, &copying);
 	if (r == 0 && from.more >= 0)
 		r = flow_table_each(from.more, copy_one, &copying);
-	return r < 0 ? r : write_buckets(to.table, buckets, info.max_entries);
+	return r < 0 ? r : write_pages(to.table, pages, info.max_entries);
 }
 
 struct kill_list {

@@ -30,12 +30,12 @@ struct part {
 
 static uint32_t flows_entries(const struct dfw_profile *profile)
 {
-	return flow_table_buckets(profile->flow_table);
+	return flow_table_pages(profile->flow_table);
 }
 
 static uint32_t half_open_entries(const struct dfw_profile *profile)
 {
-	return flow_table_buckets(profile->max_half_open);
+	return flow_table_pages(profile->max_half_open);
 }
 
 static uint32_t fragments_entries(const struct dfw_profile *profile)

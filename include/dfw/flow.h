@@ -133,14 +133,19 @@ struct dfw_flow_entry {
 DFW_ASSERT_SIZE(struct dfw_flow_entry, 144);
 
 #define DFW_BUCKET_ENTRIES 7
+#define DFW_PAGE_BUCKETS   4
 
-/* What a table of flows is made of (bpf/table.h): 16 cache lines, of which a packet reads the first and those of its flow. */
-struct dfw_flow_bucket {
-	__u64 tags; /* byte i: 0 if entry i is free, else 8 bits of its key's hash; byte 7 counts who gave way */
-	__u32 lock;	 /* held by whoever takes an entry */
-	__u32 elsewhere; /* flows that found the bucket full: they lie in `more_flows` */
-	struct dfw_flow_entry entries[DFW_BUCKET_ENTRIES];
+/* What a table of flows is made of (bpf/table.h): a page of four buckets. A packet reads the line in front and those of its
+ * flow. */
+struct dfw_flow_page {
+	/* Of each bucket, byte i: 0 if entry i is free, else 8 bits of its key's hash; byte 7 counts who gave way. */
+	__u64 tags[DFW_PAGE_BUCKETS];
+	__u32 strays[DFW_PAGE_BUCKETS]; /* flows of the bucket that lie in another, or elsewhere */
+	__u32 lock;			/* held by whoever takes an entry */
+	__u32 elsewhere; /* flows that found the page full: they lie in `more_flows` */
+	__u64 zero;
+	struct dfw_flow_entry entries[DFW_PAGE_BUCKETS][DFW_BUCKET_ENTRIES];
 };
-DFW_ASSERT_SIZE(struct dfw_flow_bucket, 1024);
+DFW_ASSERT_SIZE(struct dfw_flow_page, 4096);
 
 #endif

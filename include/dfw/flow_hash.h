@@ -27,10 +27,16 @@ static inline __attribute__((always_inline)) __u64 dfw_flow_hash(const volatile 
 	return hash * 0x9e3779b97f4a7c15ULL;
 }
 
-/* The bucket's index in a table of so many. */
-static inline __attribute__((always_inline)) __u32 dfw_flow_bucket_index(__u64 hash, __u32 buckets)
+/* The bucket's number in a table of so many pages, counted through all of them. */
+static inline __attribute__((always_inline)) __u32 dfw_flow_bucket_index(__u64 hash, __u32 pages)
 {
-	return (__u32)((hash >> 32) * buckets >> 32);
+	return (__u32)((hash >> 32) * (DFW_PAGE_BUCKETS * (__u64)pages) >> 32);
+}
+
+/* The place in its bucket that a confirmed flow takes if it is free. */
+static inline __attribute__((always_inline)) __u32 dfw_flow_home(__u64 hash)
+{
+	return (__u32)((hash & 0xffffff) * DFW_BUCKET_ENTRIES >> 24);
 }
 
 static inline __attribute__((always_inline)) __u8 dfw_flow_tag(__u64 hash)

@@ -52,7 +52,7 @@
 #define DFW_PIN_ROOT	     DFW_BPFFS "/dfw"
 #define DFW_DEFAULT_INSTANCE "default"
 
-#define DFW_LAYOUT_VERSION 6
+#define DFW_LAYOUT_VERSION 7
 
 #define DFW_MAX_PORTS	 4096
 #define DFW_NEAR_SLOTS	 65536

@@ -177,10 +177,11 @@ static struct dfw_flow established(uint64_t now_ns)
 }
 
 /* Writes a table that was made up in memory. */
-static void write_table(int map, const struct dfw_flow_bucket *buckets, uint32_t nr)
+static void write_table(int map, const struct dfw_flow_page *pages, uint32_t nr)
 {
 	for (uint32_t i = 0; i < nr; i++)
-		if (buckets[i].tags && bpf_map_update_elem(map, &i, &buckets[i], BPF_ANY) < 0)
+		if (flow_page_used(&pages[i]) &&
+		    bpf_map_update_elem(map, &i, &pages[i], BPF_ANY) < 0)
 			fail("cannot put flows");
 }
 
@@ -188,7 +189,7 @@ static void put_flows(const struct host *host, const char *vport, uint32_t flows
 {
 	int map = open_pin(host, vport, "flows"), more = open_pin(host, vport, "more_flows"),
 	    state_map = open_pin(host, vport, "state"), secrets;
-	struct dfw_flow_bucket *buckets;
+	struct dfw_flow_page *pages;
 	struct bpf_map_info info = {};
 	struct dfw_port_state state;
 	struct dfw_secrets secret;
@@ -199,19 +200,19 @@ static void put_flows(const struct host *host, const char *vport, uint32_t flows
 	if (secrets < 0 || bpf_map_lookup_elem(secrets, &zero, &secret) < 0 ||
 	    bpf_obj_get_info_by_fd(map, &info, &(uint32_t){sizeof(info)}) < 0)
 		fail(path);
-	buckets = calloc(info.max_entries, sizeof(*buckets));
-	if (!buckets)
+	pages = calloc(info.max_entries, sizeof(*pages));
+	if (!pages)
 		fail("no memory");
 	for (uint32_t i = 0; i < flows; i++) {
 		const struct dfw_flow_entry entry = {.key = key_of(i),
 						     .flow = established(monotonic_ns())};
 
-		if (!flow_table_put(buckets, info.max_entries, secret.flows, &entry) &&
+		if (!flow_table_put(pages, info.max_entries, secret.flows, &entry) &&
 		    bpf_map_update_elem(more, &entry.key, &entry, BPF_ANY) < 0)
 			fail("cannot put flows");
 	}
-	write_table(map, buckets, info.max_entries);
-	free(buckets);
+	write_table(map, pages, info.max_entries);
+	free(pages);
 	if (bpf_map_lookup_elem(state_map, &zero, &state) < 0)
 		fail("state");
 	state.flows = flows;

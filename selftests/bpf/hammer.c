@@ -23,6 +23,7 @@
 
 #define VM_MAC	    {0x02, 0, 0, 0, 0, 0x02}
 #define NR_FLOWS    96
+#define CROWD	    9
 #define MAX_THREADS 16
 
 /* In the first, flows come and go; in the second, half-open ones push each other out of one bucket; in the third they stay,
@@ -33,10 +34,10 @@ static const struct side vm = {VM_MAC, {10, 0, 0, 2}, {0xfd, 0, [15] = 2}};
 static const struct side peer = {{0x02, 0, 0, 0, 0, 0x01}, {10, 1, 0, 1}, {0xfd, 1, [15] = 1}};
 
 static const char policy_text[] =
-	"profile restless {\n max-flows 60\n flow-table 21\n max-half-open 21\n"
+	"profile restless {\n max-flows 60\n flow-table 28\n max-half-open 28\n"
 	" timeout udp-new 20ms\n timeout udp-replied 40ms\n timeout udp-stream 40ms\n}\n"
-	"profile crowded {\n max-half-open 7\n}\n"
-	"profile steady {\n max-flows 60\n flow-table 7\n max-half-open 7\n}\n"
+	"profile crowded {\n max-half-open 28\n}\n"
+	"profile steady {\n max-flows 60\n flow-table 28\n max-half-open 28\n}\n"
 	"any: allow\n";
 
 static volatile bool over;
@@ -46,6 +47,7 @@ struct hammerer {
 	pthread_t thread;
 	uint64_t random;
 	uint64_t passed;
+	const uint32_t *flows;
 	uint32_t nr_flows;
 	int cpu;
 	bool answers; /* the VM is answered */
@@ -88,6 +90,24 @@ static struct dfw_flow_key key_of(uint32_t flow)
 	return key;
 }
 
+static const __u64 secret[DFW_HASH_WORDS] = {1, 2, 3, 4, 5}; /* as in bpf/table.h */
+
+/* All flows; and some whose place is the first bucket of a table of one page. */
+static uint32_t everyone[NR_FLOWS], crowd[CROWD];
+
+static void choose_flows(void)
+{
+	for (uint32_t i = 0; i < NR_FLOWS; i++)
+		everyone[i] = i;
+	for (uint32_t i = 0, nr = 0; nr < CROWD; i++) {
+		struct dfw_flow_key key = key_of(i);
+
+		must(i < 1000, "flows of one bucket");
+		if (dfw_flow_bucket_index(dfw_flow_hash(secret, &key), 1) == 0)
+			crowd[nr++] = i;
+	}
+}
+
 static void *hammer(void *data)
 {
 	struct hammerer *self = data;
@@ -98,7 +118,7 @@ static void *hammer(void *data)
 	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	while (!over) {
 		bool out = !self->answers || below(&self->random, 2);
-		struct frame f = packet(out, below(&self->random, self->nr_flows));
+		struct frame f = packet(out, self->flows[below(&self->random, self->nr_flows)]);
 		LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = f.bytes,
 			    .data_size_in = (uint32_t)f.len,
 			    .repeat = 1 + (int)below(&self->random, self->answers ? 40 : 3));
@@ -165,12 +185,12 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Looks at a bucket while it is hammered. Its tags change with each flow that comes or gives way (256 of them later they may
+/* Looks at the first bucket while it is hammered. Its tags change with each flow that comes or gives way (256 of them later they may
  * be the same), so what was read between two equal looks at them, soon enough, was there at one time. */
-static unsigned int wrongs(const volatile struct dfw_flow_bucket *bucket)
+static unsigned int wrongs(const volatile struct dfw_flow_page *page)
 {
-	const volatile struct dfw_flow_entry *entries = bucket->entries;
-	uint64_t begin_ns = now_ns(), tags = bucket->tags;
+	const volatile struct dfw_flow_entry *entries = page->entries[0];
+	uint64_t begin_ns = now_ns(), tags = page->tags[0];
 	unsigned int found = 0;
 
 	for (uint32_t a = 0; a < DFW_BUCKET_ENTRIES; a++) {
@@ -184,12 +204,12 @@ static unsigned int wrongs(const volatile struct dfw_flow_bucket *bucket)
 				 entries[b].flow.state != DFW_FLOW_DEAD;
 	}
 	__sync_synchronize();
-	return bucket->tags == tags && now_ns() - begin_ns < LOOK_NS ? found : 0;
+	return page->tags[0] == tags && now_ns() - begin_ns < LOOK_NS ? found : 0;
 }
 
-static const struct dfw_flow_bucket *map_bucket(int fd)
+static const struct dfw_flow_page *map_page(int fd)
 {
-	void *at = mmap(NULL, sizeof(struct dfw_flow_bucket), PROT_READ, MAP_SHARED, fd, 0);
+	void *at = mmap(NULL, sizeof(struct dfw_flow_page), PROT_READ, MAP_SHARED, fd, 0);
 
 	must(at != MAP_FAILED, "mmap");
 	close(fd);
@@ -204,13 +224,14 @@ static bool have_begun(const volatile struct hammerer *hammerers, int nr)
 	return true;
 }
 
-/* Packets of that many flows from every CPU, and sweeps of the restless port, for a while. */
-static bool hammer_for(double seconds, uint32_t port, uint32_t nr_flows, bool answers)
+/* Packets of those flows from every CPU, and sweeps of the restless port, for a while. */
+static bool hammer_for(double seconds, uint32_t port, const uint32_t *flows, uint32_t nr_flows,
+		       bool answers)
 {
 	struct hammerer hammerers[MAX_THREADS] = {};
 	uint32_t ifindex = LOOPBACK;
 	int nr = nr_cpus < MAX_THREADS ? nr_cpus : MAX_THREADS;
-	const struct dfw_flow_bucket *bucket = map_bucket(inner_of("half_open", port));
+	const struct dfw_flow_page *page = map_page(inner_of("half_open", port));
 	struct timespec pause = {.tv_nsec = 2000000};
 	uint64_t random = 7;
 	unsigned int wrong = 0;
@@ -221,6 +242,7 @@ static bool hammer_for(double seconds, uint32_t port, uint32_t nr_flows, bool an
 	for (int i = 0; i < nr; i++) {
 		hammerers[i] = (struct hammerer){.random = 77 + (uint64_t)i,
 						 .cpu = i,
+						 .flows = flows,
 						 .nr_flows = nr_flows,
 						 .answers = answers};
 		must(pthread_create(&hammerers[i].thread, NULL, hammer, &hammerers[i]) == 0,
@@ -229,11 +251,11 @@ static bool hammer_for(double seconds, uint32_t port, uint32_t nr_flows, bool an
 	/* On a busy machine a CPU may come to it late. */
 	for (int i = 0; i < (int)(seconds * 500) || !have_begun(hammerers, nr); i++) {
 		for (int look = 0; look < 20000 && port == PORT_CROWDED; look++)
-			wrong += wrongs(bucket);
+			wrong += wrongs(page);
 		nanosleep(&pause, NULL);
 		if (port == PORT_RESTLESS) {
 			uint32_t op = i % 7 == 0 ? DFW_SWEEP_EXPIRED : DFW_SWEEP_KILL;
-			int r = run_sweep(port, op, key_of(below(&random, nr_flows)));
+			int r = run_sweep(port, op, key_of(flows[below(&random, nr_flows)]));
 
 			failed |= r < 0 && r != -EBUSY;
 			ended[op] += r > 0 ? (unsigned int)r : 0;
@@ -244,7 +266,7 @@ static bool hammer_for(double seconds, uint32_t port, uint32_t nr_flows, bool an
 		pthread_join(hammerers[i].thread, NULL);
 		failed |= hammerers[i].failed || !hammerers[i].passed;
 	}
-	munmap((void *)bucket, sizeof(*bucket));
+	munmap((void *)page, sizeof(*page));
 	if (!CHECK(wrong == 0))
 		printf("# %u times a flow was there twice, or had counted another's packet\n",
 		       wrong);
@@ -270,8 +292,6 @@ static bool begin_flows(uint32_t port, uint32_t nr_flows)
 
 /* ---- The checker ------------------------------------------------------------------------------------------------- */
 
-static const __u64 secret[DFW_HASH_WORDS] = {1, 2, 3, 4, 5}; /* as in bpf/table.h */
-
 struct found {
 	struct dfw_flow_key key;
 	bool half_open;
@@ -281,7 +301,8 @@ static struct {
 	struct found flows[4096];
 	size_t nr;
 	uint64_t packets;
-	uint32_t elsewhere[1024]; /* by bucket */
+	uint32_t elsewhere[256]; /* by page */
+	uint32_t strays[1024];	 /* by bucket */
 } seen;
 
 static void note(const struct dfw_flow_entry *entry, bool half_open)
@@ -299,30 +320,47 @@ static void note(const struct dfw_flow_entry *entry, bool half_open)
 	seen.packets += entry->flow.legs[0].packets + entry->flow.legs[1].packets;
 }
 
+/* One entry, in bucket `bucket` of the table's page `at`. */
+static void check_entry(const struct dfw_flow_entry *entry, uint8_t tag, uint32_t at,
+			uint32_t bucket, uint32_t pages, bool half_open)
+{
+	uint64_t hash = dfw_flow_hash(secret, &entry->key);
+	uint32_t index = dfw_flow_bucket_index(hash, pages);
+
+	CHECK(entry->flow.lock == 0);
+	if (!tag)
+		return;
+	CHECK(tag == dfw_flow_tag(hash) && index / DFW_PAGE_BUCKETS == at);
+	if (index % DFW_PAGE_BUCKETS != bucket) {
+		CHECK(!half_open);
+		seen.strays[index]++;
+	}
+	note(entry, half_open);
+}
+
 static void check_table(uint32_t port, const char *name, bool half_open)
 {
 	int fd = inner_of(name, port);
 	struct bpf_map_info info = {};
 	uint32_t len = sizeof(info);
-	struct dfw_flow_bucket bucket;
+	struct dfw_flow_page page;
 
 	must(bpf_obj_get_info_by_fd(fd, &info, &len) == 0, name);
-	for (uint32_t i = 0; i < info.max_entries; i++) {
-		must(bpf_map_lookup_elem(fd, &i, &bucket) == 0, name);
-		CHECK(bucket.lock == 0);
-		CHECK(half_open ? bucket.elsewhere == 0 : bucket.elsewhere == seen.elsewhere[i]);
-		for (uint32_t place = 0; place < DFW_BUCKET_ENTRIES; place++) {
-			uint8_t tag = (uint8_t)(bucket.tags >> (8 * place));
-			const struct dfw_flow_entry *entry = &bucket.entries[place];
-			uint64_t hash = dfw_flow_hash(secret, &entry->key);
+	for (uint32_t at = 0; at < info.max_entries; at++) {
+		uint32_t elsewhere = half_open ? 0 : seen.elsewhere[at];
 
-			CHECK(entry->flow.lock == 0);
-			if (!tag)
-				continue;
-			CHECK(tag == dfw_flow_tag(hash) &&
-			      dfw_flow_bucket_index(hash, info.max_entries) == i);
-			note(entry, half_open);
+		must(bpf_map_lookup_elem(fd, &at, &page) == 0, name);
+		CHECK(page.lock == 0 && page.elsewhere == elsewhere);
+		for (uint32_t i = 0; i < FLOW_PAGE_ENTRIES; i++) {
+			uint32_t bucket = i / DFW_BUCKET_ENTRIES, place = i % DFW_BUCKET_ENTRIES;
+
+			check_entry(&page.entries[bucket][place],
+				    (uint8_t)(page.tags[bucket] >> (8 * place)), at, bucket,
+				    info.max_entries, half_open);
 		}
+		for (uint32_t bucket = 0; bucket < DFW_PAGE_BUCKETS; bucket++)
+			CHECK(page.strays[bucket] ==
+			      (half_open ? 0 : seen.strays[at * DFW_PAGE_BUCKETS + bucket]));
 	}
 	close(fd);
 }
@@ -342,7 +380,8 @@ static void check_more(uint32_t port)
 		must(bpf_map_lookup_elem(fd, &key, &entry) == 0, "more_flows");
 		CHECK(memcmp(&entry.key, &key, sizeof(key)) == 0);
 		note(&entry, false);
-		seen.elsewhere[dfw_flow_bucket_index(hash, info.max_entries)]++;
+		seen.strays[dfw_flow_bucket_index(hash, info.max_entries)]++;
+		seen.elsewhere[dfw_flow_bucket_index(hash, info.max_entries) / DFW_PAGE_BUCKETS]++;
 		at = &key;
 	}
 	close(table);
@@ -410,6 +449,7 @@ int main(int argc, char **argv)
 		policy_errors_print(&errors, stderr);
 		return EXIT_FAILURE;
 	}
+	choose_flows();
 	load_object(argc > 1 ? argv[1] : NULL);
 	load_tables(compiled);
 	for (uint32_t port = 0; port < NR_PORTS; port++)
@@ -418,7 +458,7 @@ int main(int argc, char **argv)
 
 	TEST("flows that come, go and give way on all CPUs are each there once, and found")
 	{
-		CHECK(hammer_for(seconds, PORT_RESTLESS, NR_FLOWS, true));
+		CHECK(hammer_for(seconds, PORT_RESTLESS, everyone, NR_FLOWS, true));
 		check_port(PORT_RESTLESS);
 		CHECK(ended[DFW_SWEEP_KILL] > 0);
 		printf("# %u flows were killed, %u swept away\n", ended[DFW_SWEEP_KILL],
@@ -432,18 +472,19 @@ int main(int argc, char **argv)
 	TEST("half-open flows that push each other out are each there once")
 	{
 		for (int round = 0; round < 20; round++) {
-			CHECK(hammer_for(seconds / 20, PORT_CROWDED, 9, false));
+			CHECK(hammer_for(seconds / 20, PORT_CROWDED, crowd, CROWD, false));
 			CHECK(check_port(PORT_CROWDED) == 0 && seen.nr == DFW_BUCKET_ENTRIES);
 		}
-		printf("# %llu packets of 9 flows in %u places\n",
-		       (unsigned long long)COUNTED(PORT_CROWDED, passed), DFW_BUCKET_ENTRIES);
+		printf("# %llu packets of %u flows in %u places\n",
+		       (unsigned long long)COUNTED(PORT_CROWDED, passed), CROWD,
+		       DFW_BUCKET_ENTRIES);
 	}
 	TEST("flows that stay lose no packet's count")
 	{
 		/* Who begins a flow that another CPU begins at the same time replaces it. */
 		CHECK(begin_flows(PORT_STEADY, 6));
 		/* Few enough that none gives way before it is confirmed. */
-		CHECK(hammer_for(seconds, PORT_STEADY, 6, true));
+		CHECK(hammer_for(seconds, PORT_STEADY, everyone, 6, true));
 		CHECK(check_port(PORT_STEADY) == 6);
 		CHECK(seen.packets == COUNTED(PORT_STEADY, passed));
 		printf("# %llu packets of 6 flows, %llu found a busy flow\n",

@@ -153,9 +153,9 @@ static inline void load_port(const struct compiled *compiled, uint32_t port,
 		close(make_inner("hits", port * DFW_BANKS + bank,
 				 (uint32_t)nr_cpus * config.hits_count, NULL, 0));
 	}
-	close(make_inner("flows", port, flow_table_buckets(made->profile.flow_table), NULL, 0));
+	close(make_inner("flows", port, flow_table_pages(made->profile.flow_table), NULL, 0));
 	close(make_inner("more_flows", port, flow_table_more(&made->profile), NULL, 0));
-	close(make_inner("half_open", port, flow_table_buckets(made->profile.max_half_open), NULL,
+	close(make_inner("half_open", port, flow_table_pages(made->profile.max_half_open), NULL,
 			 0));
 	close(make_inner("fragments", port, made->profile.max_fragments, NULL, 0));
 	close(make_inner("counters", port, 0, NULL, 0));

@@ -589,7 +589,8 @@ static int64_t flows_of(uint32_t port)
 /* Writes the lock of a confirmed flow, as another CPU would. */
 static void hold_flow(const struct dfw_flow_key *key, uint32_t lock)
 {
-	struct dfw_flow_bucket bucket;
+	const struct dfw_flow_entry *entries[FLOW_PAGE_ENTRIES];
+	struct dfw_flow_page page;
 	uint32_t index, next, port = PORT_VM, id;
 	int fd, r;
 
@@ -599,13 +600,12 @@ static void hold_flow(const struct dfw_flow_key *key, uint32_t lock)
 	for (r = bpf_map_get_next_key(fd, NULL, &next); r == 0;
 	     r = bpf_map_get_next_key(fd, &index, &next)) {
 		index = next;
-		must(bpf_map_lookup_elem(fd, &index, &bucket) == 0, "a bucket");
-		for (int i = 0; i < DFW_BUCKET_ENTRIES; i++) {
-			if (!(bucket.tags >> (8 * i) & 0xff) ||
-			    memcmp(&bucket.entries[i].key, key, sizeof(*key)) != 0)
+		must(bpf_map_lookup_elem(fd, &index, &page) == 0, "a page");
+		for (unsigned int i = 0, nr = flow_page_entries(&page, entries); i < nr; i++) {
+			if (memcmp(&entries[i]->key, key, sizeof(*key)) != 0)
 				continue;
-			bucket.entries[i].flow.lock = lock;
-			must(bpf_map_update_elem(fd, &index, &bucket, BPF_ANY) == 0, "a lock");
+			((struct dfw_flow_entry *)entries[i])->flow.lock = lock;
+			must(bpf_map_update_elem(fd, &index, &page, BPF_ANY) == 0, "a lock");
 		}
 	}
 	close(fd);

@@ -28,6 +28,9 @@
 
 #include "host_maps.h"
 
+#ifndef __noinline
+#define __noinline __attribute__((noinline))
+#endif
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif

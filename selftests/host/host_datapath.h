@@ -109,9 +109,8 @@ static inline void host_port(uint32_t slot, uint32_t max_flows, uint32_t max_hal
 	/* So small that flows lie elsewhere, too. */
 	host_replace(&flows, slot, HOST_INNER(flow_table, HOST_BUCKETS));
 	host_replace(&more_flows, slot, HOST_INNER(more_flows_map, max_flows));
-	host_replace(
-		&half_open, slot,
-		HOST_INNER(flow_table, flow_table_buckets(max_half_open ? max_half_open : 700)));
+	host_replace(&half_open, slot,
+		     HOST_INNER(flow_table, flow_table_pages(max_half_open ? max_half_open : 700)));
 	host_replace(&fragments, slot, HOST_INNER(fragment_map, max_fragments));
 	host_replace(&counters, slot, HOST_INNER(counter_map, 0));
 	host_replace(&states, slot, HOST_INNER(state_map, 0));
@@ -301,21 +300,23 @@ struct host_flows {
 	size_t nr;
 };
 
-static long host_bucket_each(void *map, const void *key, void *value, void *data)
+static long host_page_each(void *map, const void *key, void *value, void *data)
 {
-	struct dfw_flow_bucket *bucket = value;
+	struct dfw_flow_page *page = value;
 	struct host_flows *walk = data;
 
 	(void)map;
 	(void)key;
-	if (bucket->lock)
+	if (page->lock)
 		abort();
-	for (int i = 0; i < DFW_BUCKET_ENTRIES; i++)
-		if (bucket->tags >> (8 * i) & 0xff) {
-			walk->nr++;
-			if (walk->each)
-				walk->each(&bucket->entries[i], walk->data);
-		}
+	for (int b = 0; b < DFW_PAGE_BUCKETS; b++) {
+		for (int i = 0; i < DFW_BUCKET_ENTRIES; i++)
+			if (page->tags[b] >> (8 * i) & 0xff) {
+				walk->nr++;
+				if (walk->each)
+					walk->each(&page->entries[b][i], walk->data);
+			}
+	}
 	return 0;
 }
 
@@ -341,7 +342,7 @@ static inline size_t host_flows_each(uint32_t slot, bool half_opened,
 	struct host_flows walk = {each, data, 0};
 
 	host_map_each(host_inner(half_opened ? (void *)&half_open : (void *)&flows, slot),
-		      host_bucket_each, &walk);
+		      host_page_each, &walk);
 	if (!half_opened)
 		host_map_each(host_inner(&more_flows, slot), host_more_each, &walk);
 	return walk.nr;

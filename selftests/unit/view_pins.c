@@ -211,11 +211,11 @@ static struct dfw_flow_key key_of(const char *remote, uint8_t protocol, uint16_t
 	return key;
 }
 
-#define BUCKETS (ESTABLISHED / 4) /* too few for some */
+#define PAGES (ESTABLISHED / 16) /* too few for some */
 
 /* A table of flows on its way into a pin, and what it has no room for. */
 struct flow_pins {
-	struct dfw_flow_bucket *buckets;
+	struct dfw_flow_page *pages;
 	int more;
 };
 
@@ -225,25 +225,25 @@ static int put_flow(struct flow_pins *pins, const struct dfw_flow_key *key,
 	static const __u64 secret[DFW_HASH_WORDS] = {7, 9, 11, 13, 17};
 	const struct dfw_flow_entry entry = {*key, *flow};
 
-	if (flow_table_put(pins->buckets, BUCKETS, secret, &entry))
+	if (flow_table_put(pins->pages, PAGES, secret, &entry))
 		return 0;
 	return bpf_map_update_elem(pins->more, key, &entry, BPF_ANY);
 }
 
 static int make_table(const char *pin, struct flow_pins *pins)
 {
-	int table = make_array(pin, sizeof(struct dfw_flow_bucket), BUCKETS), r = 0;
+	int table = make_array(pin, sizeof(struct dfw_flow_page), PAGES), r = 0;
 
-	for (uint32_t i = 0; i < BUCKETS; i++)
-		r |= put(table, i, &pins->buckets[i]);
-	free(pins->buckets);
+	for (uint32_t i = 0; i < PAGES; i++)
+		r |= put(table, i, &pins->pages[i]);
+	free(pins->pages);
 	return r;
 }
 
 static int make_flows(void)
 {
-	struct flow_pins flows = {.buckets = calloc(BUCKETS, sizeof(struct dfw_flow_bucket))};
-	struct flow_pins half_open = {.buckets = calloc(BUCKETS, sizeof(struct dfw_flow_bucket))};
+	struct flow_pins flows = {.pages = calloc(PAGES, sizeof(struct dfw_flow_page))};
+	struct flow_pins half_open = {.pages = calloc(PAGES, sizeof(struct dfw_flow_page))};
 	uint64_t now = monotonic_ns();
 	struct dfw_flow flow = flow_of(DFW_FLOW_TCP_ESTABLISHED, DFW_IN, now - 8 * S, now - 2 * S);
 	struct dfw_flow expired =
