@@ -194,7 +194,7 @@ $(B)/selftests/bench/churn: $(call obj,selftests/bench/churn.c)
 ##@ Test
 .PHONY: check check-long unit-tests conformance sim fuzz lint
 check: deps all unit-tests $(B)/sim ## all tests (root)
-	@selftests/run
+	@selftests/run -j 2
 
 check-long: deps all ## what takes longer: twenty hosts (root)
 	@selftests/run long

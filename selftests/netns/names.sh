@@ -47,11 +47,11 @@ filters() {
 }
 it "flow list filters by vport, protocol, address, prefix and port" filters
 small() {
-    local entry bucket
+    local entry page
     # of a table, and of what found no room there: key and value, the kernel's part of an element, its size class
-    bucket=$(bpftool -j map show pinned "$PINS/vports/vm1/flows" | jq '.bytes_value / 7')
+    page=$(bpftool -j map show pinned "$PINS/vports/vm1/flows" | jq '.bytes_value / 28')
     entry=$(bpftool -j map show pinned "$PINS/vports/vm1/more_flows" | jq '.bytes_key + .bytes_value + 48 + 8')
-    [[ $(jq -n "$bucket < 150 and $entry <= 256") == true ]] || because "a flow costs $bucket or $entry bytes"
+    [[ $(jq -n "$page < 150 and $entry <= 256") == true ]] || because "a flow costs $page or $entry bytes"
 }
 it "a flow costs at most 150 bytes of a table, and 256 elsewhere" small
 gone() { ctl vport del vm1 >/dev/null && [[ ! -e $PINS/vports/vm1 ]] || because "$(ls "$PINS/vports")"; }
