@@ -115,7 +115,7 @@ def costs(options):
     host.inject("establish", "m", flows=flows)
     after, after_slab = of_flows(folder + "m"), slab()
     alive = json.loads(daemon.ctl("-j", "vport", "show", "m"))["flows"]
-    # What the map has taken beforehand is the flows' too: its buckets.
+    # What the map has taken beforehand is the flows' too: its pages.
     out = {"flows": alive, "bytes_a_flow_maps": round(after / alive, 1),
            "bytes_a_flow_slab": round((after_slab - before_slab + before) / alive, 1),
            "bytes_a_port": sum(memlock(folder + "n").values())}
