@@ -356,15 +356,15 @@ talks() {
     more_than() { (($(count_of "$1") > $2 + 2)); }
     until_true 30 more_than "$1" "$before" || because "connection $1 stands still: $(tail -n 1 "$TMP/talk-$1")"
 }
-# lock_flows PINS-OF-VPORT WORD: into the lock of each flow, as another CPU would (struct dfw_flow_bucket: seven entries, each a
+# lock_flows PINS-OF-VPORT WORD: into the lock of each flow, as another CPU would (struct dfw_flow_page: 28 entries, each a
 # key, then the flow, whose lock comes first). The flows stand as they were a moment ago then.
 lock_flows() {
     local key value
     while read -r key value; do
         # shellcheck disable=SC2086
         bpftool map update pinned "$1/flows" key ${key//,/ } value ${value//,/ } || return 1
-    done < <(bpftool -j map dump pinned "$1/flows" | jq -r --arg word "$2" '.[] | select(any(.value[:7][]; . != "0x00")) |
-        "\(.key | join(",")) \(reduce range(7) as $i (.value; .[16 + 144 * $i + 40] = $word) | join(","))"')
+    done < <(bpftool -j map dump pinned "$1/flows" | jq -r --arg word "$2" '.[] | select(any(.value[:32][]; . != "0x00")) |
+        "\(.key | join(",")) \(reduce range(28) as $i (.value; .[64 + 144 * $i + 40] = $word) | join(","))"')
 }
 # No round trip ends from now on. Retransmissions are up to 200 ms apart at first: a second is many of them.
 silent() {
