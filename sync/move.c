@@ -696,6 +696,7 @@ void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare
 	port_wake(sync, port, port->move.deadline_ms);
 }
 
+static void begin_cycle(struct sync *sync, struct port *port);
 static void next_candidate(struct sync *sync, struct port *port);
 
 /* V2: exactly what FINAL describes, or not at all. */
@@ -786,14 +787,27 @@ void move_on_final(struct sync *sync, uint32_t from, const struct move_final *me
 	on_checked(sync, port);
 }
 
+/* All that the owner has, and it is a buddy that was asked. */
+static bool owner_is_back(const struct port *port)
+{
+	return port->role == PORT_PULLING && port->move.candidate > 0 &&
+	       port->move.candidate < port->move.nr_candidates && port->reading.complete &&
+	       port->reading.source == epoch_host(port->epoch);
+}
+
 void move_progress(struct sync *sync, struct port *port)
 {
 	struct move *move = &port->move;
 
 	if (move->state != MOVE_ARRIVING)
 		return;
+	/* The buddy's older set shall not take the place of that (V6): the owner is asked once more. */
+	if (owner_is_back(port)) {
+		begin_cycle(sync, port);
+		return;
+	}
 	/* Frames alone do not keep a prepared port: a buddy gets them too. */
-	if (port->role == PORT_PULLING)
+	if (port->role == PORT_PULLING && port->reading.source == move->peer)
 		move->deadline_ms = sync->now + CANDIDATE_MS;
 	/* The last frame may come behind FINAL: do not wait for the next one to say so. */
 	if (move->have_final && port->role != PORT_STAGED &&

@@ -375,16 +375,19 @@ static void apply_gone(struct sync *sync, const struct port *port, const struct 
 		sync->env->flow_apply(sync->env->data, port->id, &gone);
 }
 
-/* The stream has named all there is: what it did not name was deleted while we were not told (F2). */
+/* The stream has named all there is: what it did not name was deleted while we were not told (F2). Who pulls keeps the
+ * tombstones: he may yet ask a buddy that has not heard of them. */
 static void sweep(struct sync *sync, struct port *port)
 {
 	struct flow_entry *entry, *next;
 
 	for (entry = flows_after(&port->flows, 0); entry; entry = next) {
+		bool gone = entry->record.flags & FLOW_GONE;
+
 		next = flows_next(&port->flows, entry);
-		if (entry->stream == port->reading.pass)
+		if (entry->stream == port->reading.pass || (gone && port->role == PORT_PULLING))
 			continue;
-		if (!(entry->record.flags & FLOW_GONE))
+		if (!gone)
 			apply_gone(sync, port, entry);
 		flows_remove(&port->flows, entry);
 	}
