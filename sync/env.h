@@ -110,6 +110,8 @@ struct sync_env {
 	bool (*port_late)(void *data, struct uuid port);
 	/* The ledger may be behind: does the datapath hold the port, and has its VM sent what passed unseen? */
 	bool (*port_stranded)(void *data, struct uuid port);
+	/* In which epoch was the port in force last, since it was made here? Another number: in none. */
+	uint64_t (*port_epoch)(void *data, struct uuid port);
 	/* Somebody asks for the port without a PREPARE: has the VM gone? */
 	bool (*port_gone)(void *data, struct uuid port);
 	/* A prepared or pulled port: one flow is new or changed, or gone (FLOW_GONE). */

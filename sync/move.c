@@ -325,8 +325,10 @@ static void release(struct sync *sync, struct port *port, uint64_t epoch)
 static void roll_back(struct sync *sync, struct port *port)
 {
 	uint64_t epoch = epoch_next(port->epoch, 2, sync->config.host);
-	/* V10: another host may have had it, and a full disk could not say so here. */
-	bool behind = env_of(sync)->port_stranded(env_of(sync)->data, port->id);
+	/* V10: another host may have had it, and a full disk could not say so here. What the datapath has is what that one
+	 * told then, as far as it came. */
+	bool behind = env_of(sync)->port_stranded(env_of(sync)->data, port->id) ||
+		      env_of(sync)->port_epoch(env_of(sync)->data, port->id) != port->epoch;
 
 	if (write_ledger(sync, port, PORT_ACTIVE, epoch) < 0) {
 		tell(sync, port, MOVE_DISK);

@@ -182,6 +182,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr)
 		.port_flows = port_flows,
 		.port_late = port_late,
 		.port_stranded = port_late,
+		.port_epoch = port_flows,
 		.port_gone = port_gone,
 		.flow_apply = flow_apply,
 		.flow_share = flow_share,

@@ -248,6 +248,7 @@ static void start(const char *folder, const char *address, const char *const *se
 		.port_release = env_on_port,
 		.port_late = env_no,
 		.port_stranded = env_no,
+		.port_epoch = env_port_flows,
 		.port_gone = env_no,
 		.move_event = env_move_event,
 		.port_flows = env_port_flows,

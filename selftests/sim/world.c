@@ -441,6 +441,7 @@ struct twin *host_twin(struct sim_host *host, uint32_t port)
 static void twin_clear(struct twin *twin)
 {
 	twin->attached = twin->active = twin->paused = twin->pausing = twin->late = false;
+	twin->was_in_force = 0;
 	for (size_t i = 0; i < WORLD_KEYS; i++)
 		twin->flows[i].present = false;
 }
@@ -726,7 +727,7 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 		port->final_epoch = 0;
 	twin->attached = twin->active = true;
 	twin->paused = twin->pausing = twin->late = false;
-	twin->epoch = twin->accepted = epoch;
+	twin->epoch = twin->accepted = twin->was_in_force = epoch;
 }
 
 static void env_port_release(void *data, struct uuid id)
@@ -762,6 +763,13 @@ static bool env_port_stranded(void *data, struct uuid id)
 	const struct twin *twin = host_twin(host, port_index(host->world, id));
 
 	return twin->late && !twin->active;
+}
+
+static uint64_t env_port_epoch(void *data, struct uuid id)
+{
+	struct sim_host *host = data;
+
+	return host_twin(host, port_index(host->world, id))->was_in_force;
 }
 
 static bool env_port_gone(void *data, struct uuid id)
@@ -880,6 +888,7 @@ static const struct sync_env env_template = {
 	.port_flows = env_port_flows,
 	.port_late = env_port_late,
 	.port_stranded = env_port_stranded,
+	.port_epoch = env_port_epoch,
 	.port_gone = env_port_gone,
 	.flow_apply = env_flow_apply,
 	.flow_share = env_flow_share,

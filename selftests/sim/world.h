@@ -38,8 +38,9 @@ struct twin {
 	bool late;	 /* packets of the VM have passed that it has not seen */
 	bool unreported; /* the daemon was started again, and knows nothing of the flows yet */
 	uint64_t epoch;
-	uint64_t accepted; /* highest epoch of which the host has acknowledged a write */
-	uint64_t version;  /* given to the last change */
+	uint64_t was_in_force; /* the epoch, since it was made here; 0: in none */
+	uint64_t accepted;     /* highest epoch of which the host has acknowledged a write */
+	uint64_t version;      /* given to the last change */
 	struct twin_flow flows[WORLD_KEYS];
 };
 
@@ -140,7 +141,7 @@ struct world {
 	bool trap_receiver;
 	uint32_t trapped; /* host that must die after this step */
 
-	bool shares;	/* all ports are members of one share group */
+	bool shares; /* all ports are members of one share group */
 	bool forgetful; /* a host lost its memory, or a port its host: what was killed may be back */
 	uint32_t births;
 	bool ended[WORLD_BIRTHS]; /* births that were killed */

@@ -376,6 +376,7 @@ static void on_activated(void *data, int status, const struct link_packet *packe
 		tell_failure(d, port, "bring it into force", status, packet);
 		return;
 	}
+	port->was_in_force = port->epoch;
 	port->epoch = 0;
 	port->held = port->arriving = false;
 }
@@ -803,6 +804,14 @@ bool datapath_stranded(void *data, struct uuid id)
 	return port && port->held && port->attached && port->late;
 }
 
+uint64_t datapath_epoch(void *data, struct uuid id)
+{
+	const struct syncd *d = data;
+	const struct datapath_port *port = datapath_find(d, id);
+
+	return port && port->here ? port->was_in_force : 0;
+}
+
 bool datapath_gone(void *data, struct uuid id)
 {
 	const struct syncd *d = data;
@@ -903,6 +912,7 @@ static void on_vport(struct syncd *d, const struct local_vport *vport)
 	port->late = json_is_true(json_object_get(vport->json, "late"));
 	port->asks = json_is_true(json_object_get(vport->json, "asks"));
 	port->arriving = json_is_true(json_object_get(vport->json, "arriving"));
+	port->was_in_force = (uint64_t)json_number(vport->json, "epoch");
 	if (port->maps != maps)
 		begin_anew(port);
 	port->maps = maps;

@@ -58,6 +58,8 @@ struct datapath_port {
 	bool asks;     /* was added just now */
 	bool arriving; /* made by port-prepare */
 
+	uint64_t was_in_force; /* in this epoch last, as dfwd knows; 1: in none */
+
 	/* Activation that dfwd has not confirmed; epoch 0: none. */
 	uint64_t epoch;
 	bool activate_asked;
@@ -172,6 +174,7 @@ void datapath_release(void *data, struct uuid port);
 uint64_t datapath_flows(void *data, struct uuid port);
 bool datapath_late(void *data, struct uuid port);
 bool datapath_stranded(void *data, struct uuid port);
+uint64_t datapath_epoch(void *data, struct uuid port);
 bool datapath_gone(void *data, struct uuid port);
 void datapath_flow_apply(void *data, struct uuid port, const struct flow_record *record);
 void datapath_flow_share(void *data, struct uuid port, const struct flow_record *record,
