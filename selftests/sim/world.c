@@ -918,11 +918,13 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 		return;
 	twin->accepted =
 		ledger->role == PORT_ACTIVE || ledger->role == PORT_HANDOVER ? ledger->epoch : 0;
-	if (ledger->role != PORT_ACTIVE && ledger->role != PORT_HANDOVER) {
-		/* What it had been told of other hosts' flows went with its memory. */
-		twin_clear(twin);
-		for (uint32_t key = 0; key < WORLD_KEYS; key++)
+	/* What it had been told of other hosts' flows went with its memory. So did what a later owner had said, if a full
+	 * disk left an earlier epoch in the ledger. */
+	for (uint32_t key = 0; key < WORLD_KEYS; key++)
+		if (twin->flows[key].gone_owner > twin->accepted)
 			twin->flows[key].gone_owner = 0;
+	if (ledger->role != PORT_ACTIVE && ledger->role != PORT_HANDOVER) {
+		twin_clear(twin);
 		return;
 	}
 	if (sync_port_add(host->sync, port->id,

@@ -142,7 +142,7 @@ struct world {
 	uint32_t trapped; /* host that must die after this step */
 
 	bool shares; /* all ports are members of one share group */
-	bool forgetful; /* a host lost its memory, or a port its host: what was killed may be back */
+	bool forgetful; /* a host lost its memory, or a port its host, or a clock leapt: what was killed may be back */
 	uint32_t births;
 	bool ended[WORLD_BIRTHS]; /* births that were killed */
 
