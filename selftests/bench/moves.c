@@ -343,12 +343,13 @@ static int compare_ms(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double percentile(struct samples *samples, double p)
+/* By the nearest rank: the least that so many hundredths of them do not exceed. */
+static double percentile(struct samples *samples, size_t hundredths)
 {
-	size_t at = (size_t)(p * (double)samples->nr);
+	size_t rank = (samples->nr * hundredths + 99) / 100;
 
 	qsort(samples->ms, samples->nr, sizeof(*samples->ms), compare_ms);
-	return samples->ms[at < samples->nr ? at : samples->nr - 1];
+	return samples->ms[rank ? rank - 1 : 0];
 }
 
 static void must(int r, const char *step, const struct dfw_move *move)
@@ -418,8 +419,8 @@ static void move_once(struct measured *measured, const struct host *from, const 
 
 static void print_samples(const char *what, struct samples *samples)
 {
-	printf("%-42s p50 %7.2f ms  p99 %7.2f ms  max %7.2f ms\n", what, percentile(samples, .5),
-	       percentile(samples, .99), percentile(samples, 1));
+	printf("%-42s p50 %7.2f ms  p99 %7.2f ms  max %7.2f ms\n", what, percentile(samples, 50),
+	       percentile(samples, 99), percentile(samples, 100));
 }
 
 int main(int argc, char **argv)
@@ -454,7 +455,7 @@ int main(int argc, char **argv)
 	print_samples("both, with the calls of a hook", &measured.both);
 	print_samples("prepare, until it is safe", &measured.prepare);
 	printf("%.0f flows/s while preparing (median); a core: %.0f/s told, %.0f/s taken\n",
-	       flows / percentile(&measured.prepare, .5) * 1000,
+	       flows / percentile(&measured.prepare, 50) * 1000,
 	       (double)flows * runs / measured.cpu_from, (double)flows * runs / measured.cpu_to);
 	return measured.lost ? 1 : 0;
 }
