@@ -56,7 +56,7 @@ static bool is_over(uint32_t ifindex, const char *name)
 {
 	char now[IF_NAMESIZE];
 
-	return !if_indextoname(ifindex, now) || strcmp(now, name);
+	return !if_indextoname(ifindex, now) || strcmp(now, name) != 0;
 }
 
 static void seen(struct dfwd *d, uint32_t ifindex, const char *name)

@@ -356,6 +356,17 @@ talks() {
     more_than() { (($(count_of "$1") > $2 + 2)); }
     until_true 30 more_than "$1" "$before" || because "connection $1 stands still: $(tail -n 1 "$TMP/talk-$1")"
 }
+# run_guest IMAGE [option of guest.sh boot..]: boots it; what it prints, TAP lines too, is ours.
+guest_over() { ! kill -0 "$LAST" || grep -q '^guest: exit' "$TMP/console"; }
+guest_ended() { grep -q '^guest: exit [01]$' "$TMP/console" || because "it does not: $(tail -n 3 "$TMP/console" | tr '\n' ' ')"; }
+run_guest() {
+    background console "$HERE/qemu/guest.sh" boot "$@"
+    until_true 800 guest_over
+    tr -d '\r' <"$TMP/console" | grep -v '^guest: exit 0$'
+    FAILED=$(grep -c '^not ok' "$TMP/console")
+    it "the guest ends by itself" guest_ended
+}
+
 # lock_flows PINS-OF-VPORT WORD: into the lock of each flow, as another CPU would (struct dfw_flow_page: 28 entries, each a
 # key, then the flow, whose lock comes first). The flows stand as they were a moment ago then.
 lock_flows() {

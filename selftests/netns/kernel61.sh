@@ -13,10 +13,4 @@ MODULES=(8021q bridge cls_bpf sch_ingress veth)
 "$GUEST" image "$TMP/image" "$HERE/qemu/kernel61.guest" "${PROGRAMS[@]/#/-p}" "${MODULES[@]/#/-m}" \
     -f "$HERE/lib.sh:/dfw/selftests/lib.sh" -p "$DFWD" -p "$DFWCTL" || exit 1
 
-background console "$GUEST" boot "$TMP/image"
-over() { ! kill -0 "$LAST" || grep -q '^guest: exit' "$TMP/console"; }
-until_true 800 over
-tr -d '\r' <"$TMP/console" | grep -v '^guest: exit 0$'
-FAILED=$(grep -c '^not ok' "$TMP/console")
-ended() { grep -q '^guest: exit [01]$' "$TMP/console" || because "it does not: $(tail -n 3 "$TMP/console" | tr '\n' ' ')"; }
-it "the guest ends by itself" ended
+run_guest "$TMP/image"

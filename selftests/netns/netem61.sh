@@ -15,10 +15,4 @@ MODULES=(bridge cls_bpf sch_ingress sch_netem veth)
 "$GUEST" image "$TMP/image" "$HERE/qemu/netem61.guest" "${PROGRAMS[@]/#/-p}" "${MODULES[@]/#/-m}" -f /etc/passwd:/etc/passwd -f /etc/group:/etc/group \
     -f "$HERE/lib.sh:/dfw/selftests/lib.sh" -f "$HERE/cluster_lib.sh:/dfw/selftests/cluster_lib.sh" -p "$DFWD" -p "$DFWCTL" -p "$DFWSYNCD" || exit 1
 
-background console "$GUEST" boot "$TMP/image" -m 1024
-over() { ! kill -0 "$LAST" || grep -q '^guest: exit' "$TMP/console"; }
-until_true 800 over
-tr -d '\r' <"$TMP/console" | grep -v '^guest: exit 0$'
-FAILED=$(grep -c '^not ok' "$TMP/console")
-ended() { grep -q '^guest: exit [01]$' "$TMP/console" || because "it does not: $(tail -n 3 "$TMP/console" | tr '\n' ' ')"; }
-it "the guest ends by itself" ended
+run_guest "$TMP/image" -m 1024
