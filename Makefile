@@ -49,6 +49,7 @@ SYNC := $(wildcard sync/*.c)
 SYNCD := $(wildcard sync/daemon/*.c)
 # Keys, certificates and sessions: needs libsodium and sync/wire.c.
 SECURE := $(wildcard sync/secure/*.c)
+XPORT := sync/daemon/xport.c sync/daemon/door.c
 # The policy store on etcd: needs libcurl, libsodium and the core.
 ETCD := $(wildcard sync/etcd/*.c)
 PROGRAMS := dfwd dfwsyncd dfwctl
@@ -182,7 +183,7 @@ $(B)/selftests/bench/moves: $(call obj,selftests/bench/moves.c $(COMMON)) $(B)/l
 
 # Members that come and go, at a rate.
 # selftests/bench/xport.c says what it measures.
-$(B)/selftests/bench/xport: $(call obj,selftests/bench/xport.c sync/daemon/xport.c $(SECURE) $(SYNC) $(COMMON))
+$(B)/selftests/bench/xport: $(call obj,selftests/bench/xport.c $(XPORT) $(SECURE) $(SYNC) $(COMMON))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lbpf -lelf -lz -lnanomsg -lsodium -ljansson -lm
@@ -216,7 +217,7 @@ $(B)/selftests/etcd_host: $(B)/san/selftests/etcd/host.o $(call san,$(ETCD) $(SY
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lcurl -lsodium
 # A stranger's and a stolen host's words, for selftests/netns/strangers.sh.
-$(B)/selftests/handshakes $(B)/selftests/liar: $(B)/selftests/%: $(B)/san/selftests/secure/%.o $(call san,sync/daemon/xport.c $(SECURE) $(SYNC) $(COMMON))
+$(B)/selftests/handshakes $(B)/selftests/liar: $(B)/selftests/%: $(B)/san/selftests/secure/%.o $(call san,$(XPORT) $(SECURE) $(SYNC) $(COMMON))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lsodium
@@ -224,7 +225,7 @@ $(filter $(B)/selftests/unit/secure_%,$(UNIT_TESTS)): $(B)/selftests/unit/secure
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lsodium
-$(filter $(B)/selftests/unit/xport_%,$(UNIT_TESTS)): $(B)/selftests/unit/xport_%: $(B)/san/selftests/unit/xport_%.o $(call san,sync/daemon/xport.c $(SECURE) $(SYNC) $(COMMON))
+$(filter $(B)/selftests/unit/xport_%,$(UNIT_TESTS)): $(B)/selftests/unit/xport_%: $(B)/san/selftests/unit/xport_%.o $(call san,$(XPORT) $(SECURE) $(SYNC) $(COMMON))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(TEST_LIBS) -lsodium

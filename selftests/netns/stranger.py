@@ -7,8 +7,9 @@ stranger.py bytes ADDRESS PORT               random bytes, no greeting
 stranger.py messages ADDRESS PORT            greeting, then messages of all lengths; one in two with a head as a true one has
 stranger.py lengths ADDRESS PORT             greeting, then a message that is said to be longer than any
 stranger.py handshakes ADDRESS PORT FILE     greeting, then the handshakes that build/selftests/handshakes wrote
-stranger.py hold ADDRESS PORT N              N connections with their greeting, and nothing more; says how many it got"""
-import random, resource, signal, socket, struct, sys, time
+stranger.py hold ADDRESS PORT N [NETWORK]    N connections with their greeting, and nothing more, made anew when they are closed;
+                                             from addresses of NETWORK, which must all be local ("10.99.4.0/22")"""
+import errno, ipaddress, random, resource, select, socket, struct, sys, time
 
 BATCH = 1 << 16
 
@@ -53,14 +54,29 @@ def handshakes(address, port, file):
         all_of_them.append(framed(port, text[2:2 + nr])); text = text[2 + nr:]
     blobs = [b"".join(all_of_them[i:i + 100]) for i in range(0, len(all_of_them), 100)]
     pour(address, port, lambda: random.choice(blobs))
-def hold(address, port, n):
+def hold(address, port, n, network=None):
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    held = []
-    for _ in range(int(n)):
-        try: held.append(connection(address, port))
-        except OSError: break
-    print(len(held), flush=True)
-    signal.pause()
+    sources = [str(a) for a in ipaddress.ip_network(network)] if network else None
+    poll, held = select.epoll(), {}
+    def one_more():
+        s = socket.socket()
+        s.setblocking(False)
+        if sources:
+            s.setsockopt(socket.IPPROTO_IP, 24, 1) # IP_BIND_ADDRESS_NO_PORT
+            s.bind((random.choice(sources), 0))
+        if s.connect_ex((address, port)) not in (0, errno.EINPROGRESS): s.close(); return False
+        held[s.fileno()] = s
+        poll.register(s.fileno(), select.EPOLLOUT | select.EPOLLRDHUP)
+        return True
+    while True:
+        while len(held) < int(n) and one_more(): pass
+        for fd, events in poll.poll(.1):
+            s = held[fd]
+            try:
+                if events & (select.EPOLLERR | select.EPOLLHUP | select.EPOLLRDHUP): raise OSError
+                s.send(greeting(port))
+                poll.modify(fd, select.EPOLLRDHUP)
+            except OSError: held.pop(fd).close()
 
 if __name__ == "__main__":
     how, address, port = sys.argv[1:4]

@@ -16,7 +16,7 @@ HELD=1000 # connections to each of two ports
 
 begin() {
     local host
-    cluster_hosts a b c x
+    cluster_hosts a b c d x
     HOSTS=(a b c)
     for host in a b c; do dfwd_on "$host" && syncd_on "$host" || return 1; done
     cluster_init a && cluster_join a b && cluster_join a c && cluster_whole
@@ -106,33 +106,48 @@ looked_at() {
     "$HANDSHAKES" "$(host_state b)/cluster" 2000 >"$TMP/handshakes" && floods handshakes 0 "$TMP/handshakes"
 }
 it "handshakes as of members, and of hosts that nobody knows: few are looked at" flooded "flooded bad_certificate bad_signature" looked_at
-held() {
-    floods hold 0 "$HELD" && floods hold 1 "$HELD" || return 1
-    all_held() { (($(files a) > 2 * HELD)) && (($(files b) > 2 * HELD)); }
-    until_true 60 all_held || because "it holds $(files a) and $(files b) files"
-}
-it "$HELD connections to each port, held" flooded "" held
-few() { (($(files a) < 200)); }
+held() { floods hold 0 "$HELD" && floods hold 1 "$HELD"; }
+it "$HELD connections to each port from one address, made anew when they are closed" flooded "strangers_refused" held
+few() { (($(files a) < 100)); }
 let_go() { until_true 30 few || because "host a has $(files a) files"; }
-it "...and let go" let_go
+it "...of which it keeps a few, and none in the end" let_go
 
-# With more of them it cannot even be asked how it is, and that is all.
+# An attacker with a network of his own: each connection from another address.
+NETWORK=10.99.4.0/22
+scattered() {
+    local host
+    on x ip route add local "$NETWORK" dev lo || return 1
+    for host in a b c d; do on "$host" ip route add "$NETWORK" via "$(host_address x)" || return 1; done
+    floods hold 0 "$HELD" "$NETWORK" && floods hold 1 "$HELD" "$NETWORK" && until_true 30 refuses || because "nothing is refused" || return 1
+    refused=$(counted a strangers_refused)
+}
+refuses() { (($(counted a strangers_refused) > refused + HELD)); }
+refused=$(counted a strangers_refused)
+must "$HELD to each port from a thousand addresses, made anew when they are closed" scattered
+comes_back() {
+    syncd_end_on c KILL && until_true 60 sees a c dead && syncd_on c && until_true 30 all_alive a b c || because "$(ctl_on a -j cluster status | jq -c '[.hosts[] | .host + ":" + .state]')"
+}
+it "...a host that they know, and that was dead, is back at once" comes_back
+joins() {
+    local began=$SECONDS
+    dfwd_on d && syncd_on d && cluster_join a d && until_true 60 all_alive a b c d || because "$(ctl_on a -j cluster status | jq -c '[.hosts[] | .host + ":" + .state]')" || return 1
+    echo "# after $((SECONDS - began)) s; host a: $(files a) files, $(in_kb a VmRSS) KiB, $(ctl_on a -j sync counters | jq -c '.network | {strangers_refused, strangers_expired, connections_refused}')"
+}
+it "...one that nobody knows yet joins" joins
+spared() { (($(files a) < 600 && $(files b) < 600)) || because "hosts a and b have $(files a) and $(files b) files" || return 1; goes_on && flood_ends && calm; }
+it "...few files are taken, and the cluster goes on" spared
+
 few_files() {
-    local limit
-    limit=$(ulimit -Sn)
-    syncd_end_on a KILL || return 1
-    ulimit -Sn 400
-    syncd_on a || return 1
-    ulimit -Sn "$limit"
-    cluster_whole
+    local DFWSYNCD=$TMP/few-files
+    printf '#!/bin/sh\nexec prlimit --nofile=300 %q "$@"\n' "$BUILD/dfwsyncd" >"$DFWSYNCD" && chmod +x "$DFWSYNCD" || return 1
+    syncd_end_on a KILL && syncd_on a && cluster_whole
 }
-full() { (($(files a) == 400)); }
 exhausted() {
-    floods hold 0 1000 && until_true 30 full || because "host a has $(files a) files" || return 1
-    decides && kill -0 "${SYNCD_PIDS[a]}" && decides && flood_ends && calm && until_true 30 all_alive a b c
+    floods hold 0 "$HELD" "$NETWORK" && floods hold 1 "$HELD" "$NETWORK" && until_true 30 refuses && comes_back && goes_on && flood_ends && calm
 }
-must "a dfwsyncd that may have 400 files" few_files
-it "more connections than it may have files: it lives, no packet is decided differently, it is a member when they go" exhausted
+refused=0
+must "a dfwsyncd that may have 300 files" few_files
+it "...takes in who they know, and answers, with more connections than that at its door" exhausted
 
 # ---- and afterwards --------------------------------------------------------------------------------------------------
 

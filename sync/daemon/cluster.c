@@ -118,6 +118,7 @@ static int open_xport(struct syncd *d, struct identity *identity)
 		.identity = identity,
 		.life = cluster->life,
 		.address = cluster->config.address,
+		.files = d->files,
 		.data = d,
 		.on_datagram = on_message,
 		.on_frame = on_message,

@@ -44,6 +44,7 @@ struct syncd {
 	struct moves moves;
 	int signals;
 	int64_t started_ms;
+	unsigned int files; /* that may be open */
 };
 
 /* Opens what needs privileges, and drops them. Errors are logged. */

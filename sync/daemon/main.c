@@ -15,6 +15,8 @@
 #include "util.h"
 #include "view.h"
 
+#define FILES_MOST 65536
+
 enum exit_code {
 	EXIT_USAGE = 2,
 };
@@ -102,6 +104,17 @@ static void come_early(void)
 	setpriority(PRIO_PROCESS, 0, -10);
 }
 
+/* A connection or two to and from each host. Returns how many files may be open; 0: unknown, as before. */
+static unsigned int set_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	limit.rlim_cur = limit.rlim_max < FILES_MOST ? limit.rlim_max : FILES_MOST;
+	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? 0 : (unsigned int)limit.rlim_cur;
+}
+
 int main(int argc, char **argv)
 {
 	static struct syncd d = {.signals = -1,
@@ -130,5 +143,6 @@ int main(int argc, char **argv)
 	if (r < 0)
 		return EXIT_FAILURE;
 	come_early();
+	d.files = set_files();
 	return serve(&d) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

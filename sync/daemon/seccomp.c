@@ -78,6 +78,7 @@ static const struct sock_filter filter[] = {
 	ALLOW(signalfd4),
 	ALLOW(fcntl),
 	ALLOW(dup),
+	ALLOW(dup3),
 	ALLOW(memfd_create),
 
 	/* Files of our own: what we may open is what the user may. */

@@ -10,6 +10,7 @@
  * Bulk plane: each host binds a PULL and has a PUSH for each of those it sends to, 128 at most since a process has 512
  * nanomsg sockets at most.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -33,15 +34,17 @@
 #define DATAGRAM_SIZE 8192 /* longer ones are not even read: the connection is closed */
 #define FRAME_SIZE    (128 << 10)
 #define LOOK_MS	      50     /* how often we look whether somebody has connected */
+#define CROWDED_MS    10     /* and if many have */
 #define HELLO_MS      10000  /* hello to all, if nothing happens */
 #define IDLE_MS	      600000 /* a way that nobody uses is given up */
 #define STUCK_MS      10000
 #define SWEEP_MS      5000
+#define FILES_USUAL   1024
 #define BATCH	      256 /* messages of a socket that are served in one go */
 #define FRAME_BATCH   32
 
 #define ADDRESS_LEN WIRE_TEXT_LEN
-#define URL_LEN	    (ADDRESS_LEN + 8)
+#define URL_LEN	    (2 * ADDRESS_LEN + 8)
 
 /* What nanomsg puts before a message that came to a raw RESPONDENT, and wants before one that goes back. */
 struct pipe_key {
@@ -92,7 +95,9 @@ struct xport {
 	struct lane lanes[LANES_MAX];
 	size_t nr_lanes;
 	size_t waiting; /* bytes */
-	uint64_t accepted;
+	struct door *door;
+	int64_t door_ms;
+	uint64_t accepted[DOOR_PLANES];
 	unsigned int hellos; /* of the burst, done */
 	int64_t hello_ms;
 	int64_t look_ms;
@@ -102,15 +107,33 @@ struct xport {
 
 /* ---- Addresses --------------------------------------------------------------------------------------------------- */
 
-static int make_url(const char *address, unsigned int plane, char url[URL_LEN])
+/* Where to listen. */
+static int own_url(const struct xport *xport, unsigned int plane, char url[URL_LEN])
 {
 	char host[ADDRESS_LEN];
 	unsigned int port;
-	int r = address_split(address, host, &port);
+	int r = address_split(xport->address, host, &port);
 
 	if (r < 0)
 		return r;
 	return snprintf(url, URL_LEN, "tcp://%s:%u", host, port + plane) < URL_LEN ? 0 : -EINVAL;
+}
+
+/* Where to dial, and from where: the address that this host listens at, by which others know it at their door. */
+static int make_url(const struct xport *xport, const char *address, unsigned int plane,
+		    char url[URL_LEN])
+{
+	char host[ADDRESS_LEN], own[ADDRESS_LEN];
+	unsigned int port, own_port;
+	int r = address_split(address, host, &port);
+
+	if (r == 0)
+		r = address_split(xport->address, own, &own_port);
+	if (r < 0)
+		return r;
+	return snprintf(url, URL_LEN, "tcp://%s;%s:%u", own, host, port + plane) < URL_LEN
+		       ? 0
+		       : -EINVAL;
 }
 
 /* ---- nanomsg ----------------------------------------------------------------------------------------------------- */
@@ -279,7 +302,7 @@ static void way_make(struct xport *xport, const char *address)
 	struct way *way;
 
 	if (address_canonical(address, canonical) < 0 || strcmp(canonical, address) != 0 ||
-	    is_ipv6(address) != is_ipv6(xport->address) || make_url(address, 0, url) < 0 ||
+	    is_ipv6(address) != is_ipv6(xport->address) || make_url(xport, address, 0, url) < 0 ||
 	    strcmp(address, xport->address) == 0)
 		return;
 	if (xport->nr_ways == WAYS_MAX) {
@@ -398,15 +421,53 @@ static void send_hello(struct xport *xport)
 	xport->counters.hellos_sent++;
 }
 
+/* ---- The door ---------------------------------------------------------------------------------------------------- */
+
+static void tell_door(void *data, const char *address)
+{
+	struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+	struct xport *xport = data;
+	char host[ADDRESS_LEN];
+	unsigned int port;
+
+	if (address_split(address, host, &port) < 0)
+		return;
+	if (!is_ipv6(address)) {
+		inet_pton(AF_INET, host, mapped.s6_addr + 12);
+	} else {
+		host[strlen(host) - 1] = '\0';
+		inet_pton(AF_INET6, host + 1, &mapped);
+	}
+	door_host(xport->door, &mapped);
+}
+
+/* Has anybody connected to the port since this was asked last? */
+static bool somebody_came(struct xport *xport, int nn, unsigned int plane)
+{
+	uint64_t accepted = nn_get_statistic(nn, NN_STAT_ACCEPTED_CONNECTIONS);
+	bool came = accepted != xport->accepted[plane];
+
+	xport->accepted[plane] = accepted;
+	return came;
+}
+
+static void look_at_door(struct xport *xport)
+{
+	door_forget_hosts(xport->door);
+	channels_each_address(xport->channels, tell_door, xport);
+	xport->door_ms = door_look(xport->door, xport->now);
+}
+
 /* Somebody who has just connected may not hear the first one yet. */
 static void look_for_connections(struct xport *xport)
 {
 	static const int burst_ms[] = {50, 150, 500, 1500};
-	uint64_t accepted = nn_get_statistic(xport->surveyor, NN_STAT_ACCEPTED_CONNECTIONS);
+	bool came = somebody_came(xport, xport->surveyor, 0);
 
-	xport->look_ms = xport->now + LOOK_MS;
-	if (accepted != xport->accepted) {
-		xport->accepted = accepted;
+	if (somebody_came(xport, xport->pull, 1) || came || xport->now >= xport->door_ms)
+		look_at_door(xport);
+	xport->look_ms = xport->now + (door_crowded(xport->door) ? CROWDED_MS : LOOK_MS);
+	if (came) {
 		xport->hellos = 0;
 		/* A storm of connections is answered together. */
 		if (xport->hello_ms > xport->now + LOOK_MS)
@@ -487,7 +548,7 @@ static struct lane *lane_open(struct xport *xport, const char *address)
 	struct lane *lane;
 	int nn;
 
-	if (is_ipv6(address) != is_ipv6(xport->address) || make_url(address, 1, url) < 0 ||
+	if (is_ipv6(address) != is_ipv6(xport->address) || make_url(xport, address, 1, url) < 0 ||
 	    !lane_make_room(xport))
 		return NULL;
 	nn = open_socket(xport, AF_SP, NN_PUSH, 0);
@@ -740,11 +801,12 @@ static void sweep(struct xport *xport)
 void xport_serve(struct xport *xport, int64_t now)
 {
 	xport->now = now > xport->now ? now : xport->now;
-	if (xport->now >= xport->look_ms)
-		look_for_connections(xport);
 	serve_hellos(xport);
 	serve_plane(xport, xport->surveyor, BATCH, channels_receive);
 	serve_plane(xport, xport->pull, FRAME_BATCH, channels_receive_frame);
+	/* After what has come: it may say who stands at the door. */
+	if (xport->now >= xport->look_ms)
+		look_for_connections(xport);
 	lanes_flush(xport);
 	if (xport->now >= channels_next(xport->channels))
 		channels_tick(xport->channels, xport->now);
@@ -819,9 +881,13 @@ int xport_renew(struct xport *xport, const struct certificate *certificate)
 const struct xport_counters *xport_counters(struct xport *xport)
 {
 	const struct channel_counters *counters = channels_counters(xport->channels);
+	const struct door_counters *door = door_counters(xport->door);
 
 #define COPY_COUNTER(name, help) xport->counters.name = counters->name;
 	CHANNEL_COUNTERS(COPY_COUNTER)
+#undef COPY_COUNTER
+#define COPY_COUNTER(name, help) xport->counters.name = door->name;
+	DOOR_COUNTERS(COPY_COUNTER)
 #undef COPY_COUNTER
 	return &xport->counters;
 }
@@ -850,7 +916,7 @@ static int bind_plane(struct xport *xport, int *nn, int domain, int protocol, in
 		      unsigned int plane)
 {
 	char url[URL_LEN];
-	int r = make_url(xport->address, plane, url);
+	int r = own_url(xport, plane, url);
 
 	if (r < 0)
 		return r;
@@ -860,6 +926,18 @@ static int bind_plane(struct xport *xport, int *nn, int domain, int protocol, in
 	if (nn_bind(*nn, url) < 0)
 		return -nn_errno();
 	return watch(xport, get_option(*nn, NN_RCVFD));
+}
+
+static int open_door(struct xport *xport)
+{
+	char host[ADDRESS_LEN];
+	unsigned int port;
+	int r = address_split(xport->address, host, &port);
+
+	if (r < 0)
+		return r;
+	xport->door = door_new(port, xport->config.files ? xport->config.files : FILES_USUAL);
+	return xport->door ? 0 : -ENOMEM;
 }
 
 static int open_planes(struct xport *xport)
@@ -895,7 +973,7 @@ int xport_open(const struct xport_config *config, int64_t now, struct xport **op
 	}
 	xport->config = *config;
 	xport->epoll = xport->surveyor = xport->respondent = xport->pull = -1;
-	xport->now = xport->look_ms = xport->hello_ms = now;
+	xport->now = xport->look_ms = xport->door_ms = xport->hello_ms = now;
 	xport->sweep_ms = now + SWEEP_MS;
 	env.data = xport;
 	r = address_canonical(config->address, xport->address);
@@ -908,8 +986,10 @@ int xport_open(const struct xport_config *config, int64_t now, struct xport **op
 	}
 	if (r == 0) {
 		xport->epoll = epoll_create1(EPOLL_CLOEXEC);
-		r = xport->epoll < 0 ? -errno : open_planes(xport);
+		r = xport->epoll < 0 ? -errno : open_door(xport);
 	}
+	if (r == 0)
+		r = open_planes(xport);
 	if (r < 0) {
 		xport_close(xport);
 		return r;
@@ -932,6 +1012,7 @@ void xport_close(struct xport *xport)
 	for (size_t i = 0; i < xport->nr_ways; i++)
 		free(xport->ways[i]);
 	free(xport->ways);
+	door_free(xport->door);
 	channels_free(xport->channels);
 	free(xport);
 }

@@ -2,12 +2,13 @@
 #ifndef SYNC_DAEMON_XPORT_H
 #define SYNC_DAEMON_XPORT_H
 
+#include "sync/daemon/door.h"
 #include "sync/secure/channels.h"
 
 /*
  * The cluster's network as dfwsyncd sees it: hosts by their ids, bytes to and from them. Sessions are inside: who a message
  * comes from is proven by its certificate, and nothing crosses in plain text. How it works is in docs/sync-design.md,
- * "Sessions" and "Transport".
+ * "Transport".
  *
  * One thread: xport_serve when xport_fd is readable or xport_next has come, and callbacks come from there only. nanomsg has
  * a thread of its own, so: open after the last fork. Times are milliseconds of CLOCK_MONOTONIC.
@@ -21,7 +22,8 @@ struct xport_config {
 	const char *
 		address; /* "10.0.0.1:7472", "[2001:db8::1]:7472": bound, with the next port, and told to others */
 
-	int64_t rekey_ms; /* 0: what is usual; and so on, for tests */
+	unsigned int files; /* how many this process may have open; 0: 1024 */
+	int64_t rekey_ms;   /* 0: what is usual; and so on, for tests */
 	uint64_t rekey_messages;
 
 	void *data;
@@ -42,6 +44,7 @@ struct xport_config {
 /* What is dropped or refused shows here, by name. */
 #define XPORT_COUNTERS(X)                                                                 \
 	CHANNEL_COUNTERS(X)                                                               \
+	DOOR_COUNTERS(X)                                                                  \
 	X(hellos_sent, "times that this host told its address to all that are connected") \
 	X(hellos_taken, "connections of which it was learned whom they lead to")          \
 	X(frames_unsent, "bulk frames that no connection took, dropped")                  \

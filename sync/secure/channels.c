@@ -1772,3 +1772,24 @@ bool channels_info(const struct channels *channels, uint32_t host, struct channe
 	};
 	return true;
 }
+
+static void tell_addresses(const struct channels *channels, const struct channel *channel,
+			   void (*each)(void *data, const char *address), void *data)
+{
+	if (channel->certificate && !admitted(channels, channel))
+		return;
+	if (channel->address[0])
+		each(data, channel->address);
+	/* It has proven that it is a member, and is about to speak. */
+	if (channel->next && strcmp(channel->next_address, channel->address) != 0)
+		each(data, channel->next_address);
+}
+
+void channels_each_address(const struct channels *channels,
+			   void (*each)(void *data, const char *address), void *data)
+{
+	for (size_t i = 0; i < channels->map.nr; i++)
+		tell_addresses(channels, channels->map.things[i], each, data);
+	for (size_t i = 0; i < channels->nr_seeds; i++)
+		tell_addresses(channels, channels->seeds[i], each, data);
+}

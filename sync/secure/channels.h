@@ -139,4 +139,8 @@ struct channel_info {
 };
 bool channels_info(const struct channels *channels, uint32_t host, struct channel_info *info);
 
+/* Calls `each` with every address at which, as far as is known, a host listens that is not revoked; one of two hosts twice. */
+void channels_each_address(const struct channels *channels,
+			   void (*each)(void *data, const char *address), void *data);
+
 #endif
