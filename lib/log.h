@@ -20,6 +20,19 @@ void log_at(int level, const char *format, ...) __attribute__((format(printf, 2,
 #define log_info(...)	 log_at(LOG_INFO, __VA_ARGS__)
 #define log_debug(...)	 log_at(LOG_DEBUG, __VA_ARGS__)
 
+/*
+ * For daemons, which others may bring to say things: from then on at most LOG_BURST lines of a kind are written at once, and
+ * LOG_A_SECOND in the long run. A kind is what has the same `format`. The rest is left out and counted.
+ */
+#define LOG_BURST    500
+#define LOG_A_SECOND 5
+void log_limit(void);
+/* Every now and then: tells what was left out, each LOG_TELL_S at most. */
+#define LOG_TELL_S 10
+void log_tell_left_out(void);
+/* A line that has been limited already. */
+void log_unlimited(int level, const char *line);
+
 /* Logs the message and what the negative errno `r` means, as an error; returns r. */
 int log_errno(int r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

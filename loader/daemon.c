@@ -227,6 +227,7 @@ static void handle_tick(struct dfwd *d)
 		return;
 	d->slow_ns = now + SECOND_NS;
 	events_tick(d);
+	log_tell_left_out();
 	moves_tick(d);
 	groups_tick(d);
 	devices_retry(d);

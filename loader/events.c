@@ -17,7 +17,6 @@
 #include "view_pins.h"
 
 #define CONSUME_AT_ONCE 8192 /* events, before other things have their turn */
-#define SECOND_NS	1000000000ULL
 
 /* ---- Names of rules --------------------------------------------------------------------------------------------- */
 
@@ -120,33 +119,17 @@ void events_publish(struct dfwd *d, char topic, const char *name, json_t *json)
 
 /* ---- To the log ------------------------------------------------------------------------------------------------- */
 
-/* A token bucket that holds a second's worth. */
-static bool may_log(struct dfwd *d)
-{
-	struct events *events = &d->events;
-	uint64_t now = monotonic_ns();
-	double limit = d->config.log_limit;
-
-	events->log_tokens += (double)(now - events->log_tokens_ns) / SECOND_NS * limit;
-	if (events->log_tokens > limit)
-		events->log_tokens = limit;
-	events->log_tokens_ns = now;
-	if (events->log_tokens < 1)
-		return false;
-	events->log_tokens -= 1;
-	return true;
-}
-
 static void log_verdict(struct dfwd *d, const struct event_view *view)
 {
+	const double limit = d->config.log_limit;
 	char text[EVENT_TEXT_LEN];
 
-	if (!may_log(d)) {
+	if (!rate_take(&d->events.log_rate, monotonic_ns(), limit, limit)) {
 		d->events.suppressed++;
 		return;
 	}
 	event_log_line(view, text);
-	log_notice("%s", text);
+	log_unlimited(LOG_NOTICE, text);
 }
 
 /* ---- From the datapath ------------------------------------------------------------------------------------------ */
@@ -273,8 +256,6 @@ int events_open(struct dfwd *d)
 	int r;
 
 	d->events.publisher = -1;
-	d->events.log_tokens = d->config.log_limit;
-	d->events.log_tokens_ns = monotonic_ns();
 	consumer.d = d;
 	d->events.ring = ring_buffer__new(d->object.events, consume_one, &consumer, NULL);
 	if (!d->events.ring)

@@ -8,6 +8,8 @@
 
 #include <jansson.h>
 
+#include "rate.h"
+
 #include "policy/policy.h"
 
 /* What the datapath tells: from its ring buffer to subscribers (JSON, see dfwd(8)) and, for rules with `log`, to the
@@ -37,8 +39,7 @@ struct events {
 	uint64_t suppressed_told;
 	bool heard;	 /* somebody hears of flows */
 	bool heard_told; /* ... and the datapath knows */
-	double log_tokens;
-	uint64_t log_tokens_ns;
+	struct rate log_rate;
 };
 
 int events_open(struct dfwd *d);

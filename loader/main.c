@@ -213,6 +213,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_init("dfwd");
+	log_limit();
 	umask(0077);
 	if (parse_arguments(argc, argv, &arguments) < 0)
 		return EXIT_USAGE;

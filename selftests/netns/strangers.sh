@@ -173,6 +173,10 @@ unharmed() {
         (($(in_kb "$host" VmRSS) < 3 * GREW)) || because "dfwsyncd of host $host takes $(in_kb "$host" VmRSS) KiB" || return 1
         sees "$host" a alive && sees "$host" b alive || return 1
     done
+    for host in a b; do
+        ! LC_ALL=C grep -q '[[:cntrl:]]' "$(host_log "$host")" "$(syncd_log "$host")" || because "a name acts on who reads the log of host $host" || return 1
+        (($(cat "$(host_log "$host")" "$(syncd_log "$host")" | wc -l) < 3000)) || because "the logs of host $host have no end" || return 1
+    done
     echo "# dfwsyncd of host a: $(in_kb a VmRSS) KiB, $(ctl_on a -j cluster status | jq '.hosts | length') hosts; refused: $(ctl_on a -j sync counters | jq -c '.core | {crowded}')"
     decides
 }

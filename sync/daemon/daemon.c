@@ -78,6 +78,7 @@ static void turn(void *data)
 	generations_turn(d);
 	remote_turn(d);
 	dfwd_link_turn(d);
+	log_tell_left_out();
 }
 
 int daemon_run(struct syncd *d)

@@ -127,6 +127,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_init("dfwsyncd");
+	log_limit();
 	umask(0077);
 	if (parse_arguments(argc, argv, &arguments) < 0)
 		return EXIT_USAGE;
