@@ -328,9 +328,26 @@ void flows_rewrite(struct flow_table *table, struct flow_entry *entry,
 	take_record(table, entry, record, flow_key_hash(&record->key));
 }
 
+bool flows_buried(const struct flow_table *table, const struct flow_record *record)
+{
+	return record->epoch != table->buried_epoch ? record->epoch < table->buried_epoch
+						    : record->version <= table->buried_version;
+}
+
+static void bury(struct flow_table *table, const struct flow_record *record)
+{
+	if (flows_buried(table, record))
+		return;
+	table->buried_epoch = record->epoch;
+	table->buried_version = record->version;
+}
+
 void flows_remove(struct flow_table *table, struct flow_entry *entry)
 {
 	struct flow_entry **at = bucket_of(table, entry->spread);
+
+	if (entry->record.flags & FLOW_GONE)
+		bury(table, &entry->record);
 
 	while (*at != entry)
 		at = &(*at)->next;
@@ -430,4 +447,19 @@ void flows_trim(struct flow_table *table, uint64_t sequence)
 			flows_remove(table, entry);
 	}
 	table->floor = sequence;
+}
+
+void flows_trim_oldest(struct flow_table *table, uint64_t left)
+{
+	uint64_t surplus = table->dead > left ? table->dead - left : 0, sequence = 0;
+
+	for (size_t at = table->log_begin; surplus && at < table->log_end; at++) {
+		const struct flow_entry *entry = table->log[at].entry;
+
+		if (!entry || !(entry->record.flags & FLOW_GONE))
+			continue;
+		sequence = entry->sequence;
+		surplus--;
+	}
+	flows_trim(table, sequence);
 }

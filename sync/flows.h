@@ -45,6 +45,8 @@ struct flow_table {
 	uint64_t count; /* live flows, the young ones too */
 	uint64_t young;
 	uint64_t dead; /* tombstones */
+	/* The newest of the tombstones that are gone. What is not here and is no newer may have been one of them. */
+	uint64_t buried_epoch, buried_version;
 	uint64_t hash; /* of the live flows, in no order */
 };
 
@@ -89,5 +91,9 @@ int64_t flows_admit_ms(const struct flow_table *table, int64_t min_age_ms);
 
 /* Drops tombstones up to `sequence`. */
 void flows_trim(struct flow_table *table, uint64_t sequence);
+/* Drops the oldest tombstones until `left` are left. */
+void flows_trim_oldest(struct flow_table *table, uint64_t left);
+/* Not here, and possibly because its tombstone was dropped? */
+bool flows_buried(const struct flow_table *table, const struct flow_record *record);
 
 #endif

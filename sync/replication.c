@@ -12,6 +12,7 @@
 #define TIMEOUT_MAX_MS	5000 /* ... up to this */
 #define HEARTBEAT_MS	10000
 #define NO_ROOM_MS	10000 /* a peer without room is asked again then */
+#define PULL_TOMBSTONES 8192  /* of a pulled port, beyond as many as there are flows */
 #define SAFE_LAG_MS	50
 #define REPLICA_KEPT_MS 120000 /* a copy of which nothing was heard */
 #define REPLICA_LOOK_MS 10000
@@ -198,6 +199,26 @@ static void trim(struct port *port)
 	if (flows->dead > flows->count + 1024)
 		least = flows->head;
 	flows_trim(flows, least);
+}
+
+/*
+ * Who pulls keeps the tombstones that he hears of: he may yet ask a buddy that has not heard of a delete. He may wait for as
+ * long as the owner says that the VM is still there, so they are bounded like a writer's. Of the oldest that go only
+ * the order of the newest is kept: enough to tell which flow of a buddy may be one of them.
+ */
+static void trim_reader(struct sync *sync, struct port *port)
+{
+	struct flow_table *flows = &port->flows;
+	uint64_t dead = flows->dead;
+
+	if (port->nr_peers)
+		return;
+	if (port->role != PORT_PULLING) {
+		trim(port);
+	} else if (dead > flows->count + PULL_TOMBSTONES) {
+		flows_trim_oldest(flows, (flows->count + PULL_TOMBSTONES) / 2);
+		sync->counters.tombstones_dropped += dead - flows->dead;
+	}
 }
 
 void replication_on_ack(struct sync *sync, uint32_t from, const struct flows_ack *ack)
@@ -423,6 +444,15 @@ static int apply(struct sync *sync, struct port *port, struct port *mate,
 		port->reading.kept++;
 		return 0;
 	}
+	/* The same, of one that is not here any more. */
+	if (!entry && port->reading.source != epoch_host(port->epoch) &&
+	    flows_buried(&port->flows, record)) {
+		if (!(record->flags & FLOW_GONE)) {
+			sync->counters.flows_doubted++;
+			port->reading.kept++;
+		}
+		return 0;
+	}
 	r = flows_put_found(&port->flows, sync->now, record, key_hash, false, &entry);
 	if (r < 0)
 		return r;
@@ -619,8 +649,7 @@ int replication_on_flows(struct sync *sync, uint32_t from, struct reader reader)
 		sync->replica_flows += port->flows.count - before;
 	if (r < 0)
 		return r;
-	if (!port->nr_peers && port->role != PORT_PULLING)
-		trim(port);
+	trim_reader(sync, port);
 	send_ack(sync, port, from, &head, FLOWS_OK);
 	move_progress(sync, port);
 	port_wake(sync, port, sync->now + REPLICA_LOOK_MS);
@@ -677,7 +706,5 @@ void replication_tick(struct sync *sync, struct port *port)
 	}
 	for (size_t i = 0; i < port->nr_peers; i++)
 		peer_tick(sync, port, &port->peers[i]);
-	/* Who pulls may yet ask a buddy that has not heard of a delete. */
-	if (!port->nr_peers && port->role != PORT_PULLING)
-		trim(port);
+	trim_reader(sync, port);
 }

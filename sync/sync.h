@@ -43,6 +43,8 @@ struct sync_config {
 	X(resyncs, "streams begun anew")                                                         \
 	X(stale_flows, "changes of flows older than what is known, refused")                     \
 	X(shared, "flows made or changed by what another member of a share group has seen")      \
+	X(tombstones_dropped, "ends of flows that who pulls a port had no more room for")        \
+	X(flows_doubted, "flows that a buddy told, and that may have ended before, not taken")   \
 	X(buried, "flows that a member of a share group still told of after their end, refused") \
 	X(share_full, "members of a share group, or half-open flows, beyond what is shared")     \
 	X(ledger_errors, "records that could not be written to disk")                            \
