@@ -8,7 +8,7 @@
 
 /* Tells that something happened to the flow of that key. After the flow's lock is given up, where that can be: whoever
  * collects the flow before it hears of the change, hears of it once too often and not once too seldom. */
-DFW_STAGE int change_tell(const struct dfw_flow_key *key, __u32 slot, __u32 kind)
+DFW_STAGE int change_tell(const struct dfw_flow_key *key, __u32 slot, __u32 kind, __u32 life)
 {
 	struct dfw_change *change;
 	__u32 zero = 0;
@@ -25,6 +25,8 @@ DFW_STAGE int change_tell(const struct dfw_flow_key *key, __u32 slot, __u32 kind
 	}
 	change->slot = slot;
 	change->kind = kind;
+	change->life = life;
+	change->zero = 0;
 	__builtin_memcpy(&change->key, key, sizeof(change->key));
 	bpf_ringbuf_submit(change, 0);
 	return 0;

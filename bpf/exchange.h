@@ -23,6 +23,7 @@ struct exchanging {
 	__u32 bank;
 	__u32 done;
 	__s32 flows; /* confirmed ones more */
+	__u64 now_ns;
 };
 
 /* Takes the entry's lock; DONE, or what is to be told. */
@@ -174,6 +175,12 @@ DFW_STAGE int exchange_join(struct dfw_exchange *one, struct dfw_flow_entry *ent
 	result = exchange_hold(entry, &key);
 	if (result != DFW_EXCHANGE_DONE)
 		return DFW_EXCHANGE_BUSY;
+	/* It began after what is told of has ended. */
+	if (entry->flow.life > with->flow.life) {
+		flow_unlock(entry);
+		return DFW_EXCHANGE_NONE;
+	}
+	entry->flow.life = with->flow.life;
 	dfw_flow_merge(&entry->flow, &with->flow, key.protocol);
 	if ((__s64)(with->flow.last_seen_ns - entry->flow.last_seen_ns) > 0)
 		entry->flow.last_seen_ns = with->flow.last_seen_ns;
@@ -192,6 +199,10 @@ static __always_inline int exchange_confirm(struct exchanging *exchanging,
 
 	if (exchange_hold(here, &entry->key) != DFW_EXCHANGE_DONE)
 		return DFW_EXCHANGE_BUSY;
+	if (here->flow.life > entry->flow.life) {
+		flow_unlock(here);
+		return DFW_EXCHANGE_NONE;
+	}
 	dfw_flow_merge(&entry->flow, &here->flow, entry->key.protocol);
 	entry->flow.created_cs = here->flow.created_cs;
 	r = exchange_full(exchanging, config) ? ERRNO_FULL
@@ -218,6 +229,8 @@ static __always_inline int exchange_share(struct exchanging *exchanging,
 
 	if (!entry)
 		return DFW_EXCHANGE_REFUSED;
+	if (grave_holds(config, &entry->key, entry->flow.life, exchanging->now_ns))
+		return DFW_EXCHANGE_NONE;
 	here = flow_search(exchanging->slot, key, hash, false);
 	if (!here) {
 		here = flow_search(exchanging->slot, key, hash, true);
@@ -239,9 +252,10 @@ static __always_inline int exchange_share(struct exchanging *exchanging,
 	return r == ERRNO_EXISTS ? DFW_EXCHANGE_BUSY : exchange_said(r);
 }
 
+/* `most`: a flow of a higher life stays. */
 static __always_inline int exchange_remove(struct exchanging *exchanging,
 					   const struct dfw_flow_key *key, bool half_opened,
-					   struct dfw_flow_entry *entry)
+					   struct dfw_flow_entry *entry, __u32 most)
 {
 	struct dfw_rule_flows_key of_rule = {.slot = exchanging->slot};
 	int result = exchange_hold(entry, key);
@@ -250,6 +264,10 @@ static __always_inline int exchange_remove(struct exchanging *exchanging,
 
 	if (result != DFW_EXCHANGE_DONE)
 		return result;
+	if (entry->flow.life > most) {
+		flow_unlock(entry);
+		return DFW_EXCHANGE_NONE;
+	}
 	of_rule.rule = entry->flow.rule;
 	counted = entry->flow.flags & DFW_FLOW_COUNTED;
 	entry->flow.flags = 0;
@@ -261,6 +279,21 @@ static __always_inline int exchange_remove(struct exchanging *exchanging,
 	if (!half_opened)
 		exchanging->flows--;
 	return DFW_EXCHANGE_DONE;
+}
+
+/* `entry` may be NULL. The grave comes first: what another CPU holds is buried already. */
+static __always_inline int exchange_end(struct exchanging *exchanging,
+					const struct dfw_port_config *config,
+					const struct dfw_flow_key *key,
+					struct dfw_flow_entry *entry,
+					const struct dfw_exchange *one, bool held)
+{
+	__u32 most = held ? LIFE_MOST : one->flow.life;
+
+	if (one->killed && !held)
+		grave_dig(config, key, most, exchanging->now_ns);
+	return entry ? exchange_remove(exchanging, key, one->half_open, entry, most)
+		     : DFW_EXCHANGE_NONE;
 }
 
 /* ---- Loading ahead ----------------------------------------------------------------------------------------------- */
@@ -330,7 +363,7 @@ static long exchange_one(__u64 index, void *data)
 		entry = flow_search(exchanging->slot, &key, hash, true);
 		one->half_open = 1;
 	}
-	if ((op == DFW_EXCHANGE_COLLECT || op == DFW_EXCHANGE_REMOVE) && !entry)
+	if ((op == DFW_EXCHANGE_COLLECT || (op == DFW_EXCHANGE_REMOVE && !one->killed)) && !entry)
 		return 0;
 	if (op == DFW_EXCHANGE_COLLECT) {
 		one->result = exchange_collect(one, entry);
@@ -347,15 +380,16 @@ static long exchange_one(__u64 index, void *data)
 					     op == DFW_EXCHANGE_PUT);
 	else if (op == DFW_EXCHANGE_PUT || op == DFW_EXCHANGE_JOIN)
 		one->result = exchange_put(exchanging, config, &key, half_opened, one);
-	else if (op == DFW_EXCHANGE_REMOVE && entry)
-		one->result = exchange_remove(exchanging, &key, half_opened, entry);
+	else if (op == DFW_EXCHANGE_REMOVE)
+		one->result = exchange_end(exchanging, config, &key, entry, one, held);
 	exchanging->done += one->result == DFW_EXCHANGE_DONE;
 	return 0;
 }
 
 static __always_inline int exchange_all(const struct dfw_exchange_request *request, __u32 bank)
 {
-	struct exchanging exchanging = {.slot = request->slot, .bank = bank};
+	struct exchanging exchanging = {
+		.slot = request->slot, .bank = bank, .now_ns = context_now_ns()};
 	__u32 nr = request->nr < DFW_EXCHANGE_MAX ? request->nr : DFW_EXCHANGE_MAX;
 	struct dfw_port_state *state;
 

@@ -3,6 +3,7 @@
 #define DFW_BPF_FLOW_H
 
 #include "change.h"
+#include "grave.h"
 #include "guard.h"
 #include "sctp.h"
 #include "table.h"
@@ -344,7 +345,7 @@ static __always_inline void flow_leaves(struct packet *p, struct dfw_flow *flow,
 	port_flows_add(p, -1);
 	uncount_flow(p, flow);
 	if (p->flags & PACKET_WATCHED)
-		change_tell(&p->key, p->slot, kind);
+		change_tell(&p->key, p->slot, kind, flow->life);
 }
 
 /* Ends the flow of p->key that lies in `flows` (or, `half_opened`, there): DEAD first, so that no packet that holds it
@@ -365,13 +366,16 @@ DFW_STAGE int flow_remove(struct packet *p, bool half_opened, __u32 reason)
 	if (r != STAGE_PASS)
 		return r == TRACK_RETRY ? 0 : ERRNO_BUSY;
 	event_flow(p, DFW_EVENT_FLOW_CLOSED, reason, &entry->flow);
-	entry->flow.state = DFW_FLOW_DEAD;
 	barrier_var(reason); /* or there are two of it on the stack, which is short */
 	kind = reason == DFW_REASON_FLOW_KILLED ? DFW_CHANGE_KILLED : DFW_CHANGE_STATE;
+	/* Before anybody can see that it has gone. */
+	if (kind == DFW_CHANGE_KILLED && p->flags & PACKET_SHARED)
+		grave_dig(port_config(p->slot, p->bank), &p->key, entry->flow.life, p->now_ns);
+	entry->flow.state = DFW_FLOW_DEAD;
 	if (!half_opened)
 		flow_leaves(p, &entry->flow, kind);
 	else if (p->flags & PACKET_WATCHED && p->flags & PACKET_SHARED)
-		change_tell(&p->key, p->slot, kind);
+		change_tell(&p->key, p->slot, kind, entry->flow.life);
 	flow_vanish(p->slot, entry, p->hash, half_opened);
 	return 1;
 }

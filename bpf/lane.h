@@ -264,7 +264,6 @@ static __always_inline bool lane_pass(struct packet *p, struct dfw_flow_entry *e
 		return false;
 	}
 	flow->last_seen_ns = p->now_ns;
-	flow->version++;
 	leg = &flow->legs[from & 1];
 	leg->packets += p->segments;
 	leg->bytes += p->bytes;

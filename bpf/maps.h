@@ -6,6 +6,7 @@
 #include <dfw/event.h>
 #include <dfw/exchange.h>
 #include <dfw/flow.h>
+#include <dfw/grave.h>
 #include <dfw/maps.h>
 #include <dfw/path.h>
 #include <dfw/port.h>
@@ -220,6 +221,13 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } change_losses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, DFW_MAX_GRAVES);
+	__type(key, struct dfw_grave_key);
+	__type(value, struct dfw_grave);
+} graves SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -122,10 +122,8 @@ DFW_STAGE int track(struct packet *p, struct dfw_flow_entry *entry)
 		flow_unlock(entry);
 		return verdict > 0 ? verdict : TRACK_RESTART;
 	}
-	if (verdict == TCP_PASS) {
+	if (verdict == TCP_PASS)
 		flow->last_seen_ns = p->now_ns;
-		flow->version++;
-	}
 	leg = &flow->legs[from & 1];
 	leg->packets += p->segments;
 	leg->bytes += p->bytes;
@@ -141,7 +139,7 @@ DFW_STAGE int track(struct packet *p, struct dfw_flow_entry *entry)
 		news = change_note(flow, kind);
 	flow_unlock(entry);
 	if (news)
-		change_tell(&p->key, p->slot, kind);
+		change_tell(&p->key, p->slot, kind, 0);
 	return STAGE_PASS;
 }
 
@@ -175,7 +173,7 @@ static __always_inline int flow_copy(struct packet *p, const struct dfw_flow_ent
 	if (r == 0) {
 		port_flows_add(p, 1);
 		if (p->flags & PACKET_WATCHED)
-			change_tell(&p->key, p->slot, DFW_CHANGE_STATE);
+			change_tell(&p->key, p->slot, DFW_CHANGE_STATE, 0);
 		event_flow(p, DFW_EVENT_FLOW_CONFIRMED, DFW_REASON_PASSED, &copy->flow);
 	} else {
 		uncount_flow(p, &copy->flow);
@@ -275,6 +273,8 @@ DFW_STAGE int flow_begin(struct packet *p)
 	flow->initiator = p->direction;
 	flow->legs[DFW_ORIG].packets = p->segments;
 	flow->legs[DFW_ORIG].bytes = p->bytes;
+	if (p->flags & PACKET_SHARED)
+		flow->life = grave_next_life(config, &p->key);
 	/* The answer may come through another member of the share group. */
 	told = (p->flags & (PACKET_WATCHED | PACKET_SHARED)) == (PACKET_WATCHED | PACKET_SHARED);
 	if (told)
@@ -282,7 +282,7 @@ DFW_STAGE int flow_begin(struct packet *p)
 	if (!half_open_put(p, flow))
 		return DFW_REASON_FLOW_BUSY;
 	if (told)
-		change_tell(&p->key, p->slot, DFW_CHANGE_STATE);
+		change_tell(&p->key, p->slot, DFW_CHANGE_STATE, 0);
 	event_flow(p, DFW_EVENT_FLOW_NEW, DFW_REASON_PASSED, flow);
 	return STAGE_PASS;
 }

@@ -47,6 +47,7 @@ void flow_to_record(const struct dfw_flow_key *key, const struct dfw_flow *flow,
 	memcpy(record->leg_flags, flow->leg_flags, sizeof(record->leg_flags));
 	record->flags = half_open ? FLOW_HALF_OPEN : 0;
 	record->zero = 0;
+	record->life = flow->life;
 	memcpy(record->legs, flow->legs, sizeof(record->legs));
 }
 
@@ -84,11 +85,12 @@ int flow_from_record(const struct flow_record *record, uint64_t now_ns, struct d
 	if (!state_fits(record->state, record->key.protocol) || record->initiator > DFW_OUT ||
 	    record->scale[DFW_ORIG] > MAX_SCALE || record->scale[DFW_REPLY] > MAX_SCALE ||
 	    (record->leg_flags[DFW_ORIG] | record->leg_flags[DFW_REPLY]) & ~LEG_FLAGS ||
-	    record->key.zero)
+	    record->life > FLOW_LIFE_MOST || record->key.zero)
 		return -EBADMSG;
 	*flow = (struct dfw_flow){
 		.last_seen_ns = now_ns - record->idle_ms * NS_PER_MS,
 		.rule = record->rule,
+		.life = (uint32_t)record->life,
 		.state = record->state,
 		.initiator = record->initiator,
 		.orig_scale = record->scale[DFW_ORIG],
@@ -196,6 +198,7 @@ static int add(struct flow_exchange *exchange, uint32_t slot, const struct flow_
 	place = &exchange->places[exchange->nr];
 	if (record->flags & FLOW_GONE) {
 		place->op = DFW_EXCHANGE_REMOVE;
+		place->flow.life = (uint32_t)record->life;
 	} else {
 		int bad = flow_from_record(record, now_ns, &place->flow);
 
@@ -205,6 +208,7 @@ static int add(struct flow_exchange *exchange, uint32_t slot, const struct flow_
 	}
 	place->key = record->key;
 	place->half_open = (record->flags & FLOW_HALF_OPEN) != 0;
+	place->killed = (record->flags & FLOW_KILLED) != 0;
 	place->result = DFW_EXCHANGE_NONE;
 	exchange->slot = slot;
 	exchange->nr++;
@@ -338,6 +342,42 @@ int flow_walk_next(struct flow_walk *walk)
 	walk->begun = true;
 	walk_list(walk, nr);
 	return r == 0 ? 1 : walk_on(walk);
+}
+
+/* ---- What was killed --------------------------------------------------------------------------------------------- */
+
+#define GRAVES_PART 1024 /* more than lie in one bucket */
+
+struct grave_part {
+	struct dfw_grave_key keys[GRAVES_PART];
+	struct dfw_grave graves[GRAVES_PART];
+	uint8_t place[sizeof(struct dfw_grave_key)]; /* of the kernel's, between two parts */
+};
+
+int graves_read(int map, uint64_t now_ns,
+		void (*each)(void *data, const struct dfw_grave_key *key, uint32_t life),
+		void *data)
+{
+	struct grave_part *part = malloc(sizeof(*part));
+	bool begun = false;
+	int r = 0;
+
+	if (!part)
+		return -ENOMEM;
+	while (r == 0 || r == -EINTR) {
+		uint32_t nr = GRAVES_PART;
+
+		r = bpf_map_lookup_batch(map, begun ? part->place : NULL, part->place, part->keys,
+					 part->graves, &nr, NULL);
+		if (r < 0 && r != -ENOENT)
+			continue;
+		begun = true;
+		for (uint32_t i = 0; i < nr; i++)
+			if (now_ns < part->graves[i].dug_ns + DFW_GRAVE_SECONDS * 1000000000ULL)
+				each(data, &part->keys[i], part->graves[i].life);
+	}
+	free(part);
+	return r == -ENOENT ? 0 : r;
 }
 
 /* ---- The ring of changes ----------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 
 #include <dfw/change.h>
 #include <dfw/exchange.h>
+#include <dfw/grave.h>
 
 #include "sync/messages.h"
 
@@ -76,6 +77,13 @@ void flow_walk_end(struct flow_walk *walk);
 /* Reads the next part. 1: there is more behind it; 0: it is the last; or a negative errno. Flows that have ended (DEAD) may
  * be among them. A flow that changes meanwhile may be torn, which does not matter where its change is told behind it. */
 int flow_walk_next(struct flow_walk *walk);
+
+/* ---- What was killed --------------------------------------------------------------------------------------------- */
+
+/* Calls `each` for what is buried now, by the map `graves`. 0 or a negative errno. */
+int graves_read(int map, uint64_t now_ns,
+		void (*each)(void *data, const struct dfw_grave_key *key, uint32_t life),
+		void *data);
 
 /* ---- The ring of changes ----------------------------------------------------------------------------------------- */
 

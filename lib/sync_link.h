@@ -14,7 +14,8 @@
  * Notices of dfwd:
  *   hello          {"instance", "version", "generation", "last", "object"}: the generation in force, the highest number ever,
  *                  and what the cluster calls the policy (its hash). Descriptors: the maps changes and change_losses, the
- *                  program exchange, the map exchange (see <dfw/change.h>, <dfw/exchange.h>)          first of all
+ *                  program exchange, the maps exchange and graves (see <dfw/change.h>, <dfw/exchange.h>,
+ *                  <dfw/grave.h>)          first of all
  *   vports         memfd: [{"name", "uuid", "epoch", "dev", "macs", "ips", "learned", "vlans", "tags", "profile", "share",
  *                  "slot", "maps", "attached", "ready", "held", "seen", "late", "asks",
  *                  "arriving"}], all of them, at hello and after each change. "maps" is

@@ -88,7 +88,7 @@ static void tell_vports(struct dfwd *d)
 
 static void tell_hello(struct dfwd *d)
 {
-	int fds[4], nr = moves_hello_fds(d, fds);
+	int fds[HELLO_FDS], nr = moves_hello_fds(d, fds);
 
 	cluster_link_tell(d,
 			  json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "notice", "hello", "instance",

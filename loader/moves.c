@@ -251,13 +251,14 @@ int run_port_maps(struct dfwd *d, const struct link_packet *packet, struct clust
 	return r;
 }
 
-int moves_hello_fds(const struct dfwd *d, int fds[4])
+int moves_hello_fds(const struct dfwd *d, int fds[HELLO_FDS])
 {
 	fds[0] = d->object.changes;
 	fds[1] = d->object.change_losses;
 	fds[2] = d->object.programs.exchange;
 	fds[3] = d->object.exchange;
-	return 4;
+	fds[4] = d->object.graves;
+	return HELLO_FDS;
 }
 
 /* ---- New ports of a cluster's host ------------------------------------------------------------------------------- */

@@ -18,8 +18,9 @@ int run_port_watch(struct dfwd *d, const struct link_packet *packet, struct clus
 int run_port_maps(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply);
 int run_member(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply);
 
-/* The four descriptors that go beside `hello`: changes, change_losses, the program exchange, its array. */
-int moves_hello_fds(const struct dfwd *d, int fds[4]);
+/* The descriptors that go beside `hello`: changes, change_losses, the program exchange, its array, graves. */
+#define HELLO_FDS 5
+int moves_hello_fds(const struct dfwd *d, int fds[HELLO_FDS]);
 
 /* In a cluster a port that is new here may be one that runs elsewhere: it is held until dfwsyncd has looked, but not for
  * long. */

@@ -26,6 +26,7 @@
 	X(listeners)     \
 	X(changes)       \
 	X(change_losses) \
+	X(graves)        \
 	X(exchange)      \
 	X(paths)         \
 	X(stations)      \

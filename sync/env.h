@@ -116,8 +116,10 @@ struct sync_env {
 	bool (*port_gone)(void *data, struct uuid port);
 	/* A prepared or pulled port: one flow is new or changed, or gone (FLOW_GONE). */
 	void (*flow_apply)(void *data, struct uuid port, const struct flow_record *record);
-	/* An active port of a share group: another member knows more of a flow than this one. FLOW_GONE: it ends. The next
-	 * report's version is above the record's. */
+	/* An active port of a share group: another member knows more of a flow than this one. FLOW_GONE: it ends, if its life is
+	 * not higher. FLOW_KILLED: the datapath remembers that, longer than this core lives, and refuses from then on what is not
+	 * above it. SHARE_JOIN may raise a flow's life, which reports name from then on. It may be called while the port
+	 * reports. The next report's version is above the record's. */
 	void (*flow_share)(void *data, struct uuid port, const struct flow_record *record,
 			   enum share_how how);
 	/* Destination: does the datapath hold what flow_apply was given? 0; -ENOSPC: there was no room for all of it; another

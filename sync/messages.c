@@ -370,7 +370,8 @@ bool get_flow_record(struct reader *reader, struct flow_record *record, uint64_t
 	}
 	if (body.bad || (seen & required) != required || !(seen & keys) ||
 	    record->state >= DFW_FLOW_STATES || record->initiator >= DFW_DIRECTIONS ||
-	    record->scale[DFW_ORIG] > 14 || record->scale[DFW_REPLY] > 14)
+	    record->scale[DFW_ORIG] > 14 || record->scale[DFW_REPLY] > 14 ||
+	    record->life > FLOW_LIFE_MOST)
 		reader->bad = true;
 	return !reader->bad;
 }

@@ -227,6 +227,8 @@ enum flow_record_flag {
 		1 << 3, /* of a tombstone: by command, so it ends on all members of a share group */
 };
 
+#define FLOW_LIFE_MOST UINT32_MAX
+
 struct flow_record {
 	struct dfw_flow_key key;
 	uint64_t epoch; /* of the owner that made the last change */
@@ -242,7 +244,7 @@ struct flow_record {
 	uint8_t flags; /* enum flow_record_flag */
 	uint8_t zero;
 	uint64_t
-		life; /* of a share group's flow: counts how often one of its key was killed, or began anew */
+		life; /* of a share group's flow: counts how often one of its key was killed, or began anew; up to FLOW_LIFE_MOST */
 	struct dfw_leg legs[DFW_LEGS];
 };
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <dfw/grave.h>
 #include <dfw/merge.h>
 
 #include "sync/core.h"
@@ -9,7 +10,7 @@
 
 /* Share groups; see H1-H8 in docs/sync-design.md. */
 
-#define GRAVE_MS       600000 /* what was killed does not come back for so long, */
+#define GRAVE_MS       (DFW_GRAVE_SECONDS * 1000) /* what was killed does not come back for so long, */
 #define GRAVES_MOST    65536  /* unless there are more */
 #define HALF_OPEN_MOST 8192   /* a flood of first packets is not worth more */
 #define HALF_OPEN_MS   60000
@@ -113,14 +114,23 @@ static void dig_up_old(struct sync *sync, struct port *port)
 	flows_trim(&port->graves, 0);
 }
 
-static void bury(struct sync *sync, struct port *port, const struct flow_record *record)
+static bool is_buried(const struct flow_entry *grave, const struct flow_record *record)
+{
+	return grave && record->life <= grave->record.life;
+}
+
+/* False: it is buried already. */
+static bool bury(struct sync *sync, struct port *port, const struct flow_record *record)
 {
 	const struct flow_record grave = {
 		.key = record->key, .life = record->life, .flags = FLOW_GONE | FLOW_KILLED};
 
+	if (is_buried(flows_find(&port->graves, &record->key), record))
+		return false;
 	if (flows_put(&port->graves, sync->now, &grave, false, NULL))
 		sync->counters.no_memory++;
 	dig_up_old(sync, port);
+	return true;
 }
 
 /* ---- Flows ------------------------------------------------------------------------------------------------------- */
@@ -192,6 +202,39 @@ static void merge(struct flow_record *record, const struct flow_record *with)
 		record->flags &= (uint8_t)~FLOW_HALF_OPEN;
 }
 
+/* ---- Telling ----------------------------------------------------------------------------------------------------- */
+
+/* The owner's word, like what its datapath reports, and like that above all of a former life. */
+static void take_version(const struct sync *sync, struct port *port, struct flow_record *record)
+{
+	record->epoch = port->epoch;
+	port->version = higher(port->version, (uint64_t)sync->config.life << VERSION_LIFE_BIT) + 1;
+	record->version = port->version;
+}
+
+static void tell_datapath(struct sync *sync, struct port *port, struct flow_record *record)
+{
+	if (port->role != PORT_ACTIVE)
+		return;
+	take_version(sync, port, record);
+	sync->env->flow_share(sync->env->data, port->id, record, SHARE_JOIN);
+}
+
+static void put_and_tell(struct sync *sync, struct port *port, struct flow_record *record,
+			 struct flow_entry *here, enum share_how how)
+{
+	take_version(sync, port, record);
+	if (share_put(sync, port, record, &here)) {
+		sync->counters.no_memory++;
+		return;
+	}
+	if (here)
+		here->stream = port->scan;
+	sync->counters.shared++;
+	port_wake(sync, port, sync->now);
+	sync->env->flow_share(sync->env->data, port->id, record, how);
+}
+
 /* ---- The port's own reports -------------------------------------------------------------------------------------- */
 
 /* Is this another flow than the one that had the key before? */
@@ -213,25 +256,43 @@ static bool is_reborn(const struct sync *sync, const struct flow_entry *old,
 	return before.age_ms > record->age_ms + REBORN_MS;
 }
 
-static uint64_t life_of(const struct sync *sync, const struct port *port,
-			const struct flow_entry *old, const struct flow_record *record)
+/* The datapath counts what was killed, but not what was over. */
+static uint64_t life_of(const struct sync *sync, const struct flow_entry *old,
+			const struct flow_record *record)
 {
-	const struct flow_entry *grave = flows_find(&port->graves, &record->key);
-	uint64_t life = grave ? grave->record.life : 0;
-	bool gone = record->flags & FLOW_GONE;
+	uint64_t life = old ? old->record.life : 0;
 
-	if (grave && !gone)
-		life++;
-	if (old && old->record.life >= life)
-		life = old->record.life + (!gone && is_reborn(sync, old, record));
-	return life;
+	if (!old || life < record->life)
+		return record->life;
+	if (record->flags & FLOW_GONE || life == FLOW_LIFE_MOST || !is_reborn(sync, old, record))
+		return life;
+	return life + 1;
+}
+
+/* Its end was not carried out before the last core ended. */
+static void end_buried(struct sync *sync, struct port *port, const struct flow_entry *grave)
+{
+	struct flow_record end = grave->record;
+
+	sync->counters.buried++;
+	tell_datapath(sync, port, &end);
 }
 
 bool share_report(struct sync *sync, struct port *port, const struct flow_entry *old,
 		  struct flow_record *record)
 {
+	const struct flow_entry *grave = flows_find(&port->graves, &record->key);
+	const uint64_t life = record->life;
+
 	port->version = higher(port->version, record->version);
-	record->life = life_of(sync, port, old, record);
+	if (!(record->flags & FLOW_GONE) && is_buried(grave, record)) {
+		end_buried(sync, port, grave);
+		return false;
+	}
+	record->life = life_of(sync, old, record);
+	/* The datapath outlives this core, and shall know then which life it is that it kills. */
+	if (record->life > life && (record->flags & FLOW_KILLED || !(record->flags & FLOW_GONE)))
+		tell_datapath(sync, port, record);
 	if (record->flags & FLOW_KILLED)
 		bury(sync, port, record);
 	if (record->flags & FLOW_GONE)
@@ -251,39 +312,38 @@ bool share_report(struct sync *sync, struct port *port, const struct flow_entry 
 
 /* ---- What others report ------------------------------------------------------------------------------------------ */
 
-/* It is the owner's word, like what its datapath reports, and like that above all of a former life. */
-static void put_and_tell(struct sync *sync, struct port *port, struct flow_record *record,
-			 struct flow_entry *here, enum share_how how)
-{
-	record->epoch = port->epoch;
-	port->version = higher(port->version, (uint64_t)sync->config.life << VERSION_LIFE_BIT) + 1;
-	record->version = port->version;
-	if (share_put(sync, port, record, &here)) {
-		sync->counters.no_memory++;
-		return;
-	}
-	if (here)
-		here->stream = port->scan;
-	sync->counters.shared++;
-	port_wake(sync, port, sync->now);
-	sync->env->flow_share(sync->env->data, port->id, record, how);
-}
-
 static void take_end(struct sync *sync, struct port *port, const struct flow_record *record,
 		     struct flow_entry *here)
 {
-	const struct flow_entry *grave = flows_find(&port->graves, &record->key);
 	struct flow_record end = {
 		.key = record->key,
 		.life = record->life,
 		.flags = FLOW_GONE | FLOW_KILLED,
 	};
 
-	if (grave && grave->record.life >= record->life)
+	if (!bury(sync, port, record))
 		return;
-	bury(sync, port, record);
 	if (is_alive(here) && here->record.life <= record->life)
 		put_and_tell(sync, port, &end, here, SHARE_JOIN);
+	else
+		tell_datapath(sync, port, &end);
+}
+
+int sync_flow_buried(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
+		     uint64_t life)
+{
+	struct flow_record end = {.key = *key, .life = life, .flags = FLOW_GONE | FLOW_KILLED};
+	struct port *port = port_find(sync, id);
+	struct flow_entry *here;
+
+	if (!port || port->role != PORT_ACTIVE || !port->share[0])
+		return -ENOENT;
+	if (!bury(sync, port, &end))
+		return 0;
+	here = flows_find(&port->flows, key);
+	if (!here || here->record.life <= life)
+		put_and_tell(sync, port, &end, here, SHARE_JOIN);
+	return 0;
 }
 
 /* Who still tells of a flow that was killed was away then, and what told of its end is gone from the log: once more, or what
@@ -326,7 +386,7 @@ void share_take(struct sync *sync, struct port *port, const struct flow_record *
 			take_end(sync, port, record, here);
 		return;
 	}
-	if (grave && record->life <= grave->record.life) {
+	if (is_buried(grave, record)) {
 		remind(sync, port, grave, here);
 		return;
 	}

@@ -282,28 +282,30 @@ int sync_flow_update(struct sync *sync, struct uuid id, const struct flow_record
 }
 
 static int flow_end(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
-		    uint64_t version, uint8_t flags)
+		    uint64_t life, uint64_t version, uint8_t flags)
 {
 	struct port *port = port_find(sync, id);
 
 	if (!takes_reports(port))
 		return -ENOENT;
-	return flow_report(
-		sync, port,
-		&(struct flow_record){
-			.key = *key, .epoch = port->epoch, .version = version, .flags = flags});
+	return flow_report(sync, port,
+			   &(struct flow_record){.key = *key,
+						 .epoch = port->epoch,
+						 .version = version,
+						 .life = life,
+						 .flags = flags});
 }
 
 int sync_flow_remove(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
 		     uint64_t version)
 {
-	return flow_end(sync, id, key, version, FLOW_GONE);
+	return flow_end(sync, id, key, 0, version, FLOW_GONE);
 }
 
 int sync_flow_kill(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
-		   uint64_t version)
+		   uint64_t life, uint64_t version)
 {
-	return flow_end(sync, id, key, version, FLOW_GONE | FLOW_KILLED);
+	return flow_end(sync, id, key, life, version, FLOW_GONE | FLOW_KILLED);
 }
 
 /* What the scan did not find. A tombstone goes to the log's end, so the walk ends where the log ended. */

@@ -139,9 +139,15 @@ int sync_flow_update(struct sync *sync, struct uuid port, const struct flow_reco
 int sync_flow_remove(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,
 		     uint64_t version);
 
-/* It was killed by command: in a share group it ends on all members, and does not come back. */
+/* It was killed by command: in a share group it ends on all members, and does not come back. `life` as the datapath knows
+ * it. */
 int sync_flow_kill(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,
-		   uint64_t version);
+		   uint64_t life, uint64_t version);
+
+/* The datapath remembers that flows of the key were killed, up to `life`: while nobody listened, or in a former life of this
+ * host. To be told before the port's flows are reported; again is no harm. -ENOENT: it is not active here, or in no group. */
+int sync_flow_buried(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,
+		     uint64_t life);
 
 /* The reporter looks at all flows of an active port, since changes were lost: between begin and end it reports each one
  * that it finds. One that is known as it is stays as it is; those that were not reported are gone, as of `version`, when it

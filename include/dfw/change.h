@@ -27,8 +27,10 @@ struct dfw_change {
 	__u32 slot; /* of the port */
 	__u32 kind; /* enum dfw_change_kind */
 	struct dfw_flow_key key;
+	__u32 life; /* the flow's, when it was ended */
+	__u32 zero;
 };
-DFW_ASSERT_SIZE(struct dfw_change, 48);
+DFW_ASSERT_SIZE(struct dfw_change, 56);
 
 #define DFW_CHANGES_BYTES (4U << 20)
 

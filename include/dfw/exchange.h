@@ -13,9 +13,12 @@
  *	collect	copies a flow as it is at one moment, under its lock, and takes its marks away (see <dfw/change.h>)
  *	put	makes a flow, or replaces it; only in a port that is held, only one that contains an address of the port,
  *		and without a verdict: the policy in force decides it anew with its next packet. In a port of a share group
- *		that is not held, what is put is put together with what is there (see <dfw/merge.h>)
- *	join	the same in a port of a share group, but only with what is there: a flow that has ended stays so
- *	remove	takes a flow out of a port that is held, or of a share group
+ *		that is not held, what is put is put together with what is there (see <dfw/merge.h>), unless its life is
+ *		buried (see <dfw/grave.h>)
+ *	join	the same in a port of a share group, but only with what is there: a flow that has ended stays so. What is there
+ *		takes over the life, if that is higher
+ *	remove	takes a flow out of a port that is held, or of a share group, where a flow of a higher life stays. `killed`:
+ *		it is buried, whether it is there or not
  */
 
 enum dfw_exchange_op {
@@ -39,7 +42,8 @@ struct dfw_exchange {
 	__u8 op;	/* enum dfw_exchange_op */
 	__u8 half_open; /* among the half-open flows; collect looks there too, and says where it was */
 	__u8 result;	/* enum dfw_exchange_result */
-	__u8 zero[5];
+	__u8 killed;	/* of what is to be removed: by command, on any member */
+	__u8 zero[4];
 	struct dfw_flow flow;
 };
 DFW_ASSERT_SIZE(struct dfw_exchange, 48 + sizeof(struct dfw_flow));

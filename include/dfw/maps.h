@@ -33,6 +33,7 @@
  *   listeners         ARRAY[1] u32: 0 when nobody wants to hear of each flow
  *   changes           RINGBUF struct dfw_change
  *   change_losses     ARRAY[1] u64
+ *   graves            LRU_HASH struct dfw_grave_key -> struct dfw_grave
  *   exchange          ARRAY struct dfw_exchange
  *   paths             ARRAY struct dfw_path
  *   stations          LRU_HASH struct dfw_station_key -> struct dfw_station
@@ -52,7 +53,7 @@
 #define DFW_PIN_ROOT	     DFW_BPFFS "/dfw"
 #define DFW_DEFAULT_INSTANCE "default"
 
-#define DFW_LAYOUT_VERSION 7
+#define DFW_LAYOUT_VERSION 8
 
 #define DFW_MAX_PORTS	 4096
 #define DFW_NEAR_SLOTS	 65536

@@ -163,16 +163,15 @@ static uint64_t length_of(const volatile struct dfw_flow_key *key)
 	return (flow & 1 ? 48 : 28) + flow;
 }
 
-/* Does the entry count packets of another length than its own? Of one that changes meanwhile nothing is said: who takes the
- * lock after it was seen free counts `version` before all else, and gives the lock back at last. */
+/* Does the entry count packets of another length than its own? Of one that changes meanwhile nothing is said: who had the lock
+ * while the numbers were read has given it back, and changed one of them, when they are read again. */
 static bool is_mixed(const volatile struct dfw_flow_entry *entry)
 {
-	uint32_t version = entry->flow.version, lock = entry->flow.lock;
 	uint64_t packets = entry->flow.legs[0].packets, bytes = entry->flow.legs[0].bytes;
 	uint64_t length = length_of(&entry->key);
 
-	return !lock && bytes != packets * length && !entry->flow.lock &&
-	       version == entry->flow.version;
+	return bytes != packets * length && !entry->flow.lock &&
+	       packets == entry->flow.legs[0].packets && bytes == entry->flow.legs[0].bytes;
 }
 
 #define LOOK_NS 50000

@@ -500,7 +500,7 @@ static void test_rules(void)
 
 /* ---- Watched and held ports -------------------------------------------------------------------------------------- */
 
-static void set_switches(uint32_t port, uint32_t switches)
+static void change_config(uint32_t port, uint32_t switches, uint64_t epoch)
 {
 	for (uint32_t bank = 0; bank < DFW_BANKS; bank++) {
 		uint32_t index = port * DFW_BANKS + bank, zero = 0, id;
@@ -511,9 +511,15 @@ static void set_switches(uint32_t port, uint32_t switches)
 		fd = bpf_map_get_fd_by_id(id);
 		must(fd >= 0 && bpf_map_lookup_elem(fd, &zero, &config) == 0, "config");
 		config.flags = (config.flags & ~(uint32_t)DFW_PORT_SWITCHES) | switches;
+		config.epoch = epoch;
 		must(bpf_map_update_elem(fd, &zero, &config, BPF_ANY) == 0, "config");
 		close(fd);
 	}
+}
+
+static void set_switches(uint32_t port, uint32_t switches)
+{
+	change_config(port, switches, 0);
 }
 
 static struct dfw_change changes[16];
@@ -611,6 +617,20 @@ static void hold_flow(const struct dfw_flow_key *key, uint32_t lock)
 	close(fd);
 }
 
+/* As dfwd does. */
+static int kill_flow(const struct dfw_flow_key *key)
+{
+	const struct dfw_sweep_request kill = {.slot = PORT_VM, .op = DFW_SWEEP_KILL, .key = *key};
+	int sweep = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_sweep"));
+	uint8_t packet[64] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_size_in = sizeof(packet),
+		    .repeat = 1);
+
+	memcpy(packet, &kill, sizeof(kill));
+	must(bpf_prog_test_run_opts(sweep, &options) == 0, "sweep");
+	return (int)options.retval;
+}
+
 static void test_put(struct dfw_exchange *places)
 {
 	struct dfw_exchange put = {.op = DFW_EXCHANGE_PUT,
@@ -682,6 +702,79 @@ static void test_put(struct dfw_exchange *places)
 }
 
 /* What another member of the port's share group knows, while packets pass. */
+/* The life of the port's flow of that key, -1: there is none. */
+static int64_t life_of(struct dfw_exchange *places, const struct dfw_flow_key *key)
+{
+	places[0] = (struct dfw_exchange){.key = *key};
+	return run_exchange(PORT_VM, 1) == 1 ? (int64_t)places[0].flow.life : -1;
+}
+
+static bool takes(struct dfw_exchange *places, struct dfw_exchange what, uint32_t life)
+{
+	what.flow.life = life;
+	places[0] = what;
+	return run_exchange(PORT_VM, 1) == 1;
+}
+
+/* `put` is a flow of the port that is not there now. */
+static void test_graves(struct dfw_exchange *places, struct dfw_exchange put)
+{
+	struct frame f = udp(&vm, &peer, 7302, 7000), g = udp(&peer, &vm, 7000, 7302);
+	const struct dfw_exchange join = {
+		.key = put.key, .op = DFW_EXCHANGE_JOIN, .flow = put.flow};
+	const struct dfw_exchange end = {.key = put.key, .op = DFW_EXCHANGE_REMOVE};
+	struct dfw_exchange killed = end;
+
+	killed.killed = 1;
+	put.key.local_port = killed.key.local_port = 7302;
+	TEST("what was killed has a grave, even if nobody hears of it: what is told of it makes "
+	     "nothing any more, what begins later does")
+	{
+		expect(DFW_OUT, &f, "passed");
+		expect(DFW_IN, &g, "passed");
+		CHECK(life_of(places, &put.key) == 0);
+		set_switches(PORT_VM, DFW_PORT_SHARED);
+		CHECK(kill_flow(&put.key) == 1 && life_of(places, &put.key) == -1);
+		set_switches(PORT_VM, DFW_PORT_WATCHED | DFW_PORT_SHARED);
+		CHECK(!takes(places, put, 0) && places[0].result == DFW_EXCHANGE_NONE);
+		CHECK(takes(places, put, 1) && life_of(places, &put.key) == 1);
+		read_ring("changes", on_change);
+		CHECK(kill_flow(&put.key) == 1 && !takes(places, put, 1));
+		read_ring("changes", on_change);
+		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_KILLED &&
+		      changes[0].life == 1);
+		expect(DFW_OUT, &f, "passed");
+		CHECK(life_of(places, &put.key) == 2);
+	}
+	TEST("...what ends elsewhere does not end what has begun since, and has a grave, be it "
+	     "here or not")
+	{
+		CHECK(!takes(places, killed, 1) && life_of(places, &put.key) == 2);
+		killed.half_open = 1;
+		CHECK(takes(places, killed, 2) && life_of(places, &put.key) == -1);
+		CHECK(!takes(places, killed, 6));
+		expect(DFW_OUT, &f, "passed");
+		CHECK(life_of(places, &put.key) == 7);
+		CHECK(takes(places, killed, 7));
+	}
+	TEST("...a join raises the life, and never lowers it")
+	{
+		put.key = join.key;
+		CHECK(takes(places, put, 0) && takes(places, join, 3));
+		CHECK(life_of(places, &put.key) == 3 && !takes(places, join, 2) &&
+		      life_of(places, &put.key) == 3);
+		CHECK(!takes(places, end, 2) && takes(places, end, 3) && takes(places, put, 3));
+		CHECK(takes(places, end, 3));
+	}
+	TEST("...in another epoch the port knows none of them")
+	{
+		put.key = killed.key;
+		change_config(PORT_VM, DFW_PORT_WATCHED | DFW_PORT_SHARED, 9);
+		CHECK(takes(places, put, 0) && kill_flow(&put.key) == 1);
+		change_config(PORT_VM, DFW_PORT_WATCHED | DFW_PORT_SHARED, 0);
+	}
+}
+
 static void test_shared(struct dfw_exchange *places)
 {
 	struct frame f = udp(&vm, &peer, 7300, 7000), g = udp(&peer, &vm, 7000, 7300);
@@ -756,6 +849,8 @@ static void test_shared(struct dfw_exchange *places)
 		g = udp(&peer, &vm, 7000, 7300);
 		expect(DFW_IN, &g, "default");
 	}
+	set_switches(PORT_VM, DFW_PORT_WATCHED | DFW_PORT_SHARED);
+	test_graves(places, other);
 	read_ring("changes", on_change);
 	set_switches(PORT_VM, 0);
 }
@@ -804,22 +899,15 @@ static void test_watched(void)
 	}
 	TEST("its end is told, and it is not found any more; if another CPU holds it, that is said")
 	{
-		int sweep = bpf_program__fd(bpf_object__find_program_by_name(object, "dfw_sweep"));
-		struct dfw_sweep_request kill = {
-			.slot = PORT_VM, .op = DFW_SWEEP_KILL, .key = changes[0].key};
-		uint8_t packet[64] = {};
-		LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet,
-			    .data_size_in = sizeof(packet), .repeat = 1);
+		const struct dfw_flow_key key = changes[0].key;
 
-		memcpy(packet, &kill, sizeof(kill));
-		hold_flow(&kill.key, 1);
-		CHECK(bpf_prog_test_run_opts(sweep, &options) == 0 &&
-		      (int)options.retval == -EBUSY);
+		hold_flow(&key, 1);
+		CHECK(kill_flow(&key) == -EBUSY);
 		read_ring("changes", on_change);
 		CHECK(nr_changes == 0 && run_exchange(PORT_VM, 1) == 0 &&
 		      places[0].result == DFW_EXCHANGE_BUSY);
-		hold_flow(&kill.key, 0);
-		CHECK(bpf_prog_test_run_opts(sweep, &options) == 0 && options.retval == 1);
+		hold_flow(&key, 0);
+		CHECK(kill_flow(&key) == 1);
 		read_ring("changes", on_change);
 		CHECK(nr_changes == 1 && changes[0].kind == DFW_CHANGE_KILLED);
 		CHECK(run_exchange(PORT_VM, 1) == 0 && places[0].result == DFW_EXCHANGE_NONE);

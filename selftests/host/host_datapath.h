@@ -64,6 +64,8 @@ static inline void host_begin(void)
 	host_map_update(&listeners, &(uint32_t){0}, &(uint32_t){1}, BPF_ANY);
 	HOST_RING(changes);
 	HOST_MAP(change_losses);
+	HOST_MAP(graves);
+	HOST_MAP(grave_names);
 	HOST_MAP(exchange);
 	HOST_MAP(exchange_copies);
 	HOST_MAP(path_state);

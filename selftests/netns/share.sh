@@ -160,7 +160,39 @@ killed_late() {
         because "a: $(flows_of a); b: $(flows_of b)"
 }
 it "...also if another CPU holds one on the other member: it ends as soon as that lets go" killed_late
-anew() { opens "$CLIENT" "$WIRE_IP" 7000 && talk again "$CLIENT" "$WIRE_IP" 7000 && talks again; }
+no_tcp() { [[ -z $(flows_of a --proto tcp)$(flows_of b --proto tcp) ]]; }
+# stays_dead NAME: within 20 s no member has a flow of it, and none has one again, though its ends go on sending
+stays_dead() {
+    until_true 20 no_tcp || because "a: $(flows_of a); b: $(flows_of b)" || return 1
+    sleep 3
+    no_tcp && silent "$1" || because "it comes back: a: $(flows_of a); b: $(flows_of b)"
+}
+kill_on_a() { ctl_on a flow kill --vport vm1 --proto tcp >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")"; }
+talks_on_both() { talk "$1" "$CLIENT" "$WIRE_IP" 7000 && until_true 10 has_flow a "tcp tcp-established" && until_true 10 has_flow b "tcp tcp-established"; }
+# Only the kernel knows of it.
+killed_alone() {
+    talks_on_both alone && syncd_end_on a KILL && kill_on_a && sleep 1 && [[ -z $(flows_of a --proto tcp) ]] && has_flow b "tcp tcp-established" ||
+        because "$FAIL_REASON; a: $(flows_of a); b: $(flows_of b)" || return 1
+    syncd_on a && stays_dead alone
+}
+it "flows killed while dfwsyncd is dead end on the other member when it is back, and do not come back" killed_alone
+whole() { until_true 20 all_alive a b && until_true 30 shares a && until_true 30 shares b; }
+killed_last() {
+    whole && talks_on_both quick && kill_on_a && syncd_end_on a KILL && syncd_on a && stays_dead quick
+}
+it "...also those that were killed in its last moments" killed_last
+killed_again() {
+    whole && talks_on_both again && kill_on_a && until_true 5 not has_flow b tcp && syncd_end_on b KILL && syncd_end_on a KILL && syncd_on b && syncd_on a && stays_dead again &&
+        bpftool map dump pinned "/sys/fs/bpf/dfw/$(host_instance b)/graves" | grep -q '"remote_port": 7000' || because "$FAIL_REASON; b has no grave"
+}
+it "...or before both were started again: each kernel remembers what the other member has killed, too" killed_again
+# b was cut off then, and a has been started again since.
+killed_apart() {
+    whole && talks_on_both apart && ip -n "$SWITCH" link set fa down && ways 2 2 && talks apart && kill_on_a && sleep 1 && syncd_end_on a KILL && syncd_on a && talks apart &&
+        ip -n "$SWITCH" link set fa up && until_true 20 all_alive a b && stays_dead apart && ways 1 2
+}
+it "...and those that a member tells of which was cut off when they were killed" killed_apart
+anew() { whole && opens "$CLIENT" "$WIRE_IP" 7000 && talk again "$CLIENT" "$WIRE_IP" 7000 && talks again; }
 it "new connections of the same ends open" anew
 revalidated() {
     policy "web: allow out service udp 7000" || return 1

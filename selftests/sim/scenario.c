@@ -306,10 +306,10 @@ struct action {
 
 /*				      calm move crash partition pause disk unannounced store share all */
 static const struct action actions[] = {
-	{do_flow, {950, 850, 850, 850, 850, 850, 900, 835, 900, 850}},
+	{do_flow, {950, 850, 850, 850, 850, 850, 900, 835, 880, 850}},
 	{do_move, {40, 140, 60, 70, 70, 90, 0, 20, 0, 50}},
 	{do_jump, {0, 0, 0, 10, 0, 0, 30, 0, 0, 10}},
-	{do_crash, {0, 0, 25, 0, 0, 10, 30, 25, 0, 15}},
+	{do_crash, {0, 0, 25, 0, 0, 10, 30, 25, 20, 15}},
 	{do_trap, {0, 0, 55, 0, 0, 0, 0, 0, 0, 20}},
 	{do_partition, {0, 0, 0, 30, 0, 0, 10, 15, 30, 12}},
 	{do_one_way, {0, 0, 0, 30, 0, 0, 10, 5, 30, 10}},

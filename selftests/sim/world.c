@@ -481,6 +481,7 @@ static struct flow_record shared_record(const struct world *world, uint32_t key,
 	if (world->shares) {
 		record.age_ms = (uint64_t)(world->now - flow->born);
 		record.rule = flow->birth;
+		record.life = flow->life;
 	}
 	return record;
 }
@@ -490,10 +491,48 @@ static void begin_flow(struct world *world, struct twin_flow *flow)
 	if (flow->present)
 		return;
 	flow->born = world->now;
+	flow->life = flow->buried;
 	flow->birth = world->births < WORLD_BIRTHS - 1 ? ++world->births : 0;
 }
 
-/* Of a share group's: flows end by command, others by age. */
+/* The daemon reads of kills in the order in which they were, before any other report of the port. */
+static void tell_killed(struct world *world, struct sim_host *host, uint32_t port)
+{
+	struct twin *twin = host->twins[port];
+
+	for (uint32_t key = 0; twin && twin->active && key < WORLD_KEYS; key++) {
+		struct twin_flow *flow = &twin->flows[key];
+		struct dfw_flow_key name = flow_key(key);
+		int r;
+
+		if (!flow->untold)
+			continue;
+		flow->untold = false;
+		flow->gone_epoch = flow->gone_owner = twin->epoch;
+		flow->gone_version = ++twin->version;
+		r = sync_flow_kill(host->sync, world->ports[port].id, &name, flow->buried - 1,
+				   flow->gone_version);
+		if (r)
+			world_fail(world, "host %u refused an end on port %u: %d", host->id, port,
+				   r);
+	}
+}
+
+/* The kernel keeps what was killed, and tells of it when the daemon reads the ring, if it lives so long. */
+static void kill_flow(struct world *world, struct sim_host *host, uint32_t port, uint32_t key)
+{
+	struct twin_flow *flow = &host_twin(host, port)->flows[key];
+
+	flow->present = false;
+	flow->killed = flow->birth;
+	if (flow->buried <= flow->life)
+		flow->buried = flow->life + 1;
+	world->ended[flow->birth] = flow->birth;
+	flow->untold = host->sync;
+	if (host->sync && world_chance(world, 0.7))
+		tell_killed(world, host, port);
+}
+
 static void end_flow(struct world *world, struct sim_host *host, uint32_t port, uint32_t key)
 {
 	struct twin_flow *flow = &host_twin(host, port)->flows[key];
@@ -502,19 +541,11 @@ static void end_flow(struct world *world, struct sim_host *host, uint32_t port, 
 
 	flow->gone_epoch = flow->gone_owner = flow->epoch;
 	flow->gone_version = flow->version;
-	if (world->shares)
-		flow->killed = flow->birth;
-	if (!host->sync) {
-		world->forgetful = true;
+	if (!host->sync)
 		return;
-	}
-	if (world->shares)
-		r = sync_flow_kill(host->sync, world->ports[port].id, &name, flow->version);
-	else
-		r = sync_flow_remove(host->sync, world->ports[port].id, &name, flow->version);
+	r = sync_flow_remove(host->sync, world->ports[port].id, &name, flow->version);
 	if (r)
 		world_fail(world, "host %u refused an end on port %u: %d", host->id, port, r);
-	world->ended[flow->birth] = world->shares && flow->birth;
 }
 
 void flow_change(struct world *world, struct sim_host *host, uint32_t port)
@@ -528,6 +559,13 @@ void flow_change(struct world *world, struct sim_host *host, uint32_t port)
 
 	if (!twin->active)
 		return;
+	if (host->sync)
+		tell_killed(world, host, port);
+	/* Of a share group's: flows end by command, others by age. */
+	if (remove && world->shares) {
+		kill_flow(world, host, port, key);
+		return;
+	}
 	begin_flow(world, flow);
 	flow->epoch = twin->epoch;
 	flow->version = ++twin->version;
@@ -571,11 +609,22 @@ static void report_all(struct world *world, struct sim_host *host, uint32_t port
 	twin->unreported = false;
 	for (uint32_t key = 0; key < WORLD_KEYS; key++) {
 		struct twin_flow *flow = &twin->flows[key];
+		struct dfw_flow_key name = flow_key(key);
+
+		if (flow->buried)
+			sync_flow_buried(host->sync, world->ports[port].id, &name,
+					 flow->buried - 1);
+	}
+	for (uint32_t key = 0; key < WORLD_KEYS; key++) {
+		struct twin_flow *flow = &twin->flows[key];
 		struct flow_record record;
 
 		if (!flow->present)
 			continue;
 		flow->epoch = twin->epoch;
+		/* Above what the core has just told of graves. */
+		if (world->shares && twin->active)
+			flow->version = ++twin->version;
 		if (flow->version > twin->version)
 			twin->version = flow->version;
 		record = shared_record(world, key, flow);
@@ -595,6 +644,7 @@ static void pause_port(struct world *world, struct sim_host *host, uint32_t port
 	/* What happened since the last report. */
 	for (size_t i = 0; i < 3; i++)
 		flow_change(world, host, port);
+	tell_killed(world, host, port);
 	/* One that was started again may not know that the port is elsewhere by now. */
 	if (twin->active || twin->epoch == world->ports[port].final_epoch) {
 		memcpy(world->ports[port].final, twin->flows, sizeof(twin->flows));
@@ -715,6 +765,10 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 	rewritten = resync || (twin->paused && epoch > twin->epoch);
 	if (epoch > twin->epoch)
 		twin->version = 0;
+	for (size_t i = 0; i < WORLD_KEYS && epoch > twin->epoch; i++) {
+		twin->flows[i].buried = 0;
+		twin->flows[i].untold = false;
+	}
 	for (size_t i = 0; i < WORLD_KEYS && rewritten; i++) {
 		twin->flows[i].epoch = epoch;
 		if (twin->flows[i].version > twin->version)
@@ -811,6 +865,7 @@ static void env_flow_apply(void *data, struct uuid id, const struct flow_record 
 	flow->present = true;
 	flow->epoch = record->epoch;
 	flow->version = record->version;
+	flow->life = record->life;
 }
 
 /* Law H4 seen from outside: what a host has seen the end of does not come back to it. */
@@ -832,9 +887,11 @@ static void env_flow_share(void *data, struct uuid id, const struct flow_record 
 			   host->id, port);
 	if (record->version > twin->version)
 		twin->version = record->version;
-	flow->epoch = record->epoch;
-	flow->version = record->version;
 	if (record->flags & FLOW_GONE) {
+		if (record->flags & FLOW_KILLED && flow->buried <= record->life)
+			flow->buried = record->life + 1;
+		if (flow->present && flow->life > record->life)
+			return;
 		flow->gone_epoch = flow->gone_owner = record->epoch;
 		flow->gone_version = record->version;
 		if (flow->present)
@@ -842,8 +899,13 @@ static void env_flow_share(void *data, struct uuid id, const struct flow_record 
 		flow->present = false;
 		return;
 	}
-	if (how == SHARE_JOIN && !flow->present)
+	/* The kernel lets nothing in that is buried, nor anything take the place of what began later. */
+	if (record->life < flow->buried || (how == SHARE_JOIN && !flow->present) ||
+	    (flow->present && flow->life > record->life))
 		return;
+	flow->epoch = record->epoch;
+	flow->version = record->version;
+	flow->life = record->life;
 	if (!flow->present || how == SHARE_REPLACE) {
 		flow->birth = record->rule;
 		flow->born = world->now - (int64_t)record->age_ms;
@@ -924,6 +986,7 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 		if (twin->flows[key].gone_owner > twin->accepted)
 			twin->flows[key].gone_owner = 0;
 	if (ledger->role != PORT_ACTIVE && ledger->role != PORT_HANDOVER) {
+		world->forgetful = true;
 		twin_clear(twin);
 		return;
 	}
@@ -932,6 +995,8 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 		world_fail(world, "host %u cannot add its port %u again", host->id, index);
 	twin->pausing = false;
 	twin->unreported = true;
+	for (uint32_t key = 0; key < WORLD_KEYS; key++)
+		twin->flows[key].untold = false;
 	if (twin->active)
 		report_all(world, host, index);
 }
@@ -982,7 +1047,6 @@ void host_start(struct world *world, struct sim_host *host)
 void host_crash(struct world *world, struct sim_host *host)
 {
 	world_log(world, "host %u: the daemon dies", host->id);
-	world->forgetful = true;
 	store_crashed(host);
 	sync_free(host->sync);
 	host->sync = NULL;
@@ -1021,6 +1085,8 @@ bool world_step(struct world *world, int64_t until)
 		host = world_host(world, event.host);
 		if (host->sync && host->tick_at == event.at) {
 			store_tick(host);
+			for (uint32_t i = 0; i < world->nr_ports; i++)
+				tell_killed(world, host, i);
 			sync_tick(host->sync, host_clock(host));
 			if (host->staging != host->staged)
 				sync_policy_continue(host->sync, host_clock(host));

@@ -27,6 +27,9 @@ struct twin_flow {
 	int64_t born;	 /* world's time */
 	uint32_t birth;	 /* which flow of that key this is: the first packet that any member saw */
 	uint32_t killed; /* the newest birth whose end this host has seen */
+	uint64_t life;
+	uint64_t buried; /* lives below are: its grave, which outlives the daemon */
+	bool untold;	 /* was killed, which the daemon has not read from the ring yet; the life before `buried` */
 };
 
 /* What the kernel of a host holds of a port. Survives the daemon. */
@@ -142,7 +145,7 @@ struct world {
 	uint32_t trapped; /* host that must die after this step */
 
 	bool shares; /* all ports are members of one share group */
-	bool forgetful; /* a host lost its memory, or a port its host, or a clock leapt: what was killed may be back */
+	bool forgetful; /* a port lost its host, or a clock leapt: what was killed may be back */
 	uint32_t births;
 	bool ended[WORLD_BIRTHS]; /* births that were killed */
 

@@ -22,6 +22,9 @@ struct host {
 	uint32_t id;
 	struct uuid port;
 	uint64_t version;
+	uint64_t life;	 /* of the flow in its datapath, or of the next one: above what is buried there */
+	uint64_t buried; /* lives below are */
+	struct ledger ledger;
 	struct told told[64]; /* to its datapath */
 	size_t nr_told;
 };
@@ -63,8 +66,9 @@ static int bulk(void *data, uint32_t to, const void *bytes, size_t nr)
 
 static int ledger_write(void *data, const struct ledger *ledger)
 {
-	(void)data;
-	(void)ledger;
+	struct host *host = data;
+
+	host->ledger = *ledger;
 	return 0;
 }
 
@@ -98,6 +102,21 @@ static uint64_t port_flows(void *data, struct uuid port)
 	return 0;
 }
 
+static bool port_stranded(void *data, struct uuid port)
+{
+	(void)data;
+	(void)port;
+	return false;
+}
+
+static uint64_t port_epoch(void *data, struct uuid port)
+{
+	const struct host *host = data;
+
+	(void)port;
+	return host->ledger.epoch;
+}
+
 static void move_event(void *data, struct uuid port, enum move_result result)
 {
 	(void)data;
@@ -113,6 +132,10 @@ static void flow_share(void *data, struct uuid port, const struct flow_record *r
 	(void)port;
 	if (record->version > host->version)
 		host->version = record->version;
+	if (record->flags & FLOW_KILLED && record->life >= host->buried)
+		host->life = host->buried = record->life + 1;
+	else if (!(record->flags & FLOW_GONE))
+		host->life = record->life;
 	host->told[host->nr_told++ % 64] = (struct told){*record, how};
 }
 
@@ -160,20 +183,27 @@ static void join(struct host *host, const char *share)
 	CHECK(sync_port_add(host->sync, host->port, (struct slice){value, nr}, false) == 0);
 }
 
-static void begin(void)
+static void start(struct host *host, uint32_t life)
 {
 	static const char *const seeds[] = {"a", "b"};
+	const struct sync_config config = {.host = host->id,
+					   .life = life,
+					   .name = seeds[host->id - 1],
+					   .address = seeds[host->id - 1],
+					   .seeds = seeds,
+					   .nr_seeds = 2,
+					   .min_age_ms = 2000,
+					   .replica_room = 1000};
 
+	host->sync = sync_new(&config, &envs[host->id - 1], now);
+	if (!host->sync || (host->ledger.role && sync_restore(host->sync, &host->ledger)) ||
+	    sync_start(host->sync))
+		abort();
+}
+
+static void begin(void)
+{
 	for (uint32_t i = 0; i < 2; i++) {
-		const struct sync_config config = {.host = i + 1,
-						   .life = 1,
-						   .name = seeds[i],
-						   .address = seeds[i],
-						   .seeds = seeds,
-						   .nr_seeds = 2,
-						   .min_age_ms = 2000,
-						   .replica_room = 1000};
-
 		hosts[i] = (struct host){.id = i + 1, .port.bytes = {(uint8_t)(i + 1)}};
 		envs[i] = (struct sync_env){
 			.data = &hosts[i],
@@ -187,12 +217,12 @@ static void begin(void)
 			.port_activate = port_activate,
 			.port_release = on_port,
 			.port_flows = port_flows,
+			.port_stranded = port_stranded,
+			.port_epoch = port_epoch,
 			.move_event = move_event,
 			.flow_share = flow_share,
 		};
-		hosts[i].sync = sync_new(&config, &envs[i], now);
-		if (!hosts[i].sync || sync_start(hosts[i].sync))
-			abort();
+		start(&hosts[i], 1);
 	}
 	for (int i = 0; i < 2; i++)
 		join(&hosts[i], "pair");
@@ -227,12 +257,19 @@ static void report(struct host *host, uint8_t state, uint32_t number)
 	struct flow_record record = record_of(state, number);
 
 	record.version = ++host->version;
+	record.life = host->life;
 	CHECK(sync_flow_update(host->sync, host->port, &record) == 0);
+}
+
+static void kill_unheard(struct host *host)
+{
+	host->buried = ++host->life;
 }
 
 static void kill(struct host *host)
 {
-	CHECK(sync_flow_kill(host->sync, host->port, &key, ++host->version) == 0);
+	kill_unheard(host);
+	CHECK(sync_flow_kill(host->sync, host->port, &key, host->life - 1, ++host->version) == 0);
 }
 
 static const struct told *last_told(const struct host *host)
@@ -327,6 +364,11 @@ int main(void)
 		CHECK(last_told(a)->how == SHARE_REPLACE && last_told(a)->record.life == 2);
 		CHECK(last_told(a)->record.state == DFW_FLOW_TCP_SYN_SENT);
 	}
+	TEST("...and the datapath, which outlives the core, hears which life it is")
+	{
+		CHECK(last_told(b)->how == SHARE_JOIN && last_told(b)->record.life == 2 &&
+		      !(last_told(b)->record.flags & FLOW_GONE));
+	}
 	TEST("who was cut off when it was killed hears of it, and brings nothing back")
 	{
 		cut = true;
@@ -339,6 +381,46 @@ int main(void)
 		run(60000);
 		CHECK(count_of(a) == 0 && count_of(b) == 0);
 		CHECK(last_told(b)->record.flags & FLOW_GONE);
+	}
+	TEST("what was killed while nobody listened ends there too, when its datapath has told of "
+	     "the grave")
+	{
+		born = now;
+		report(b, DFW_FLOW_TCP_SYN_SENT, 30000);
+		run(100);
+		CHECK(count_of(a) == 1 && count_of(b) == 1);
+		sync_free(a->sync);
+		kill_unheard(a);
+		start(a, 2);
+		join(a, "pair");
+		CHECK(sync_flow_buried(a->sync, a->port, &key, a->life - 1) == 0);
+		run(20000);
+		CHECK(count_of(a) == 0 && count_of(b) == 0);
+		CHECK(last_told(b)->record.flags & FLOW_KILLED);
+	}
+	TEST("a flow that its datapath has still, although it is buried, is told to nobody and "
+	     "ends")
+	{
+		const uint64_t told = b->nr_told;
+
+		born = now;
+		a->life--;
+		report(a, DFW_FLOW_TCP_ESTABLISHED, 30000);
+		run(1000);
+		CHECK(last_told(a)->record.flags & FLOW_KILLED && b->nr_told == told);
+		CHECK(count_of(a) == 0 && count_of(b) == 0);
+	}
+	TEST("a new flow of that key lives on all")
+	{
+		born = now;
+		a->life = a->buried;
+		report(a, DFW_FLOW_TCP_SYN_SENT, 40000);
+		run(1000);
+		CHECK(count_of(a) == 1 && count_of(b) == 1);
+		CHECK(last_told(b)->record.life == b->buried);
+		kill(a);
+		run(1000);
+		CHECK(count_of(a) == 0 && count_of(b) == 0);
 	}
 	TEST("who leaves the group is told nothing more")
 	{

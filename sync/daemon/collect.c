@@ -23,13 +23,13 @@
 struct queued_key {
 	struct dfw_flow_key key;
 	int64_t at_ms;
+	uint32_t life; /* of what was killed, or is to end */
 	bool killed;
 };
 
 /* ---- Queues ------------------------------------------------------------------------------------------------------ */
 
-int key_queue_put(struct key_queue *queue, const struct dfw_flow_key *key, int64_t at_ms,
-		  bool killed)
+static int queue_put(struct key_queue *queue, struct queued_key queued)
 {
 	if (queue->end == queue->room) {
 		size_t room = queue->room ? 2 * queue->room : 256;
@@ -40,12 +40,23 @@ int key_queue_put(struct key_queue *queue, const struct dfw_flow_key *key, int64
 		queue->keys = keys;
 		queue->room = room;
 	}
-	queue->keys[queue->end++] = (struct queued_key){*key, at_ms, killed};
+	queue->keys[queue->end++] = queued;
 	return 0;
 }
 
-struct dfw_flow_key key_queue_first(const struct key_queue *queue)
+static int queue_changed(struct key_queue *queue, const struct dfw_flow_key *key, int64_t at_ms)
 {
+	return queue_put(queue, (struct queued_key){.key = *key, .at_ms = at_ms});
+}
+
+int key_queue_end(struct key_queue *queue, const struct dfw_flow_key *key, uint32_t life)
+{
+	return queue_put(queue, (struct queued_key){.key = *key, .life = life});
+}
+
+struct dfw_flow_key key_queue_first(const struct key_queue *queue, uint32_t *life)
+{
+	*life = queue->keys[queue->begin].life;
 	return queue->keys[queue->begin].key;
 }
 
@@ -121,16 +132,18 @@ static void report_place(const struct report *report, const struct dfw_exchange 
 	else if (place->result == DFW_EXCHANGE_NONE)
 		sync_flow_remove(d->cluster.sync, report->port->id, &place->key,
 				 next_version(d, report->port));
-	else if (key_queue_put(&report->port->urgent, &place->key, d->loop.now_ms, false) < 0)
+	else if (queue_changed(&report->port->urgent, &place->key, d->loop.now_ms) < 0)
 		report->port->scan_wanted = true;
 }
 
-/* What was killed is told as that, whatever has the key now. */
-static void report_places(const struct report *report, const bool *killed, size_t nr)
+/* What was killed is told as that, whatever has the key now. The core may tell of flows meanwhile, which takes the exchange's
+ * places: what they held is a copy. */
+static void report_places(const struct report *report, const struct queued_key *queued, size_t nr)
 {
-	const struct dfw_exchange *places = report->d->datapath.exchange.places;
+	struct dfw_exchange *places = report->d->datapath.collected;
 	const struct dfw_flow_key *keys[SYNC_PREFETCH];
 
+	memcpy(places, report->d->datapath.exchange.places, nr * sizeof(*places));
 	for (size_t i = 0; i < nr; i++) {
 		if (i % SYNC_PREFETCH == 0) {
 			size_t ahead = nr - i < SYNC_PREFETCH ? nr - i : SYNC_PREFETCH;
@@ -139,9 +152,9 @@ static void report_places(const struct report *report, const bool *killed, size_
 				keys[k] = &places[i + k].key;
 			sync_flow_prefetch(report->d->cluster.sync, report->port->id, keys, ahead);
 		}
-		if (killed[i])
+		if (queued[i].killed)
 			sync_flow_kill(report->d->cluster.sync, report->port->id, &places[i].key,
-				       next_version(report->d, report->port));
+				       queued[i].life, next_version(report->d, report->port));
 		report_place(report, &places[i]);
 	}
 }
@@ -158,9 +171,11 @@ static void on_change(void *data, const struct dfw_change *change)
 	if (!port || port->watch == WATCH_OFF)
 		return;
 	queue = change->kind == DFW_CHANGE_TOUCHED ? &port->touched : &port->urgent;
-	if (key_queue_put(queue, &change->key, d->loop.now_ms, change->kind == DFW_CHANGE_KILLED) <
-	    0)
-		port->scan_wanted = true;
+	if (queue_put(queue, (struct queued_key){.key = change->key,
+						 .at_ms = d->loop.now_ms,
+						 .life = change->life,
+						 .killed = change->kind == DFW_CHANGE_KILLED}) < 0)
+		port->scan_wanted = d->datapath.graves_wanted = true;
 }
 
 /* What was lost is marked in the flow, but nobody was told: looking at all of them finds it. */
@@ -175,6 +190,7 @@ static void check_losses(struct syncd *d)
 		   (unsigned long long)(losses - datapath->losses));
 	datapath->losses = losses;
 	datapath->losses_told++;
+	datapath->graves_wanted = true;
 	for (size_t i = 0; i < datapath->nr_ports; i++)
 		if (datapath->ports[i]->watch != WATCH_OFF)
 			datapath->ports[i]->scan_wanted = true;
@@ -189,14 +205,29 @@ void collect_ring(struct syncd *d)
 	check_losses(d);
 }
 
-void collect_each_killed(const struct datapath_port *port,
-			 void (*each)(void *data, const struct dfw_flow_key *key), void *data)
+static void on_grave(void *data, const struct dfw_grave_key *key, uint32_t life)
 {
-	const struct key_queue *queue = &port->urgent;
+	struct syncd *d = data;
+	struct uuid id;
+	uint64_t epoch;
 
-	for (size_t i = queue->begin; i < queue->end; i++)
-		if (queue->keys[i].killed)
-			each(data, &queue->keys[i].key);
+	memcpy(&id, key->port, sizeof(id));
+	sync_port_role(d->cluster.sync, id, &epoch);
+	if (epoch == key->epoch)
+		sync_flow_buried(d->cluster.sync, id, &key->flow, life);
+}
+
+void collect_graves(struct syncd *d)
+{
+	int r;
+
+	if (!d->datapath.open || !d->datapath.graves_wanted)
+		return;
+	d->datapath.graves_wanted = false;
+	sync_clock(d->cluster.sync, d->loop.now_ms);
+	r = graves_read(d->datapath.graves, monotonic_ns(), on_grave, d);
+	if (r < 0)
+		log_errno(r, "cannot read which flows were killed");
 }
 
 /* ---- Collecting -------------------------------------------------------------------------------------------------- */
@@ -205,7 +236,7 @@ static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct k
 			   size_t most, int64_t before_ms)
 {
 	struct dfw_flow_key keys[DFW_EXCHANGE_MAX];
-	bool killed[DFW_EXCHANGE_MAX];
+	struct queued_key queued[DFW_EXCHANGE_MAX];
 	struct report report;
 	size_t done = 0;
 
@@ -218,22 +249,21 @@ static size_t collect_keys(struct syncd *d, struct datapath_port *port, struct k
 		size_t nr = 0;
 		int r;
 
-		/* While it is known still what was killed. */
 		datapath_flush(d);
 		while (nr < DFW_EXCHANGE_MAX && done + nr < most &&
 		       queue->keys[queue->begin + nr].at_ms <= before_ms) {
-			keys[nr] = queue->keys[queue->begin + nr].key;
-			killed[nr] = queue->keys[queue->begin + nr].killed;
+			queued[nr] = queue->keys[queue->begin + nr];
+			keys[nr] = queued[nr].key;
 			nr++;
 		}
 		key_queue_drop(queue, nr);
 		r = flow_exchange_collect(&d->datapath.exchange, port->slot, keys, nr);
 		if (r < 0) {
 			log_errno(r, "cannot collect changed flows");
-			port->scan_wanted = true;
+			port->scan_wanted = d->datapath.graves_wanted = true;
 			break;
 		}
-		report_places(&report, killed, nr);
+		report_places(&report, queued, nr);
 		done += nr;
 		/* While a VM stands still: what is known goes while the rest is collected. */
 		if (port->pause != PAUSE_NONE)
@@ -269,6 +299,7 @@ void collect_due(struct syncd *d, struct datapath_port *port, bool all)
 	int64_t now = d->loop.now_ms;
 	bool hurry = all || in_a_hurry(d, port);
 
+	datapath_flush(d);
 	if (!d->datapath.open || port->slot >= DFW_MAX_PORTS || is_ending(port))
 		return;
 	collect_keys(d, port, &port->urgent, all ? SIZE_MAX : COLLECT_AT_ONCE, INT64_MAX);
@@ -307,7 +338,7 @@ static void report_walked(const struct report *report, const struct dfw_flow_ent
 	report_flow(report, &entry->key, &entry->flow, report->half_open);
 	if (entry->flow.flags & (DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED) &&
 	    report->port->watch != WATCH_OFF &&
-	    key_queue_put(&report->port->urgent, &entry->key, report->d->loop.now_ms, false) < 0)
+	    queue_changed(&report->port->urgent, &entry->key, report->d->loop.now_ms) < 0)
 		report->port->scan_wanted = true;
 }
 
@@ -353,7 +384,8 @@ void collect_scan(struct syncd *d, struct datapath_port *port)
 	struct report report = report_begin(d, port);
 	int r = 1;
 
-	if (port->flows_map < 0)
+	datapath_flush(d);
+	if (port->flows_map < 0 || is_ending(port))
 		return;
 	if (!port->scanning) {
 		port->scan_wanted = false;

@@ -204,6 +204,9 @@ static void on_watched(void *data, int status, const struct link_packet *packet)
 		tell_failure(d, port, "watch it", status, packet);
 	port->watch = status < 0 ? WATCH_OFF : WATCH_ON;
 	port->scan_wanted = status == 0;
+	/* What was killed before is in no ring. */
+	if (status == 0 && sync_port_share(d->cluster.sync, port->id)[0])
+		d->datapath.graves_wanted = true;
 }
 
 static void ignore_answer(void *data, int status, const struct link_packet *packet)
@@ -608,7 +611,7 @@ static void keep_unended(struct syncd *d, struct datapath_port *port)
 		const struct dfw_exchange *place = &exchange->places[i];
 
 		if (place->op != DFW_EXCHANGE_REMOVE ||
-		    key_queue_put(&port->unended, &place->key, d->loop.now_ms, true) < 0)
+		    key_queue_end(&port->unended, &place->key, place->flow.life) < 0)
 			continue;
 		exchange->failed--;
 		d->datapath.ended_late++;
@@ -635,56 +638,26 @@ static void settle(struct syncd *d)
 	exchange->full = exchange->refused = exchange->failed = 0;
 }
 
-static void run_exchange(struct syncd *d)
+void datapath_flush(struct syncd *d)
 {
-	if (!d->datapath.exchange.nr)
+	if (!d->datapath.open || !d->datapath.exchange.nr)
 		return;
 	flow_exchange_flush(&d->datapath.exchange);
 	settle(d);
 }
 
 /* Wherever it lies. */
-static void end_flow(struct syncd *d, uint32_t slot, const struct dfw_flow_key *key)
+static void end_flow(struct syncd *d, uint32_t slot, const struct dfw_flow_key *key,
+		     uint32_t life)
 {
 	struct flow_exchange *exchange = &d->datapath.exchange;
-	struct flow_record end = {.key = *key, .flags = FLOW_GONE};
+	struct flow_record end = {.key = *key, .life = life, .flags = FLOW_GONE};
 
 	if (exchange->nr + 2 > DFW_EXCHANGE_MAX)
-		run_exchange(d);
+		datapath_flush(d);
 	flow_exchange_put(exchange, slot, &end, 0);
 	end.flags |= FLOW_HALF_OPEN;
 	flow_exchange_put(exchange, slot, &end, 0);
-}
-
-static void end_killed(void *data, const struct dfw_flow_key *key)
-{
-	struct syncd *d = data;
-
-	end_flow(d, d->datapath.made_in, key);
-}
-
-/* A member may have told of a flow that was killed here, of which the ring knows, and the core not yet: then it has just
- * been made again. Whatever was killed before it was made is in the ring by now (H4). */
-static void unmake(struct syncd *d)
-{
-	struct datapath *datapath = &d->datapath;
-	struct datapath_port *port =
-		datapath->made_in < DFW_MAX_PORTS ? datapath->by_slot[datapath->made_in] : NULL;
-
-	if (port) {
-		collect_ring(d);
-		collect_each_killed(port, end_killed, d);
-		run_exchange(d);
-	}
-	datapath->made_in = DFW_MAX_PORTS;
-}
-
-void datapath_flush(struct syncd *d)
-{
-	if (!d->datapath.open)
-		return;
-	run_exchange(d);
-	unmake(d);
 }
 
 /* What other CPUs held in the last turn. */
@@ -696,10 +669,11 @@ static void end_unended(struct syncd *d, struct datapath_port *port)
 		return;
 	datapath_flush(d);
 	for (size_t i = 0; i < nr; i++) {
-		struct dfw_flow_key key = key_queue_first(&port->unended);
+		uint32_t life;
+		struct dfw_flow_key key = key_queue_first(&port->unended, &life);
 
 		key_queue_drop(&port->unended, 1);
-		end_flow(d, port->slot, &key);
+		end_flow(d, port->slot, &key, life);
 	}
 	datapath_flush(d);
 }
@@ -733,26 +707,19 @@ void datapath_flow_apply(void *data, struct uuid id, const struct flow_record *r
 void datapath_flow_share(void *data, struct uuid id, const struct flow_record *record,
 			 enum share_how how)
 {
-	struct syncd *d = data;
-	const struct datapath_port *port = datapath_find(d, id);
 	struct flow_record end = *record;
 	bool gone = record->flags & FLOW_GONE;
 
 	/* Wherever it lies: it may be confirmed here, and not where its end comes from. */
 	if (gone || how == SHARE_REPLACE) {
-		end.flags = FLOW_GONE;
+		end.flags = FLOW_GONE | (record->flags & FLOW_KILLED);
 		change(data, id, &end, flow_exchange_put);
 		end.flags |= FLOW_HALF_OPEN;
 		change(data, id, &end, flow_exchange_put);
 	}
-	/* Nobody may collect it before it is gone. */
-	if (gone)
-		datapath_flush(data);
-	else
+	if (!gone)
 		change(data, id, record,
 		       how == SHARE_JOIN ? flow_exchange_join : flow_exchange_put);
-	if (!gone && how == SHARE_MAKE && port)
-		d->datapath.made_in = port->slot;
 }
 
 int datapath_flows_held(void *data, struct uuid id)
@@ -845,6 +812,7 @@ static void close_kernel(struct syncd *d)
 		loop_remove(&d->loop, datapath->ring.fd);
 	flow_exchange_close(&datapath->exchange);
 	change_ring_close(&datapath->ring);
+	cleanup_close(&datapath->graves);
 	datapath->open = false;
 }
 
@@ -862,6 +830,7 @@ static int open_kernel(struct syncd *d, const int *fds)
 		r = loop_add(&d->loop, ring, EPOLLIN, on_ring, d);
 	if (r < 0)
 		return r;
+	datapath->graves = dup(fds[4]);
 	datapath->losses = change_ring_losses(&datapath->ring);
 	datapath->open = true;
 	return 0;
@@ -869,7 +838,7 @@ static int open_kernel(struct syncd *d, const int *fds)
 
 void datapath_on_hello(struct syncd *d, const struct link_packet *packet)
 {
-	int r = packet->nr_fds == 4 ? 0 : -EBADMSG;
+	int r = packet->nr_fds == 5 ? 0 : -EBADMSG;
 
 	close_kernel(d);
 	if (r == 0)
@@ -989,6 +958,7 @@ void datapath_turn(struct syncd *d)
 	if (!d->cluster.sync)
 		return;
 	read_ring(d);
+	collect_graves(d);
 	for (size_t i = 0; i < d->datapath.nr_ports; i++)
 		port_turn(d, d->datapath.ports[i]);
 	datapath_flush(d);
@@ -998,8 +968,7 @@ void datapath_turn(struct syncd *d)
 
 void datapath_init(struct syncd *d)
 {
-	d->datapath.exchange.program = d->datapath.ring.fd = -1;
-	d->datapath.made_in = DFW_MAX_PORTS;
+	d->datapath.exchange.program = d->datapath.ring.fd = d->datapath.graves = -1;
 }
 
 void datapath_start(struct syncd *d)

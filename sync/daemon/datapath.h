@@ -96,11 +96,13 @@ struct datapath {
 	size_t nr_ports;
 	struct datapath_port *by_slot[DFW_MAX_PORTS];
 	struct flow_exchange exchange;
+	struct dfw_exchange collected[DFW_EXCHANGE_MAX];
 	struct change_ring ring;
-	bool open;	      /* the two above */
+	int graves;	      /* the map */
+	bool open;	      /* exchange, ring and graves */
+	bool graves_wanted;   /* something may have been killed that the ring has not told */
 	bool adding;	      /* the core asks for a port that dfwd has */
 	bool member_told;     /* dfwd knows that this host is a member */
-	uint32_t made_in;     /* slot where shared flows have just been made; or DFW_MAX_PORTS */
 	uint64_t losses;      /* of the ring, seen */
 	uint64_t losses_told; /* rescans that they led to */
 	int64_t ring_ms;      /* when to read the ring next; 0: when it is readable */
@@ -140,12 +142,11 @@ struct datapath_port *datapath_find(const struct syncd *d, struct uuid id);
 
 /* Reads the ring into the queues. */
 void collect_ring(struct syncd *d);
-/* The flows that were killed, as far as they have been read and not collected. */
-void collect_each_killed(const struct datapath_port *port,
-			 void (*each)(void *data, const struct dfw_flow_key *key), void *data);
-int key_queue_put(struct key_queue *queue, const struct dfw_flow_key *key, int64_t at_ms,
-		  bool killed);
-struct dfw_flow_key key_queue_first(const struct key_queue *queue);
+/* Tells the core what was killed in share groups' ports, if that is wanted. */
+void collect_graves(struct syncd *d);
+/* A flow that is to end, if its life is not above `life`. */
+int key_queue_end(struct key_queue *queue, const struct dfw_flow_key *key, uint32_t life);
+struct dfw_flow_key key_queue_first(const struct key_queue *queue, uint32_t *life);
 /* Takes the first keys out. */
 void key_queue_drop(struct key_queue *queue, size_t nr);
 /* Collects what is due; `all`: whatever is queued. */
