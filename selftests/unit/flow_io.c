@@ -20,6 +20,7 @@ static struct dfw_flow established(void)
 	return (struct dfw_flow){
 		.lock = 1,
 		.generation = 7,
+		.life = 4,
 		.last_seen_ns = NOW_NS - 1500 * MS_NS,
 		.rule = 99,
 		.state = DFW_FLOW_TCP_ESTABLISHED,
@@ -58,6 +59,7 @@ static void test_there_and_back(void)
 		CHECK(OTHER_NS - back.last_seen_ns == 1500 * MS_NS);
 		CHECK((uint32_t)(OTHER_NS / DFW_NS_PER_CS) - back.created_cs == 6000);
 		CHECK(back.state == flow.state && back.initiator == flow.initiator);
+		CHECK(record.life == 4 && back.life == 4);
 		CHECK(back.orig_scale == 7 && back.reply_scale == 3 && back.rule == 99);
 		CHECK(!memcmp(back.legs, flow.legs, sizeof(back.legs)));
 		CHECK(!memcmp(back.leg_flags, flow.leg_flags, sizeof(back.leg_flags)));
@@ -130,6 +132,11 @@ static void spoil_key(struct flow_record *record)
 	record->key.zero = 1;
 }
 
+static void spoil_life(struct flow_record *record)
+{
+	record->life = FLOW_LIFE_MOST + 1ULL;
+}
+
 int main(void)
 {
 	test_there_and_back();
@@ -143,6 +150,7 @@ int main(void)
 		CHECK(!taken(spoil_scale));
 		CHECK(!taken(spoil_legs));
 		CHECK(!taken(spoil_key));
+		CHECK(!taken(spoil_life));
 	}
 	return check_done();
 }
