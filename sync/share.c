@@ -10,9 +10,11 @@
 
 /* Share groups; see H1-H8 in docs/sync-design.md. */
 
-#define GRAVE_MS       (DFW_GRAVE_SECONDS * 1000) /* what was killed does not come back for so long, */
-#define GRAVES_MOST    65536  /* unless there are more */
-#define HALF_OPEN_MOST 8192   /* a flood of first packets is not worth more */
+/* What was killed does not come back for so long, unless there is more of it. */
+#define GRAVE_MS    (DFW_GRAVE_SECONDS * 1000)
+#define GRAVES_MOST 65536
+
+#define HALF_OPEN_MOST 8192 /* a flood of first packets is not worth more */
 #define HALF_OPEN_MS   60000
 #define PRUNE_MS       30000
 #define RENEW_MS       1000

@@ -302,8 +302,8 @@ int sync_flow_remove(struct sync *sync, struct uuid id, const struct dfw_flow_ke
 	return flow_end(sync, id, key, 0, version, FLOW_GONE);
 }
 
-int sync_flow_kill(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
-		   uint64_t life, uint64_t version)
+int sync_flow_kill(struct sync *sync, struct uuid id, const struct dfw_flow_key *key, uint64_t life,
+		   uint64_t version)
 {
 	return flow_end(sync, id, key, life, version, FLOW_GONE | FLOW_KILLED);
 }

@@ -109,7 +109,7 @@ struct dfw_flow {
 	__u32 lock;
 	__u32 generation; /* policy generation that decided it ... */
 	__u64 last_seen_ns;
-	__u32 life;	 /* in a share group: above every life of its key that was killed, see <dfw/grave.h> */
+	__u32 life;	 /* in a share group: counts the flows of its key, see <dfw/grave.h> */
 	__u32 rule;	 /* stable id of the rule that decided it */
 	__u8 state;	 /* enum dfw_flow_state */
 	__u8 initiator;	 /* enum dfw_direction: DFW_OUT when the VM began */

@@ -13,7 +13,7 @@
  */
 struct dfw_grave_key {
 	__u8 port[16]; /* its uuid */
-	__u64 epoch;   /* in which it was in force: under another owner others may have had the key */
+	__u64 epoch;   /* in which it was in force there */
 	struct dfw_flow_key flow;
 };
 DFW_ASSERT_SIZE(struct dfw_grave_key, 64);
@@ -25,7 +25,7 @@ struct dfw_grave {
 };
 DFW_ASSERT_SIZE(struct dfw_grave, 16);
 
-#define DFW_MAX_GRAVES 65536 /* as many as a port has flows, if its profile does not say otherwise */
+#define DFW_MAX_GRAVES 65536 /* as many as a port of the default profile has flows */
 
 /* By then no member tells of it any more. */
 #define DFW_GRAVE_SECONDS 600

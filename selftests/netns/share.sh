@@ -181,9 +181,12 @@ killed_last() {
     whole && talks_on_both quick && kill_on_a && syncd_end_on a KILL && syncd_on a && stays_dead quick
 }
 it "...also those that were killed in its last moments" killed_last
+graves_of() { bpftool -j map dump pinned "/sys/fs/bpf/dfw/$(host_instance "$1")/graves" | jq length; }
 killed_again() {
-    whole && talks_on_both again && kill_on_a && until_true 5 not has_flow b tcp && syncd_end_on b KILL && syncd_end_on a KILL && syncd_on b && syncd_on a && stays_dead again &&
-        bpftool map dump pinned "/sys/fs/bpf/dfw/$(host_instance b)/graves" | grep -q '"remote_port": 7000' || because "$FAIL_REASON; b has no grave"
+    local before
+    whole && talks_on_both again && before=$(graves_of b) && kill_on_a && until_true 5 not has_flow b tcp || because "$FAIL_REASON; b: $(flows_of b)" || return 1
+    (($(graves_of b) == before + 1)) || because "b has $(graves_of b) graves after $before" || return 1
+    syncd_end_on b KILL && syncd_end_on a KILL && syncd_on b && syncd_on a && stays_dead again
 }
 it "...or before both were started again: each kernel remembers what the other member has killed, too" killed_again
 # b is cut off when a kills it, and a is started again before b is heard of.

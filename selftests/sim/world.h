@@ -29,7 +29,7 @@ struct twin_flow {
 	uint32_t killed; /* the newest birth whose end this host has seen */
 	uint64_t life;
 	uint64_t buried; /* lives below are: its grave, which outlives the daemon */
-	bool untold;	 /* was killed, which the daemon has not read from the ring yet; the life before `buried` */
+	bool untold;	 /* the last of them was killed, which the daemon has not read yet */
 };
 
 /* What the kernel of a host holds of a port. Survives the daemon. */
@@ -144,7 +144,7 @@ struct world {
 	bool trap_receiver;
 	uint32_t trapped; /* host that must die after this step */
 
-	bool shares; /* all ports are members of one share group */
+	bool shares;	/* all ports are members of one share group */
 	bool forgetful; /* a port lost its host, or a clock leapt: what was killed may be back */
 	uint32_t births;
 	bool ended[WORLD_BIRTHS]; /* births that were killed */

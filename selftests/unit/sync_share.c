@@ -22,7 +22,8 @@ struct host {
 	uint32_t id;
 	struct uuid port;
 	uint64_t version;
-	uint64_t life;	 /* of the flow in its datapath, or of the next one: above what is buried there */
+	uint64_t
+		life; /* of the flow in its datapath, or of the next one: above what is buried there */
 	uint64_t buried; /* lives below are */
 	struct ledger ledger;
 	struct told told[64]; /* to its datapath */

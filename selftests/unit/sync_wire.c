@@ -29,7 +29,7 @@ static struct flow_record some_flow(bool v6)
 		.scale = {14, 0},
 		.leg_flags = {DFW_LEG_SYN | DFW_LEG_FIN, DFW_LEG_RESYNC},
 		.flags = FLOW_RESYNC,
-		.life = 1ULL << 33,
+		.life = 0x87654321,
 	};
 
 	memset(record.legs, 0x5a, sizeof(record.legs));
@@ -186,7 +186,8 @@ int main(void)
 		}
 	}
 
-	TEST("unknown attributes of a flow are skipped, a flow without its key is refused")
+	TEST("unknown attributes of a flow are skipped, a flow without its key, or of a life "
+	     "that no datapath counts, is refused")
 	{
 		struct flow_record out = some_flow(false), in;
 		struct reader reader;
@@ -200,6 +201,11 @@ int main(void)
 		memcpy(bytes, &nr, 2);
 		reader_init(&reader, bytes, writer_used(&writer));
 		CHECK(get_flow_record(&reader, &in, &sequence) && !memcmp(&in, &out, sizeof(in)));
+		out.life = FLOW_LIFE_MOST + 1ULL;
+		writer_init(&writer, bytes, sizeof(bytes));
+		put_flow_record(&writer, &out, 1);
+		reader_init(&reader, bytes, writer_used(&writer));
+		CHECK(!get_flow_record(&reader, &in, &sequence) && reader.bad);
 		bytes[2 + 26] = 201; /* the key's attribute becomes one that nobody knows */
 		reader_init(&reader, bytes, writer_used(&writer));
 		CHECK(!get_flow_record(&reader, &in, &sequence) && reader.bad);

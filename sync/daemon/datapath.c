@@ -647,8 +647,7 @@ void datapath_flush(struct syncd *d)
 }
 
 /* Wherever it lies. */
-static void end_flow(struct syncd *d, uint32_t slot, const struct dfw_flow_key *key,
-		     uint32_t life)
+static void end_flow(struct syncd *d, uint32_t slot, const struct dfw_flow_key *key, uint32_t life)
 {
 	struct flow_exchange *exchange = &d->datapath.exchange;
 	struct flow_record end = {.key = *key, .life = life, .flags = FLOW_GONE};
