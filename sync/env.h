@@ -66,7 +66,7 @@ enum move_result {
 
 /* What a datapath does with what another member of a share group knows of a flow. */
 enum share_how {
-	SHARE_MAKE, /* it has no such flow, as far as is known here; else as SHARE_JOIN */
+	SHARE_MAKE, /* it has no such flow, as far as is known here; else, by their lives, as one of the others */
 	SHARE_JOIN, /* puts it into what it has (<dfw/merge.h>); a flow that has ended meanwhile is not made again */
 	SHARE_REPLACE, /* puts it in the place of what it has, which is another flow of that key */
 };

@@ -495,12 +495,22 @@ static void begin_flow(struct world *world, struct twin_flow *flow)
 	flow->birth = world->births < WORLD_BIRTHS - 1 ? ++world->births : 0;
 }
 
+/* Does a daemon read what the datapath of the port reports? A share group's one begins to some time after it has started; until
+ * then it may hear of other members. */
+static bool is_read(const struct world *world, const struct sim_host *host, uint32_t port)
+{
+	const struct twin *twin = host->twins[port];
+
+	return host->sync && !(world->shares && twin && twin->unreported);
+}
+
 /* The daemon reads of kills in the order in which they were, before any other report of the port. */
 static void tell_killed(struct world *world, struct sim_host *host, uint32_t port)
 {
 	struct twin *twin = host->twins[port];
 
-	for (uint32_t key = 0; twin && twin->active && key < WORLD_KEYS; key++) {
+	for (uint32_t key = 0;
+	     twin && twin->active && is_read(world, host, port) && key < WORLD_KEYS; key++) {
 		struct twin_flow *flow = &twin->flows[key];
 		struct dfw_flow_key name = flow_key(key);
 		int r;
@@ -528,8 +538,8 @@ static void kill_flow(struct world *world, struct sim_host *host, uint32_t port,
 	if (flow->buried <= flow->life)
 		flow->buried = flow->life + 1;
 	world->ended[flow->birth] = flow->birth;
-	flow->untold = host->sync;
-	if (host->sync && world_chance(world, 0.7))
+	flow->untold = is_read(world, host, port);
+	if (flow->untold && world_chance(world, 0.7))
 		tell_killed(world, host, port);
 }
 
@@ -559,8 +569,7 @@ void flow_change(struct world *world, struct sim_host *host, uint32_t port)
 
 	if (!twin->active)
 		return;
-	if (host->sync)
-		tell_killed(world, host, port);
+	tell_killed(world, host, port);
 	/* Of a share group's: flows end by command, others by age. */
 	if (remove && world->shares) {
 		kill_flow(world, host, port, key);
@@ -568,13 +577,14 @@ void flow_change(struct world *world, struct sim_host *host, uint32_t port)
 	}
 	begin_flow(world, flow);
 	flow->epoch = twin->epoch;
-	flow->version = ++twin->version;
+	if (!world->shares || is_read(world, host, port))
+		flow->version = ++twin->version;
 	flow->present = !remove;
 	if (remove) {
 		end_flow(world, host, port, key);
 		return;
 	}
-	if (!host->sync)
+	if (!is_read(world, host, port))
 		return;
 	record = shared_record(world, key, flow);
 	r = sync_flow_update(host->sync, world->ports[port].id, &record);
@@ -639,7 +649,7 @@ static void pause_port(struct world *world, struct sim_host *host, uint32_t port
 	struct twin *twin = host_twin(host, port);
 
 	twin->pausing = false;
-	if (!twin->active)
+	if (!twin->active || twin->unreported)
 		report_all(world, host, port);
 	/* What happened since the last report. */
 	for (size_t i = 0; i < 3; i++)
@@ -676,7 +686,8 @@ static void end_pauses(struct world *world, struct sim_host *host)
 		struct twin *twin = host->twins[i];
 		bool fails = twin && twin->pausing && world_chance(world, 0.1);
 
-		if (twin && twin->active && twin->unreported)
+		if (twin && twin->active && twin->unreported &&
+		    (!world->shares || world_chance(world, 0.1)))
 			report_all(world, host, i);
 		if (!twin || !twin->pausing)
 			continue;
@@ -905,11 +916,11 @@ static void env_flow_share(void *data, struct uuid id, const struct flow_record 
 		return;
 	flow->epoch = record->epoch;
 	flow->version = record->version;
-	flow->life = record->life;
-	if (!flow->present || how == SHARE_REPLACE) {
+	if (!flow->present || (how != SHARE_JOIN && flow->life < record->life)) {
 		flow->birth = record->rule;
 		flow->born = world->now - (int64_t)record->age_ms;
 	}
+	flow->life = record->life;
 	flow->present = true;
 	if (flow->birth && flow->birth == flow->killed && !world->forgetful)
 		world_fail(world, "host %u: flow %u of port %u came back from the dead", host->id,
@@ -997,7 +1008,7 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 	twin->unreported = true;
 	for (uint32_t key = 0; key < WORLD_KEYS; key++)
 		twin->flows[key].untold = false;
-	if (twin->active)
+	if (twin->active && (!world->shares || world_chance(world, 0.5)))
 		report_all(world, host, index);
 }
 

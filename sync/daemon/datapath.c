@@ -709,8 +709,10 @@ void datapath_flow_share(void *data, struct uuid id, const struct flow_record *r
 	struct flow_record end = *record;
 	bool gone = record->flags & FLOW_GONE;
 
-	/* Wherever it lies: it may be confirmed here, and not where its end comes from. */
-	if (gone || how == SHARE_REPLACE) {
+	/* Wherever it lies: it may be confirmed here, and not where its end comes from. What has a lower life is another flow, be it
+	 * that the core has not heard of it yet. */
+	if (gone || (how != SHARE_JOIN && record->life)) {
+		end.life -= !gone;
 		end.flags = FLOW_GONE | (record->flags & FLOW_KILLED);
 		change(data, id, &end, flow_exchange_put);
 		end.flags |= FLOW_HALF_OPEN;
