@@ -19,7 +19,7 @@ class Row:
         self.name, self.host, self.port = name, host, port
         self.engine, self.load, self.size = engine, load, size
         self.share, self.after, self.options = frames, after, options
-        self.runs, self.arrived = [], None
+        self.runs, self.bridges = [], []
 
     def measure(self, frames, round_number):
         count = max(200, int(frames * self.share))
@@ -35,12 +35,14 @@ class Row:
     def kind(self):
         return "syns" if "syns" in self.options else "flows"
 
-    def result(self, bridge, twins):
+    def result(self, twins):
         median = statistics.median(self.runs)
         twin = twins.get((self.load, self.size))
+        beside = list(zip(self.runs, self.bridges))
         return {"name": self.name, "engine": self.engine, "load": self.load, "size": self.size, "ns": round(median, 1),
                 "min": min(self.runs), "max": max(self.runs), "runs": self.runs,
-                "ratio_bridge": round(median / bridge, 3) if bridge and self.engine != "injector" else None,
+                "ratio_bridge": round(statistics.median(ns / bridge for ns, bridge in beside), 3) if beside else None,
+                "above_bridge": round(statistics.median(ns - bridge for ns, bridge in beside), 1) if beside else None,
                 "ratio_nft": round(median / twin, 3) if twin and self.engine.startswith("dfw") else None}
 
 
@@ -63,7 +65,7 @@ class Frames:
                 self.dfw(name, mode)
             except RuntimeError as error:
                 self.skipped.append((f"dfw {name}", str(error)))
-        self.rows = [row for row in self.rows if row.engine == "injector" or options.only in row.name]
+        self.rows = [row for row in self.rows if row.engine in ("injector", "bridge") or options.only in row.name]
 
     def add(self, *words, **options):
         self.rows.append(Row(*words, **options))
@@ -143,11 +145,15 @@ class Frames:
     # ---- all of them ----
 
     def run(self):
+        bridges = {row.load: row for row in self.rows if row.engine == "bridge"}
         own = {}
         for i in range(self.options.rounds + 1):   # the first round warms up
             progress(f"round {i} of {self.options.rounds}")
             for row in list(self.rows):
+                # Machines have slow minutes: each row of a firewall is compared with the bridge of that very moment.
+                bridge = bridges.get("in" if row.load == "new" else row.load) if row.engine not in ("injector", "bridge") else None
                 try:
+                    beside = bridge.measure(self.options.frames, i) - own[bridge.kind] if bridge else None
                     ns = row.measure(self.options.frames, i)
                 except (RuntimeError, subprocess.SubprocessError) as error:
                     self.skipped.append((row.name, str(error)))
@@ -159,11 +165,9 @@ class Frames:
                     ns -= own[row.kind]
                 if i:
                     row.runs.append(round(ns, 1))
+                    if bridge:
+                        row.bridges.append(beside)
 
     def results(self):
-        def median(load, engine, size=None):
-            found = [r for r in self.rows if (r.engine, r.load) == (engine, load) and size in (None, r.size)]
-            return statistics.median(found[0].runs) if found else None
-        bridges = {load: median(load, "bridge") for load in ("in", "out", "p2p", "denied")}
         twins = {(r.load, r.size): statistics.median(r.runs) for r in self.rows if r.engine == "nft"}
-        return [row.result(bridges.get("in" if row.load == "new" else row.load), twins) for row in self.rows]
+        return [row.result(twins) for row in self.rows]

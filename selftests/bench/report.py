@@ -34,15 +34,12 @@ def table(out):
 def figures(out):
     """(what, figure, limit, True when less is better) for all that was measured."""
     by = {(r["engine"], r["load"], r["size"]): r for r in out["frames"]}
-    bridge = {load: by[("bridge", load, None)]["ns"] for load in ("in", "out", "p2p", "denied") if ("bridge", load, None) in by}
 
     def ratio(engine, load, size=None):
-        row = by.get((engine, load, size))
-        return row["ns"] / bridge[load] if row and load in bridge else None
+        return by.get((engine, load, size), {}).get("ratio_bridge")
 
     def above(engine, load, size):
-        row = by.get((engine, load, size))
-        return row["ns"] - bridge["in"] if row and "in" in bridge else None
+        return by.get((engine, load, size), {}).get("above_bridge")
 
     yield "established, uplink to port, XDP, 1k flows / bridge", ratio("dfw-xdp", "in", "1k"), .35, True
     yield "the same, 100k flows / bridge", ratio("dfw-xdp", "in", "100k"), .5, True
