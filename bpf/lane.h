@@ -255,6 +255,7 @@ static __always_inline bool lane_pass(struct packet *p, struct dfw_flow_entry *e
 	struct dfw_leg *leg;
 	__u32 from;
 
+	flow_expect(entry);
 	if (unlikely(flow_hold(entry, &p->key) != STAGE_PASS))
 		return false;
 	from = direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
