@@ -15,7 +15,8 @@
 	X(not_shared, datapath.not_shared,                                                  \
 	  "what other members of share groups know, and the kernel did not take")           \
 	X(questions_unanswered, queries.timeouts, "questions to hosts that did not answer") \
-	X(questions_refused, queries.refused, "questions of hosts that may not ask them, refused")
+	X(questions_refused, queries.refused,                                               \
+	  "questions of hosts that may not ask them, or too many, refused")
 
 struct control_call;
 struct syncd;

@@ -15,6 +15,9 @@
 #define REMEMBER_MS 15000 /* answers, for those who ask again */
 #define ASKED_MOST  4096
 #define SERVED_MOST 256
+#define SERVED_EACH 128 /* of one host: none keeps the others from asking */
+#define KEPT_BYTES \
+	(64U << 20) /* answers that are remembered: who asks may have stopped to listen */
 #define CHUNK_BYTES 32768
 
 /* ---- What was asked --------------------------------------------------------------------------------------------- */
@@ -220,6 +223,7 @@ struct question {
 	char *answer;
 	uint32_t nr;
 	uint32_t sent;
+	uint32_t kept; /* of kept_bytes */
 	int64_t forget_ms;
 	struct question *next;
 };
@@ -273,6 +277,27 @@ static void send_answer(struct question *question)
 	} while (question->sent < question->nr);
 }
 
+static void forget_answer(struct syncd *d, struct question *question)
+{
+	d->queries.kept_bytes -= question->kept;
+	question->kept = 0;
+	free(TAKE_PTR(question->answer));
+	question->nr = 0;
+}
+
+/* It is remembered until the asker has had the time to ask for all of it again. */
+static void keep(struct syncd *d, struct question *question)
+{
+	if (question->nr > KEPT_BYTES - d->queries.kept_bytes) {
+		forget_answer(d, question);
+		question->status = -EBUSY;
+		d->queries.refused++;
+		return;
+	}
+	question->kept = question->nr;
+	d->queries.kept_bytes += question->kept;
+}
+
 static void finish(struct question *question, int status, json_t *answer)
 {
 	_cleanup_json_ json_t *owned = answer;
@@ -290,6 +315,7 @@ static void finish(struct question *question, int status, json_t *answer)
 	question->answered = true;
 	question->forget_ms = d->loop.now_ms + REMEMBER_MS;
 	if (question->asker != d->cluster.host) {
+		keep(d, question);
 		send_answer(question);
 		return;
 	}
@@ -314,11 +340,21 @@ void question_refuse(struct question *question, int status, const char *text)
 	finish(question, status, json_string(text));
 }
 
+static size_t served_of(const struct syncd *d, uint32_t asker)
+{
+	size_t nr = 0;
+
+	for (const struct question *at = d->queries.served; at; at = at->next)
+		nr += at->asker == asker;
+	return nr;
+}
+
 static struct question *serve(struct syncd *d, uint32_t asker, uint64_t id)
 {
 	struct question *question;
 
-	if (d->queries.nr_served == SERVED_MOST) {
+	if (d->queries.nr_served == SERVED_MOST ||
+	    (asker != d->cluster.host && served_of(d, asker) == SERVED_EACH)) {
 		d->queries.refused++;
 		return NULL;
 	}
@@ -367,8 +403,8 @@ static void ask_here(struct syncd *d, struct query *query)
 
 static void question_free(struct question *question)
 {
+	forget_answer(question->d, question);
 	json_decref(question->text);
-	free(question->answer);
 	free(question);
 }
 

@@ -23,6 +23,7 @@ struct queries {
 	struct query *asked;	 /* by this host */
 	struct question *served; /* of other hosts, those under way and those answered lately */
 	size_t nr_asked, nr_served;
+	size_t kept_bytes; /* of answers that are remembered */
 	uint64_t
 		refused; /* questions that were too many, or that the asker's certificate does not allow */
 	uint64_t timeouts; /* questions that nobody answered */
