@@ -119,6 +119,7 @@ struct move {
 struct port {
 	struct uuid id;
 	uint8_t role;	/* enum port_role */
+	bool unwritten; /* it was released, and the ledger does not say so: its disk is full */
 	bool attached;	/* the datapath knows it: port_prepare or port_activate */
 	uint64_t epoch; /* of the flows that are here */
 	uint64_t fence; /* highest seen; never below epoch */
@@ -141,6 +142,7 @@ struct port {
 	uint64_t aborted; /* the source took this move back: it never begins again */
 	uint32_t scan;	  /* counts the scans; entries carry the one that saw them last */
 	bool scanning;
+	int64_t write_ms;   /* unwritten: tried again then */
 	int64_t expires_ms; /* RELEASED and NONE: forget then */
 	int64_t next_ms;    /* when it wants to be looked at */
 };

@@ -29,8 +29,7 @@ static void tell(struct sync *sync, struct port *port, enum move_result result)
 	env_of(sync)->move_event(env_of(sync)->data, port->id, result);
 }
 
-static int write_ledger(struct sync *sync, const struct port *port, enum port_role role,
-			uint64_t epoch)
+static int write_ledger(struct sync *sync, struct port *port, enum port_role role, uint64_t epoch)
 {
 	int r = env_of(sync)->ledger_write(env_of(sync)->data,
 					   &(struct ledger){.port = port->id,
@@ -41,6 +40,8 @@ static int write_ledger(struct sync *sync, const struct port *port, enum port_ro
 
 	if (r < 0)
 		sync->counters.ledger_errors++;
+	else
+		port->unwritten = false;
 	return r;
 }
 
@@ -302,11 +303,32 @@ void move_resume(struct sync *sync, struct port *port)
 		resume_offer(sync, port);
 }
 
+/* A full disk must not hold that up: it is written as soon as it can be. Until then a restart would find the port active, or
+ * handed over. */
+static void write_released(struct sync *sync, struct port *port)
+{
+	if (write_ledger(sync, port, PORT_RELEASED, port->fence) == 0)
+		return;
+	port->unwritten = true;
+	port->write_ms = sync->now + CYCLE_MS;
+	port_wake(sync, port, port->write_ms);
+}
+
+static void tick_ledger(struct sync *sync, struct port *port)
+{
+	if (!port->unwritten)
+		return;
+	if (sync->now >= port->write_ms)
+		write_released(sync, port);
+	else
+		port_wake(sync, port, port->write_ms);
+}
+
 /* Somebody else owns the port now. What is here is kept for a while, for whoever asks. */
 static void release(struct sync *sync, struct port *port, uint64_t epoch)
 {
 	port->fence = higher(port->fence, epoch);
-	write_ledger(sync, port, PORT_RELEASED, port->fence);
+	write_released(sync, port);
 	/* A copy has no young flows: all lie in the log, where a new owner's stream finds them. */
 	if (flows_admit(&port->flows, sync->now, INT32_MIN))
 		port_clear_flows(sync, port);
@@ -1218,6 +1240,7 @@ void move_higher_epoch(struct sync *sync, struct port *port, uint64_t epoch, uin
 
 void move_tick(struct sync *sync, struct port *port)
 {
+	tick_ledger(sync, port);
 	switch (port->move.state) {
 	case MOVE_IDLE:
 		break;

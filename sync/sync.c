@@ -398,6 +398,8 @@ static bool port_expired(struct sync *sync, struct port *port)
 		return false;
 	if (sync->now < port->expires_ms)
 		port_wake(sync, port, port->expires_ms);
+	else if (port->unwritten) /* or nobody would be left to write it */
+		return false;
 	else if (owner && owner->epoch < port->fence)
 		port->expires_ms = sync->now + RELEASED_MS;
 	else

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A host that pulls a port: what it is told by the owner, and then by a buddy that is behind. The test is the other hosts. */
+/* A host that pulls a port: what it is told by the owner, and then by a buddy that is behind. And one whose disk is full when its
+ * port has gone to another. The test is the other hosts. */
 #include <errno.h>
 
 #include "check.h"
@@ -17,6 +18,8 @@ static const uint64_t epoch = 5ULL << 24 | OWNER;
 static int64_t now = 1;
 static bool active;
 static uint64_t version, sequence;
+static bool disk_full;
+static struct ledger written;
 static uint32_t asked; /* whom the last pull went to */
 
 static uint64_t env_random(void *data)
@@ -57,7 +60,9 @@ static int env_bulk(void *data, uint32_t to, const void *bytes, size_t nr)
 static int env_ledger_write(void *data, const struct ledger *ledger)
 {
 	(void)data;
-	(void)ledger;
+	if (disk_full)
+		return -ENOSPC;
+	written = *ledger;
 	return 0;
 }
 
@@ -73,6 +78,13 @@ static int env_port_prepare(void *data, struct uuid port, struct slice descripti
 	(void)port;
 	(void)description;
 	(void)flows;
+	return 0;
+}
+
+static int env_port_pause(void *data, struct uuid port)
+{
+	(void)data;
+	(void)port;
 	return 0;
 }
 
@@ -121,6 +133,7 @@ static const struct sync_env env = {
 	.ledger_write = env_ledger_write,
 	.ledger_drop = env_on_port,
 	.port_prepare = env_port_prepare,
+	.port_pause = env_port_pause,
 	.port_activate = env_port_activate,
 	.port_release = env_on_port,
 	.port_flows = env_port_flows,
@@ -210,7 +223,7 @@ static bool is_here(uint32_t number)
 	return entry && !(entry->record.flags & FLOW_GONE);
 }
 
-static void begin(void)
+static void begin(const struct ledger *ledger)
 {
 	const struct sync_config config = {.host = HOST,
 					   .life = 1,
@@ -218,25 +231,40 @@ static void begin(void)
 					   .address = "h",
 					   .replicas = 1,
 					   .replica_room = 1000000};
-	const struct ledger ledger = {.port = id, .role = PORT_RELEASED, .epoch = epoch};
 	struct vport vport = {.name = "vm"};
 	uint8_t value[ENTRY_VALUE_MAX];
 	uint16_t nr = 0;
 
 	sync = sync_new(&config, &env, now);
-	CHECK(sync && sync_restore(sync, &ledger) == 0 && sync_start(sync) == 0);
+	CHECK(sync && sync_restore(sync, ledger) == 0 && sync_start(sync) == 0);
 	meet(OWNER);
 	meet(BUDDY);
 	CHECK(vport_encode(&vport, value, &nr) == 0);
 	CHECK(sync_port_add(sync, id, (struct slice){value, nr}, false) == 0);
 }
 
+static void claimed_by_owner(uint64_t claimed)
+{
+	uint8_t bytes[WIRE_DATAGRAM];
+	struct writer packet;
+
+	packet_begin(&packet, bytes, sizeof(bytes));
+	put_move_claimed(&packet, &(struct move_claimed){.port = id, .move = 9, .epoch = claimed});
+	sync_on_message(sync, now, OWNER, bytes, writer_used(&packet));
+}
+
 int main(void)
 {
+	const struct ledger released = {.port = id, .role = PORT_RELEASED, .epoch = epoch};
+	const struct ledger offered = {.port = id,
+				       .role = PORT_HANDOVER,
+				       .epoch = 4ULL << 24 | HOST,
+				       .move = 9,
+				       .peer = OWNER};
 	struct flow_record old[2];
 	uint64_t most = 0;
 
-	begin();
+	begin(&released);
 	TEST("who finds a VM whose port is another host's asks that")
 	{
 		run(200);
@@ -283,5 +311,22 @@ int main(void)
 		CHECK(sync_counters(sync)->flows_doubted == 2);
 	}
 	sync_free(sync);
+
+	TEST("a port that has gone is written down as soon as the disk takes it, however late that "
+	     "is")
+	{
+		begin(&offered);
+		written = offered;
+		disk_full = true;
+		claimed_by_owner(epoch);
+		CHECK(port_find(sync, id)->role == PORT_RELEASED);
+		run(300000);
+		CHECK(written.role == PORT_HANDOVER);
+		disk_full = false;
+		run(2000);
+		CHECK(written.role == PORT_RELEASED && written.epoch == epoch);
+		CHECK(sync_counters(sync)->ledger_errors > 100);
+		sync_free(sync);
+	}
 	return check_done();
 }
