@@ -248,8 +248,12 @@ static const struct dfw_port_config *find_config(const struct dfw_port_config *c
 static int restore_adopted(struct dfwd *d, struct vport_spec **spec,
 			   const struct dfw_port_config *config, struct port **port)
 {
-	int r = port_adopt(&d->object, spec, config, port);
+	int r;
 
+	/* Who asks later what became of a move asks the kernel: the file comes second. */
+	(*spec)->epoch = config->epoch;
+	(*spec)->arriving &= (config->flags & DFW_PORT_HELD) != 0;
+	r = port_adopt(&d->object, spec, config, port);
 	if (r == 0)
 		r = realised_adopt_port(d, *port);
 	if (r == 0)
@@ -283,6 +287,8 @@ static int restore_one(struct dfwd *d, const json_t *entry, const struct dfw_por
 		if (slot == DFW_MAX_PORTS)
 			return log_errno(-ENOSPC, "vport %s: no slot is free", spec->name);
 		profile = *profile_default();
+		/* In force it was in none: its flows are gone, and perhaps the port went elsewhere since. */
+		spec->epoch = 1;
 		r = port_create(&d->object, &spec, slot, &profile, &port);
 	}
 	if (r == 0)

@@ -79,6 +79,7 @@ enum move_state {
 	MOVE_ROLLING, /* takes back what was offered, for itself or for another that has the VM */
 	/* destination: role PREPARED, STAGED or PULLING */
 	MOVE_ARRIVING,
+	MOVE_CLAIMING, /* role ACTIVE; the datapath has not confirmed it, and nobody knows of it (V2) */
 	MOVE_ANNOUNCING, /* has claimed, tells the source */
 };
 
@@ -119,7 +120,6 @@ struct move {
 struct port {
 	struct uuid id;
 	uint8_t role;	/* enum port_role */
-	bool unwritten; /* it was released, and the ledger does not say so: its disk is full */
 	bool attached;	/* the datapath knows it: port_prepare or port_activate */
 	uint64_t epoch; /* of the flows that are here */
 	uint64_t fence; /* highest seen; never below epoch */
@@ -139,10 +139,14 @@ struct port {
 	size_t nr_peers;
 	struct reading reading;
 	struct move move;
-	uint64_t aborted; /* the source took this move back: it never begins again */
-	uint32_t scan;	  /* counts the scans; entries carry the one that saw them last */
+	struct ledger disk; /* what the ledger says of it */
+	bool owes;	    /* it shall say something else, when no VM stands still */
+	int64_t owes_ms;    /* since when */
+	int64_t still_ms;   /* since when the VM stands still, if it does */
+	bool doubtful;	    /* HANDOVER: started again, FINAL may never have left (V1a) */
+	uint64_t aborted;   /* the source took this move back: it never begins again */
+	uint32_t scan;	    /* counts the scans; entries carry the one that saw them last */
 	bool scanning;
-	int64_t write_ms;   /* unwritten: tried again then */
 	int64_t expires_ms; /* RELEASED and NONE: forget then */
 	int64_t next_ms;    /* when it wants to be looked at */
 };
@@ -291,6 +295,8 @@ void share_tick(struct sync *sync, struct port *port);
 
 /* move.c */
 void move_tick(struct sync *sync, struct port *port);
+/* What became of the intent that a former life had written down (V1a). */
+void move_restore(struct sync *sync, struct port *port);
 void move_resume(struct sync *sync, struct port *port); /* an offer of a former life */
 void move_pull(struct sync *sync, struct port *port, bool strict);
 void move_progress(struct sync *sync, struct port *port); /* frames were applied */

@@ -35,9 +35,11 @@ enum port_role {
 	PORT_PREPARED = 5, /* destination of a move: attached, denies */
 	PORT_STAGED = 6,   /* destination, holds exactly what FINAL described */
 	PORT_PULLING = 7,  /* destination of an unannounced move */
+	PORT_OFFERING = 8, /* in the ledger only: owner, and may have offered the port to `peer` */
 };
 
-/* What a host writes to disk about a port before it acts on it: ACTIVE, HANDOVER or RELEASED. */
+/* What a host has on disk of a port: ACTIVE, HANDOVER, RELEASED, or what it may have done since (V1): OFFERING, and PREPARED
+ * for a destination, with the epoch of the source. */
 struct ledger {
 	struct uuid port;
 	uint64_t epoch;
@@ -85,8 +87,8 @@ struct sync_env {
 	void (*send)(void *data, uint32_t to, const void *bytes, size_t nr);
 	/* The same, to whoever listens at a seed's address. */
 	void (*send_seed)(void *data, const char *address, const void *bytes, size_t nr);
-	/* A frame of at most WIRE_FRAME bytes, in order. 0, or -EAGAIN when the peer's credit is used up. What was
-	 * accepted for a peer that then dies is lost. */
+	/* A frame of at most WIRE_FRAME bytes, in order. 0, or -EAGAIN when the peer's credit is used up: sync_bulk_ready tells
+	 * when it is not. What was accepted for a peer that then dies is lost. */
 	int (*bulk)(void *data, uint32_t to, const void *bytes, size_t nr);
 
 	/* Durable before it returns; 0 or a negative errno. */
@@ -100,8 +102,9 @@ struct sync_env {
 	/* Source: deny, then report what has not been reported, which after a restart is all. 0: done, or a negative errno;
 	 * -EINPROGRESS: sync_port_paused tells the end. */
 	int (*port_pause)(void *data, struct uuid port);
-	/* Enforce with the flows reported by flow_apply. resync: legs may be behind what the ends have sent. */
-	void (*port_activate)(void *data, struct uuid port, uint64_t epoch, bool resync);
+	/* Enforce with the flows reported by flow_apply. resync: legs may be behind what the ends have sent. 0: it is in force;
+	 * -EINPROGRESS: sync_port_activated tells when. Another negative errno: it denies. */
+	int (*port_activate)(void *data, struct uuid port, uint64_t epoch, bool resync);
 	/* Deny and detach: the port lives elsewhere, or the move came to nothing. */
 	void (*port_release)(void *data, struct uuid port);
 	/* How many flows the datapath has. */
@@ -112,6 +115,8 @@ struct sync_env {
 	bool (*port_stranded)(void *data, struct uuid port);
 	/* In which epoch was the port in force last, since it was made here? Another number: in none. */
 	uint64_t (*port_epoch)(void *data, struct uuid port);
+	/* Is it still? */
+	bool (*port_in_force)(void *data, struct uuid port);
 	/* Somebody asks for the port without a PREPARE: has the VM gone? */
 	bool (*port_gone)(void *data, struct uuid port);
 	/* A prepared or pulled port: one flow is new or changed, or gone (FLOW_GONE). */

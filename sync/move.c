@@ -3,7 +3,7 @@
 
 #include "sync/core.h"
 
-/* A move is the promotion of a replica; see "Move" and V1-V7 in docs/sync-design.md. */
+/* A move is the promotion of a replica; see "Move" and V1-V10 in docs/sync-design.md. */
 
 #define SEND_MS		   100	/* a message without an answer goes again */
 #define SEND_SLOW_MS	   1000 /* an answered FINAL, to show that the source lives */
@@ -15,6 +15,9 @@
 #define CYCLE_MS	   1000	  /* before all candidates are asked again */
 #define ANNOUNCE_MS	   30000
 #define MISMATCHES	   3
+#define OWED_MS		   1000 /* what has come of an intent is written then: the VM runs again */
+#define OWED_MOST_MS	   5000
+#define STILL_MS	   2000 /* nothing waits longer for a VM that stands still */
 
 static const struct sync_env *env_of(const struct sync *sync)
 {
@@ -29,21 +32,142 @@ static void tell(struct sync *sync, struct port *port, enum move_result result)
 	env_of(sync)->move_event(env_of(sync)->data, port->id, result);
 }
 
+/* ---- Ledger ------------------------------------------------------------------------------------------------------ */
+
+static int write_record(struct sync *sync, struct port *port, const struct ledger *record)
+{
+	int r = env_of(sync)->ledger_write(env_of(sync)->data, record);
+
+	if (r < 0) {
+		sync->counters.ledger_errors++;
+		return r;
+	}
+	port->disk = *record;
+	port->owes = false;
+	return 0;
+}
+
 static int write_ledger(struct sync *sync, struct port *port, enum port_role role, uint64_t epoch)
 {
-	int r = env_of(sync)->ledger_write(env_of(sync)->data,
-					   &(struct ledger){.port = port->id,
-							    .epoch = epoch,
-							    .move = port->move.id,
-							    .peer = port->move.peer,
-							    .role = role});
-
-	if (r < 0)
-		sync->counters.ledger_errors++;
-	else
-		port->unwritten = false;
-	return r;
+	return write_record(sync, port,
+			    &(struct ledger){.port = port->id,
+					     .epoch = epoch,
+					     .move = port->move.id,
+					     .peer = port->move.peer,
+					     .role = role});
 }
+
+/* The ledger says what might have become of the port; what has become of it is written later, and as soon as a full disk takes
+ * it. */
+static void owe_ledger(struct sync *sync, struct port *port)
+{
+	port->owes = true;
+	port->owes_ms = sync->now;
+	port_wake(sync, port, sync->now + OWED_MS);
+}
+
+static bool stands_still(const struct sync *sync, const struct port *port)
+{
+	bool paused = port->role == PORT_HANDOVER || port->role == PORT_STAGED ||
+		      port->move.state == MOVE_PAUSING || port->move.state == MOVE_CLAIMING;
+
+	return paused && sync->now < port->still_ms + STILL_MS;
+}
+
+/* Does the VM of a port other than `self` wait for this host? The disk would make it wait longer. */
+static bool others_stand_still(const struct sync *sync, const struct port *self)
+{
+	for (size_t i = 0; i < sync->nr_ports; i++)
+		if (sync->ports[i] != self && stands_still(sync, sync->ports[i]))
+			return true;
+	return false;
+}
+
+bool sync_stands_still(const struct sync *sync)
+{
+	return others_stand_still(sync, NULL);
+}
+
+static void pay_ledger(struct sync *sync, struct port *port)
+{
+	bool late = sync->now >= port->owes_ms + OWED_MOST_MS, active = port->role == PORT_ACTIVE;
+
+	if (!port->owes || port->role == PORT_HANDOVER)
+		return;
+	if (sync->now >= port->owes_ms + OWED_MS && (late || !others_stand_still(sync, port)) &&
+	    write_ledger(sync, port, active ? PORT_ACTIVE : PORT_RELEASED,
+			 active ? port->epoch : port->fence) < 0)
+		port->owes_ms = sync->now;
+	if (port->owes)
+		port_wake(sync, port, higher_ms(port->owes_ms + OWED_MS, sync->now + SEND_MS));
+}
+
+/* V1. 0: the ledger says that the source may offer the port; -EINPROGRESS: not while another VM stands still. */
+static int intend_offer(struct sync *sync, struct port *port)
+{
+	if (port->disk.role == PORT_OFFERING && port->disk.move == port->move.id)
+		return 0;
+	if (others_stand_still(sync, port))
+		return -EINPROGRESS;
+	return write_ledger(sync, port, PORT_OFFERING, port->epoch);
+}
+
+static bool offer_is_intended(const struct port *port)
+{
+	return port->disk.role == PORT_OFFERING && port->disk.move == port->move.id &&
+	       port->disk.peer == port->move.peer && port->disk.epoch == port->epoch;
+}
+
+/* The same for the destination, which may claim the epoch behind that of the source. */
+static int intend_claim(struct sync *sync, struct port *port, uint32_t from,
+			const struct move_prepare *message)
+{
+	if (port->disk.role == PORT_PREPARED && port->disk.epoch == message->epoch)
+		return 0;
+	if (others_stand_still(sync, port))
+		return -EINPROGRESS;
+	return write_record(sync, port,
+			    &(struct ledger){.port = port->id,
+					     .epoch = message->epoch,
+					     .move = message->move,
+					     .peer = from,
+					     .role = PORT_PREPARED});
+}
+
+static bool claim_is_intended(const struct sync *sync, const struct port *port, uint64_t epoch)
+{
+	return port->disk.role == PORT_PREPARED &&
+	       epoch == epoch_next(port->disk.epoch, 1, sync->config.host);
+}
+
+static bool in_force(const struct sync *sync, const struct port *port, uint64_t epoch)
+{
+	return env_of(sync)->port_in_force(env_of(sync)->data, port->id) &&
+	       env_of(sync)->port_epoch(env_of(sync)->data, port->id) == epoch;
+}
+
+void move_restore(struct sync *sync, struct port *port)
+{
+	uint64_t claimed = epoch_next(port->epoch, 1, sync->config.host);
+
+	if (port->role == PORT_OFFERING && in_force(sync, port, port->epoch)) {
+		port->role = PORT_ACTIVE;
+		owe_ledger(sync, port);
+	} else if (port->role == PORT_OFFERING) {
+		port->role = PORT_HANDOVER;
+		port->doubtful = true;
+	} else if (port->role == PORT_PREPARED && in_force(sync, port, claimed)) {
+		port->role = PORT_ACTIVE;
+		port->epoch = port->fence = claimed;
+		owe_ledger(sync, port);
+	} else if (port->role == PORT_PREPARED) {
+		port->role = PORT_NONE;
+		port->epoch = 0;
+		port->move = (struct move){.state = MOVE_IDLE};
+	}
+}
+
+/* ---- Messages ---------------------------------------------------------------------------------------------------- */
 
 static void send_packet(struct sync *sync, uint32_t to, const struct writer *packet)
 {
@@ -94,7 +218,8 @@ static void write_anew(struct port *port, uint64_t epoch, bool resync)
 	}
 }
 
-void become_owner(struct sync *sync, struct port *port, uint64_t epoch, bool resync)
+/* Returns as port_activate does. Nobody has been told yet. */
+static int take(struct sync *sync, struct port *port, uint64_t epoch, bool resync)
 {
 	if (port->role == PORT_REPLICA)
 		sync->replica_flows -= port->flows.count;
@@ -109,11 +234,21 @@ void become_owner(struct sync *sync, struct port *port, uint64_t epoch, bool res
 	/* What was killed under a former owner, or here before it went, is not known to be what is here now. */
 	flows_free(&port->graves);
 	port->prune_ms = sync->now;
+	return env_of(sync)->port_activate(env_of(sync)->data, port->id, epoch, resync);
+}
+
+static void publish(struct sync *sync, struct port *port)
+{
 	sync->members_changed = true;
-	env_of(sync)->port_activate(env_of(sync)->data, port->id, epoch, resync);
-	if (registry_put(&sync->registry, ENTRY_VPORT, port->id, epoch, description_of(port)))
+	if (registry_put(&sync->registry, ENTRY_VPORT, port->id, port->epoch, description_of(port)))
 		sync->counters.no_memory++;
 	port_wake(sync, port, sync->now);
+}
+
+void become_owner(struct sync *sync, struct port *port, uint64_t epoch, bool resync)
+{
+	take(sync, port, epoch, resync);
+	publish(sync, port);
 }
 
 /* ---- Source ------------------------------------------------------------------------------------------------------ */
@@ -180,12 +315,27 @@ static void stop_move(struct sync *sync, struct port *port, enum move_result res
 		peer_drop(sync, port, peer);
 	tell(sync, port, result);
 	move_end(port);
+	if (port->disk.role != PORT_ACTIVE)
+		owe_ledger(sync, port);
 	sync->members_changed = true;
+}
+
+/* 0, or what the ledger said. */
+static int prepare(struct sync *sync, struct port *port)
+{
+	int r = intend_offer(sync, port);
+
+	if (r == 0)
+		send_prepare(sync, port);
+	else
+		port->move.send_ms = sync->now + SEND_MS;
+	return r == -EINPROGRESS ? 0 : r;
 }
 
 int sync_move_begin(struct sync *sync, struct uuid id, uint32_t to, bool strict)
 {
 	struct port *port = port_find(sync, id);
+	int r;
 
 	if (!port || port->role != PORT_ACTIVE || to == sync->config.host)
 		return -ENOENT;
@@ -200,9 +350,11 @@ int sync_move_begin(struct sync *sync, struct uuid id, uint32_t to, bool strict)
 		.strict = strict,
 		.deadline_ms = sync->now + PREPARE_TIMEOUT_MS,
 	};
-	send_prepare(sync, port);
+	r = prepare(sync, port);
+	if (r < 0)
+		move_end(port);
 	port_wake(sync, port, sync->now);
-	return 0;
+	return r;
 }
 
 /* It goes on here, as if nothing had been. */
@@ -215,12 +367,12 @@ static void unpause(struct sync *sync, struct port *port)
 		port->move.state = MOVE_PRECOPY;
 }
 
-/* The commit point (V1): the datapath has paused, and has reported all. */
+/* The datapath has paused, and has reported all. FINAL is the commit point (V1). */
 static int paused(struct sync *sync, struct port *port)
 {
 	int r = flows_admit(&port->flows, sync->now, INT32_MIN);
 
-	if (r == 0)
+	if (r == 0 && !offer_is_intended(port))
 		r = write_ledger(sync, port, PORT_HANDOVER, port->epoch);
 	if (r < 0) {
 		unpause(sync, port);
@@ -240,6 +392,7 @@ static int offer(struct sync *sync, struct port *port)
 	int r;
 
 	port->move.state = MOVE_PAUSING;
+	port->still_ms = sync->now;
 	port->move.deadline_ms = sync->now + PAUSE_TIMEOUT_MS;
 	r = env_of(sync)->port_pause(env_of(sync)->data, port->id);
 	if (r == -EINPROGRESS) {
@@ -303,32 +456,13 @@ void move_resume(struct sync *sync, struct port *port)
 		resume_offer(sync, port);
 }
 
-/* A full disk must not hold that up: it is written as soon as it can be. Until then a restart would find the port active, or
- * handed over. */
-static void write_released(struct sync *sync, struct port *port)
-{
-	if (write_ledger(sync, port, PORT_RELEASED, port->fence) == 0)
-		return;
-	port->unwritten = true;
-	port->write_ms = sync->now + CYCLE_MS;
-	port_wake(sync, port, port->write_ms);
-}
-
-static void tick_ledger(struct sync *sync, struct port *port)
-{
-	if (!port->unwritten)
-		return;
-	if (sync->now >= port->write_ms)
-		write_released(sync, port);
-	else
-		port_wake(sync, port, port->write_ms);
-}
-
 /* Somebody else owns the port now. What is here is kept for a while, for whoever asks. */
 static void release(struct sync *sync, struct port *port, uint64_t epoch)
 {
 	port->fence = higher(port->fence, epoch);
-	write_released(sync, port);
+	/* What the ledger says of an offer does no harm for a while; that the port is active here would. */
+	if (port->role == PORT_HANDOVER || write_ledger(sync, port, PORT_RELEASED, port->fence) < 0)
+		owe_ledger(sync, port);
 	/* A copy has no young flows: all lie in the log, where a new owner's stream finds them. */
 	if (flows_admit(&port->flows, sync->now, INT32_MIN))
 		port_clear_flows(sync, port);
@@ -365,6 +499,15 @@ static void roll_back(struct sync *sync, struct port *port)
 	become_owner(sync, port, epoch, behind);
 }
 
+/* Asks the destination first. In doubt nothing but an answer leads on. */
+static void begin_rollback(struct sync *sync, struct port *port, int64_t deadline_ms)
+{
+	port->move.state = MOVE_ROLLING;
+	port->move.deadline_ms = deadline_ms;
+	send_abort(sync, port);
+	port_wake(sync, port, port->move.send_ms);
+}
+
 int sync_move_rollback(struct sync *sync, struct uuid id)
 {
 	struct port *port = port_find(sync, id);
@@ -385,13 +528,10 @@ int sync_move_rollback(struct sync *sync, struct uuid id)
 		}
 		if (port->role != PORT_HANDOVER)
 			return -ENOENT;
-		port->move.state = MOVE_ROLLING;
-		port->move.deadline_ms = sync->now + ROLLBACK_ASK_MS;
-		send_abort(sync, port);
-		port_wake(sync, port, port->move.send_ms);
+		begin_rollback(sync, port, sync->now + ROLLBACK_ASK_MS);
 		return 0;
 	case MOVE_ROLLING:
-		if (!port->move.heir)
+		if (!port->move.heir && port->move.deadline_ms != INT64_MAX)
 			return -EALREADY;
 		/* Who waits for what is taken back asks again, and hears that the VM is here. */
 		port->move.heir = 0;
@@ -440,6 +580,7 @@ int sync_move_status(const struct sync *sync, struct uuid id, struct sync_move *
 		.peer = port->move.peer,
 		.strict = port->move.strict,
 		.wanted = port->move.wanted,
+		.doubtful = port->doubtful && port->role == PORT_HANDOVER,
 	};
 	return 0;
 }
@@ -476,6 +617,10 @@ static void on_final_answer(struct sync *sync, struct port *port, enum move_resu
 		port->nr_peers = 0;
 	} else if (result != MOVE_OK) {
 		tell(sync, port, result);
+		/* Does it know no such move, or none any more? If the VM has gone, where it is will ask. */
+		if (result == MOVE_UNKNOWN && port->doubtful &&
+		    !env_of(sync)->port_gone(env_of(sync)->data, port->id))
+			begin_rollback(sync, port, INT64_MAX);
 	}
 }
 
@@ -523,8 +668,10 @@ static void tick_source(struct sync *sync, struct port *port)
 			stop_move(sync, port, MOVE_TIMEOUT);
 			return;
 		}
-		if (due)
-			send_prepare(sync, port);
+		if (due && prepare(sync, port) < 0) {
+			stop_move(sync, port, MOVE_DISK);
+			return;
+		}
 		break;
 	case MOVE_PRECOPY:
 		if (!members_living(&sync->members, move->peer) || !peer_find(port, move->peer)) {
@@ -566,8 +713,10 @@ static void tick_source(struct sync *sync, struct port *port)
 			port_wake(sync, port, sync->now + SEND_MS);
 			return;
 		}
-		if (due)
+		if (due) {
 			send_abort(sync, port);
+			move->send_ms += move->deadline_ms == INT64_MAX ? SEND_SLOW_MS : 0;
+		}
 		break;
 	}
 	port_wake(sync, port, move->send_ms);
@@ -607,12 +756,28 @@ static bool is_behind(const struct sync *sync, const struct port *port)
 	       env_of(sync)->port_late(env_of(sync)->data, port->id);
 }
 
+static void announce(struct sync *sync, struct port *port)
+{
+	publish(sync, port);
+	/* A port that is new in the cluster did not move. */
+	if (!port->move.peer) {
+		move_end(port);
+		return;
+	}
+	tell(sync, port, MOVE_OK);
+	port->move.state = MOVE_ANNOUNCING;
+	port->move.deadline_ms = sync->now + ANNOUNCE_MS;
+	send_claimed(sync, port);
+	port_wake(sync, port, port->move.send_ms);
+}
+
 static void claim(struct sync *sync, struct port *port)
 {
 	uint64_t epoch = epoch_next(higher(port->epoch, port->fence), 1, sync->config.host);
-	bool behind = is_behind(sync, port);
+	bool behind = is_behind(sync, port), intended = claim_is_intended(sync, port, epoch);
+	int r;
 
-	if (write_ledger(sync, port, PORT_ACTIVE, epoch) < 0) {
+	if (!intended && write_ledger(sync, port, PORT_ACTIVE, epoch) < 0) {
 		tell(sync, port, MOVE_DISK);
 		port->move.send_ms = sync->now + CYCLE_MS;
 		port_wake(sync, port, port->move.send_ms);
@@ -622,18 +787,23 @@ static void claim(struct sync *sync, struct port *port)
 		write_anew(port, epoch, true);
 		port_feed(sync, port);
 	}
-	become_owner(sync, port, epoch, behind);
-	/* A port that is new in the cluster did not move. */
-	if (!port->move.peer) {
-		move_end(port);
-		return;
-	}
-	tell(sync, port, MOVE_OK);
-	port->move.state = MOVE_ANNOUNCING;
+	r = take(sync, port, epoch, behind);
 	port->move.claimed = epoch;
-	port->move.deadline_ms = sync->now + ANNOUNCE_MS;
-	send_claimed(sync, port);
-	port_wake(sync, port, port->move.send_ms);
+	if (intended)
+		owe_ledger(sync, port);
+	if (intended && r < 0)
+		port->move.state = MOVE_CLAIMING;
+	else
+		announce(sync, port);
+}
+
+void sync_port_activated(struct sync *sync, int64_t now_ms, struct uuid id, uint64_t epoch)
+{
+	struct port *port = port_find(sync, id);
+
+	advance(sync, now_ms);
+	if (port && port->move.state == MOVE_CLAIMING && port->move.claimed == epoch)
+		announce(sync, port);
 }
 
 void move_leave(struct sync *sync, struct port *port)
@@ -655,6 +825,26 @@ static void begin_with_copy(struct sync *sync, struct port *port)
 		port_clear_flows(sync, port);
 	else
 		port_feed(sync, port);
+}
+
+/* Attached, and denies. 0; -EINPROGRESS: asked again; else it is as it was before. */
+static int arrive(struct sync *sync, struct port *port, const struct move_prepare *message)
+{
+	int r = port_describe(port, message->description);
+
+	if (r == 0)
+		r = env_of(sync)->port_prepare(env_of(sync)->data, port->id, message->description,
+					       message->flows);
+	if (r < 0)
+		return r;
+	if (port->role == PORT_REPLICA)
+		sync->replica_flows -= port->flows.count;
+	port->role = PORT_PREPARED;
+	port->attached = true;
+	port->nr_peers = 0;
+	port->fence = higher(port->fence, message->epoch);
+	begin_with_copy(sync, port);
+	return 0;
 }
 
 void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare *message)
@@ -685,25 +875,19 @@ void move_on_prepare(struct sync *sync, uint32_t from, const struct move_prepare
 		return;
 	}
 
-	if (port->role != PORT_PREPARED && port->role != PORT_STAGED) {
-		r = port_describe(port, message->description);
-		if (r == 0)
-			r = env_of(sync)->port_prepare(env_of(sync)->data, port->id,
-						       message->description, message->flows);
-		if (r == -EINPROGRESS)
-			return;
-		if (r < 0) {
-			send_answer(sync, from, port->id, message->move, STEP_PREPARE,
-				    r == -ENOSPC ? MOVE_NO_ROOM : MOVE_REFUSED, NULL);
-			return;
-		}
-		if (port->role == PORT_REPLICA)
-			sync->replica_flows -= port->flows.count;
-		port->role = PORT_PREPARED;
-		port->attached = true;
-		port->nr_peers = 0;
-		port->fence = higher(port->fence, message->epoch);
-		begin_with_copy(sync, port);
+	r = intend_claim(sync, port, from, message);
+	if (r < 0 && r != -EINPROGRESS) {
+		send_answer(sync, from, port->id, message->move, STEP_PREPARE, MOVE_DISK, NULL);
+		return;
+	}
+	if (r == 0 && port->role != PORT_PREPARED && port->role != PORT_STAGED)
+		r = arrive(sync, port, message);
+	if (r == -EINPROGRESS)
+		return;
+	if (r < 0) {
+		send_answer(sync, from, port->id, message->move, STEP_PREPARE,
+			    r == -ENOSPC ? MOVE_NO_ROOM : MOVE_REFUSED, NULL);
+		return;
 	}
 	if (port->move.id != message->move) {
 		port->role = PORT_PREPARED;
@@ -768,8 +952,10 @@ static void on_checked(struct sync *sync, struct port *port)
 	}
 	if (result != MOVE_OK)
 		return;
-	if (port->role == PORT_PREPARED)
+	if (port->role == PORT_PREPARED) {
 		port->role = PORT_STAGED;
+		port->still_ms = sync->now;
+	}
 	if (port->move.wanted)
 		claim(sync, port);
 }
@@ -785,7 +971,8 @@ void move_on_final(struct sync *sync, uint32_t from, const struct move_final *me
 		return;
 	}
 	if (port->role == PORT_ACTIVE && port->move.claimed) {
-		send_claimed(sync, port);
+		if (port->move.state != MOVE_CLAIMING)
+			send_claimed(sync, port);
 		return;
 	}
 	arriving = port->role == PORT_PREPARED || port->role == PORT_STAGED ||
@@ -1042,6 +1229,7 @@ static enum move_result offer_to(struct sync *sync, struct port *port, uint32_t 
 		port->move.heir = 0;
 		return MOVE_DISK;
 	}
+	port->doubtful = false;
 	port->nr_peers = 0;
 	peer_add(sync, port, to, true);
 	return MOVE_NOT_YET;
@@ -1090,7 +1278,7 @@ void move_on_pull(struct sync *sync, uint32_t from, const struct move_pull *mess
 	switch (port->role) {
 	case PORT_ACTIVE:
 		result = MOVE_REFUSED;
-		if (port->move.state == MOVE_PAUSING ||
+		if (port->move.state == MOVE_PAUSING || port->move.state == MOVE_CLAIMING ||
 		    !env_of(sync)->port_gone(env_of(sync)->data, port->id))
 			break;
 		if (port->move.state == MOVE_PREPARING || port->move.state == MOVE_PRECOPY) {
@@ -1186,8 +1374,12 @@ void move_on_abort(struct sync *sync, uint32_t from, const struct move_abort *me
 	struct port *port = port_find(sync, message->port);
 	enum move_result result = MOVE_OK;
 
+	/* It will be claimed, or the daemon dies before anybody could know: the source asks again. */
+	if (port && port->move.state == MOVE_CLAIMING)
+		return;
 	/* Whatever became of the move, and after a restart too: an epoch above the source's was taken. */
-	if (port && port->fence > message->epoch && port->role != PORT_NONE) {
+	if (port && port->fence > message->epoch &&
+	    (port->role != PORT_NONE || port->disk.epoch > message->epoch)) {
 		result = MOVE_CLAIMED;
 	} else if (!port || port->move.id != message->move || port->move.peer != from) {
 		result = MOVE_UNKNOWN;
@@ -1240,9 +1432,10 @@ void move_higher_epoch(struct sync *sync, struct port *port, uint64_t epoch, uin
 
 void move_tick(struct sync *sync, struct port *port)
 {
-	tick_ledger(sync, port);
+	pay_ledger(sync, port);
 	switch (port->move.state) {
 	case MOVE_IDLE:
+	case MOVE_CLAIMING:
 		break;
 	case MOVE_ARRIVING:
 		tick_destination(sync, port);

@@ -272,6 +272,17 @@ void replication_on_ack(struct sync *sync, uint32_t from, const struct flows_ack
 	port_wake(sync, port, sync->now);
 }
 
+void sync_bulk_ready(struct sync *sync, int64_t now_ms, uint32_t host)
+{
+	advance(sync, now_ms);
+	for (size_t i = 0; i < sync->nr_ports; i++) {
+		const struct peer *peer = peer_find(sync->ports[i], host);
+
+		if (peer && peer->sent < sync->ports[i]->flows.head)
+			port_wake(sync, sync->ports[i], sync->now);
+	}
+}
+
 /* ---- Who the buddies are ----------------------------------------------------------------------------------------- */
 
 struct rank {
@@ -351,7 +362,8 @@ void replication_choose(struct sync *sync)
 	struct share_member *members = share_members(sync, &nr_members);
 
 	for (size_t i = 0; i < sync->nr_ports; i++)
-		if (sync->ports[i]->role == PORT_ACTIVE)
+		if (sync->ports[i]->role == PORT_ACTIVE &&
+		    sync->ports[i]->move.state != MOVE_CLAIMING)
 			choose_peers(sync, sync->ports[i], members, nr_members);
 	free(members);
 	share_feed(sync);

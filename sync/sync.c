@@ -95,9 +95,11 @@ int port_describe(struct port *port, struct slice description)
 
 int sync_restore(struct sync *sync, const struct ledger *ledger)
 {
+	bool known = (ledger->role >= PORT_ACTIVE && ledger->role <= PORT_RELEASED) ||
+		     ledger->role == PORT_PREPARED || ledger->role == PORT_OFFERING;
 	struct port *port;
 
-	if (sync->started || ledger->role < PORT_ACTIVE || ledger->role > PORT_RELEASED)
+	if (sync->started || !known)
 		return -EINVAL;
 	port = port_get(sync, ledger->port);
 	if (!port)
@@ -106,6 +108,8 @@ int sync_restore(struct sync *sync, const struct ledger *ledger)
 	port->epoch = port->fence = ledger->epoch;
 	port->move.peer = ledger->peer;
 	port->move.id = ledger->move;
+	port->disk = *ledger;
+	move_restore(sync, port);
 	return 0;
 }
 
@@ -143,6 +147,8 @@ int sync_port_add(struct sync *sync, struct uuid id, struct slice description, b
 	case PORT_ACTIVE:
 		sync->members_changed = true; /* its group may be another */
 		wake(sync, sync->now);
+		if (port->move.state == MOVE_CLAIMING)
+			return 0;
 		if (port->attached)
 			return registry_put(&sync->registry, ENTRY_VPORT, id, port->epoch,
 					    description);
@@ -398,7 +404,7 @@ static bool port_expired(struct sync *sync, struct port *port)
 		return false;
 	if (sync->now < port->expires_ms)
 		port_wake(sync, port, port->expires_ms);
-	else if (port->unwritten) /* or nobody would be left to write it */
+	else if (port->owes) /* or nobody would be left to write it */
 		return false;
 	else if (owner && owner->epoch < port->fence)
 		port->expires_ms = sync->now + RELEASED_MS;

@@ -179,21 +179,30 @@ struct sync_lag {
 /* Returns how many there are; fills up to `room`. */
 size_t sync_lag(const struct sync *sync, struct uuid port, struct sync_lag *lag, size_t room);
 
+/* `bulk` takes frames for the host again. It is asked again now and then in any case. */
+void sync_bulk_ready(struct sync *sync, int64_t now_ms, uint32_t host);
+
 /* ---- Moves ---- */
 
-/* Source: 0 when under way; -ENOENT: not active here; -EALREADY: a move is under way; -EHOSTUNREACH: not alive. */
+/* Source: 0 when under way; -ENOENT: not active here; -EALREADY: a move is under way; -EHOSTUNREACH: not alive; errno of the
+ * ledger: it did not take the intent. */
 int sync_move_begin(struct sync *sync, struct uuid port, uint32_t to, bool strict);
 /* Source: the VM is paused. Pauses the port, drains, offers it. -EAGAIN: the destination is not prepared yet; errno of
- * the datapath or the ledger: nothing happened. 0: offered, or as soon as the datapath has paused; should it fail, the port
+ * the datapath: nothing happened. 0: offered, or as soon as the datapath has paused; should it fail, the port
  * goes on here and move_event tells. */
 int sync_move_pause(struct sync *sync, struct uuid port);
 /* What port_pause could not say at once. Reports are complete. */
 void sync_port_paused(struct sync *sync, int64_t now_ms, struct uuid port, int result);
+/* What port_activate could not say at once. */
+void sync_port_activated(struct sync *sync, int64_t now_ms, struct uuid port, uint64_t epoch);
 /* Source: the VM goes on here. -ENOENT: no move. The end is told by move_event. */
 int sync_move_rollback(struct sync *sync, struct uuid port);
 /* Destination: the VM runs here, by command or by its first RARP, GARP or NA. 0: active, or as soon as the flows are
  * here. -ENOENT: neither prepared nor known. */
 int sync_move_activate(struct sync *sync, struct uuid port);
+
+/* Does a VM wait for this host? What takes long has time until it does not, or for 2 s. */
+bool sync_stands_still(const struct sync *sync);
 
 /* Where a move stands. M(enumerator, name) */
 #define MOVE_PHASES(M)                                                                            \
@@ -218,7 +227,8 @@ struct sync_move {
 	enum move_phase phase;
 	uint32_t peer; /* the other host, 0: none, or not known */
 	bool strict;
-	bool wanted; /* destination: the VM is here already */
+	bool wanted;   /* destination: the VM is here already */
+	bool doubtful; /* source: was started again, and may never have offered the port */
 };
 /* -ENOENT: the port is not known here. */
 int sync_move_status(const struct sync *sync, struct uuid port, struct sync_move *status);

@@ -62,13 +62,14 @@ static int port_prepare(void *data, struct uuid port, struct slice description, 
 	return flows > 1000 ? -ENOSPC : 0;
 }
 
-static void port_activate(void *data, struct uuid port, uint64_t epoch, bool resync)
+static int port_activate(void *data, struct uuid port, uint64_t epoch, bool resync)
 {
 	(void)data;
 	(void)port;
 	(void)resync;
 	if (epoch_host(epoch) != 1)
 		abort();
+	return 0;
 }
 
 static int port_pause(void *data, struct uuid port)
@@ -183,6 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr)
 		.port_late = port_late,
 		.port_stranded = port_late,
 		.port_epoch = port_flows,
+		.port_in_force = port_late,
 		.port_gone = port_gone,
 		.flow_apply = flow_apply,
 		.flow_share = flow_share,

@@ -221,6 +221,12 @@ both_die_handed_over() {
 }
 # The pause was long: TCP tries again after a dozen seconds only.
 it "...source and destination, when it was handed over: offered again from the kernel's flows, and taken" both_die_handed_over
+# Nobody knows any more whether it was offered, and the VM has not gone: the destination is asked, and has nothing.
+both_die_and_it_stays() {
+    migrate a prepare vm1 --to b && migrate a start vm1 && syncd_end_on a KILL && syncd_end_on b KILL &&
+        syncd_on b && syncd_on a && cluster_whole && becomes_active a 1 && until_true 60 talks tcp && all_alive_on a
+}
+it "...and if the VM has stayed, and the destination knows nothing: the source brings it into force again by itself" both_die_and_it_stays
 destination_dies_preparing() {
     migrate a prepare vm1 --to b && syncd_end_on b KILL && talks tcp && syncd_on b && cluster_whole &&
         until_true 30 not phase_is a 1 preparing && { migrate a rollback vm1 || true; } && role_is a 1 active && move a b 1 && all_alive_on b

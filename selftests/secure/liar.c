@@ -139,12 +139,13 @@ static uint64_t env_port_flows(void *data, struct uuid port)
 	return 0;
 }
 
-static void env_port_activate(void *data, struct uuid port, uint64_t epoch, bool resync)
+static int env_port_activate(void *data, struct uuid port, uint64_t epoch, bool resync)
 {
 	(void)data;
 	(void)port;
 	(void)epoch;
 	(void)resync;
+	return 0;
 }
 
 static void env_on_port(void *data, struct uuid port)
@@ -249,6 +250,7 @@ static void start(const char *folder, const char *address, const char *const *se
 		.port_late = env_no,
 		.port_stranded = env_no,
 		.port_epoch = env_port_flows,
+		.port_in_force = env_no,
 		.port_gone = env_no,
 		.move_event = env_move_event,
 		.port_flows = env_port_flows,

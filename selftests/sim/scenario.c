@@ -32,7 +32,7 @@ static void appear(struct world *world, uint32_t index)
 	struct twin *twin = host_twin(host, index);
 
 	/* It may have been faster than who enforces its device. */
-	if (!twin->active && !twin->paused)
+	if (!twin->active && !twin->paused && !twin->activating)
 		twin->late |= world_chance(world, 0.3);
 	switch (role) {
 	case PORT_ACTIVE:
@@ -196,7 +196,8 @@ static void do_trap(struct world *world, struct trouble *trouble)
 {
 	static const uint16_t types[] = {
 		MESSAGE_MOVE_PREPARE, MESSAGE_MOVE_ANSWER,  MESSAGE_FLOWS,	MESSAGE_FLOWS_ACK,
-		MESSAGE_MOVE_FINAL,   MESSAGE_MOVE_CLAIMED, MESSAGE_MOVE_ABORT, MESSAGE_MOVE_PULL};
+		MESSAGE_MOVE_FINAL,   MESSAGE_MOVE_CLAIMED, MESSAGE_MOVE_ABORT, MESSAGE_MOVE_PULL,
+		TRAP_PAUSE,	      TRAP_ACTIVATE,	    TRAP_LEDGER};
 
 	(void)trouble;
 	world->trap_type = types[world_below(world, sizeof(types) / sizeof(types[0]))];

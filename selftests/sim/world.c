@@ -182,6 +182,30 @@ static uint32_t port_index(const struct world *world, struct uuid id)
 	return port;
 }
 
+static void trap(struct world *world, uint16_t type, uint32_t victim)
+{
+	if (type != world->trap_type || world->trapped)
+		return;
+	if (world->trap_skip)
+		world->trap_skip--;
+	else
+		world->trapped = victim;
+}
+
+/* Law V2: nobody hears of a claim before it holds, whatever becomes of the daemon. */
+static void inspect_claimed(struct world *world, struct sim_host *host, struct reader reader)
+{
+	struct move_claimed claimed;
+	const struct twin *twin;
+
+	if (get_move_claimed(reader, &claimed))
+		return;
+	twin = host_twin(host, port_index(world, claimed.port));
+	if (!twin->active && host->ledgers[port_index(world, claimed.port)].role != PORT_ACTIVE)
+		world_fail(world, "host %u tells of a claim of port %u that is not in force",
+			   host->id, port_index(world, claimed.port));
+}
+
 /* Law F3 seen from outside: no host acknowledges a write of an epoch below one that it has accepted. */
 static void inspect(struct world *world, struct sim_host *host, uint32_t to, const void *bytes,
 		    size_t nr)
@@ -196,12 +220,9 @@ static void inspect(struct world *world, struct sim_host *host, uint32_t to, con
 	while (tlv_next(&reader, &type, &value)) {
 		struct flows_ack ack;
 
-		if (type == world->trap_type && !world->trapped) {
-			if (world->trap_skip)
-				world->trap_skip--;
-			else
-				world->trapped = world->trap_receiver ? to : host->id;
-		}
+		trap(world, type, world->trap_receiver ? to : host->id);
+		if (type == MESSAGE_MOVE_CLAIMED)
+			inspect_claimed(world, host, value);
 		if (type != MESSAGE_FLOWS_ACK || get_flows_ack(value, &ack) ||
 		    ack.status != FLOWS_OK)
 			continue;
@@ -270,8 +291,10 @@ static int env_bulk(void *data, uint32_t to, const void *bytes, size_t nr)
 {
 	struct sim_host *host = data;
 
-	if (host->world->nr_hosts < 100 && world_chance(host->world, 0.02))
+	if (host->world->nr_hosts < 100 && world_chance(host->world, 0.02)) {
+		host->bulk_refused = to;
 		return -EAGAIN;
+	}
 	transmit(host, to, bytes, nr, true);
 	return 0;
 }
@@ -322,10 +345,20 @@ static int env_entry_verify(void *data, uint32_t origin, const struct entry_reco
 static int env_ledger_write(void *data, const struct ledger *ledger)
 {
 	struct sim_host *host = data;
+	struct world *world = host->world;
+	uint32_t index = port_index(world, ledger->port);
+	const struct sim_port *port = &world->ports[index];
 
+	/* Law V1: not while the VM stands still, if all goes by the book. */
+	if (port->state == VM_PAUSED && port->orderly && !port->failed && !world->crashed &&
+	    (host->id == port->vm || host->id == port->to))
+		world_fail(world,
+			   "host %u writes role %u of port %u to disk while its VM stands still",
+			   host->id, ledger->role, index);
 	if (host->disk_full)
 		return -ENOSPC;
-	host->ledgers[port_index(host->world, ledger->port)] = *ledger;
+	host->ledgers[index] = *ledger;
+	trap(world, TRAP_LEDGER, host->id);
 	return 0;
 }
 
@@ -441,6 +474,7 @@ struct twin *host_twin(struct sim_host *host, uint32_t port)
 static void twin_clear(struct twin *twin)
 {
 	twin->attached = twin->active = twin->paused = twin->pausing = twin->late = false;
+	twin->activating = 0;
 	twin->was_in_force = 0;
 	for (size_t i = 0; i < WORLD_KEYS; i++)
 		twin->flows[i].present = false;
@@ -665,12 +699,16 @@ static void pause_port(struct world *world, struct sim_host *host, uint32_t port
 	world_log(world, "host %u pauses port %u", host->id, port);
 }
 
+static bool end_activation(struct world *world, struct sim_host *host, uint32_t port);
+
 static int env_port_pause(void *data, struct uuid id)
 {
 	struct sim_host *host = data;
 	struct world *world = host->world;
 	uint32_t port = port_index(world, id);
 
+	end_activation(world, host, port);
+	trap(world, TRAP_PAUSE, host->id);
 	if (world_chance(world, 0.5)) {
 		host_twin(host, port)->pausing = true;
 		return -EINPROGRESS;
@@ -686,6 +724,9 @@ static void end_pauses(struct world *world, struct sim_host *host)
 		struct twin *twin = host->twins[i];
 		bool fails = twin && twin->pausing && world_chance(world, 0.1);
 
+		if (twin && end_activation(world, host, i))
+			sync_port_activated(host->sync, host_clock(host), world->ports[i].id,
+					    twin->epoch);
 		if (twin && twin->active && twin->unreported &&
 		    (!world->shares || world_chance(world, 0.1)))
 			report_all(world, host, i);
@@ -721,11 +762,9 @@ static bool is_final(const struct sim_port *port, const struct twin *twin)
 	return port->final_epoch;
 }
 
-static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool resync)
+static void activate(struct world *world, struct sim_host *host, uint32_t index, uint64_t epoch,
+		     bool resync)
 {
-	struct sim_host *host = data;
-	struct world *world = host->world;
-	uint32_t index = port_index(world, id);
 	struct sim_port *port = &world->ports[index];
 	struct twin *twin = host_twin(host, index);
 	bool rewritten;
@@ -795,6 +834,36 @@ static void env_port_activate(void *data, struct uuid id, uint64_t epoch, bool r
 	twin->epoch = twin->accepted = twin->was_in_force = epoch;
 }
 
+/* What it was asked for is done. */
+static bool end_activation(struct world *world, struct sim_host *host, uint32_t port)
+{
+	struct twin *twin = host_twin(host, port);
+	uint64_t epoch = twin->activating;
+
+	twin->activating = 0;
+	if (epoch && (!twin->active || twin->epoch != epoch))
+		activate(world, host, port, epoch, twin->activating_resync);
+	return epoch;
+}
+
+/* A datapath may take its time; or it is fast, and only its answer is not. */
+static int env_port_activate(void *data, struct uuid id, uint64_t epoch, bool resync)
+{
+	struct sim_host *host = data;
+	struct world *world = host->world;
+	uint32_t index = port_index(world, id);
+	struct twin *twin = host_twin(host, index);
+	bool slow = world_chance(world, 0.5);
+
+	trap(world, TRAP_ACTIVATE, host->id);
+	twin->pausing = false;
+	twin->activating = slow ? epoch : 0;
+	twin->activating_resync = resync;
+	if (!slow || world->shares || world_chance(world, 0.5))
+		activate(world, host, index, epoch, resync);
+	return slow ? -EINPROGRESS : 0;
+}
+
 static void env_port_release(void *data, struct uuid id)
 {
 	struct sim_host *host = data;
@@ -835,6 +904,13 @@ static uint64_t env_port_epoch(void *data, struct uuid id)
 	struct sim_host *host = data;
 
 	return host_twin(host, port_index(host->world, id))->was_in_force;
+}
+
+static bool env_port_in_force(void *data, struct uuid id)
+{
+	struct sim_host *host = data;
+
+	return host_twin(host, port_index(host->world, id))->active;
 }
 
 static bool env_port_gone(void *data, struct uuid id)
@@ -962,6 +1038,7 @@ static const struct sync_env env_template = {
 	.port_late = env_port_late,
 	.port_stranded = env_port_stranded,
 	.port_epoch = env_port_epoch,
+	.port_in_force = env_port_in_force,
 	.port_gone = env_port_gone,
 	.flow_apply = env_flow_apply,
 	.flow_share = env_flow_share,
@@ -984,19 +1061,21 @@ static void restore_port(struct world *world, struct sim_host *host, uint32_t in
 	struct sim_port *port = &world->ports[index];
 	const struct ledger *ledger = &host->ledgers[index];
 	struct twin *twin = host->twins[index];
+	enum port_role role;
+	uint64_t epoch;
 
 	if (ledger->role)
 		sync_restore(host->sync, ledger);
 	if (!twin)
 		return;
-	twin->accepted =
-		ledger->role == PORT_ACTIVE || ledger->role == PORT_HANDOVER ? ledger->epoch : 0;
+	role = sync_port_role(host->sync, port->id, &epoch);
+	twin->accepted = role == PORT_ACTIVE || role == PORT_HANDOVER ? epoch : 0;
 	/* What it had been told of other hosts' flows went with its memory. So did what a later owner had said, if a full
 	 * disk left an earlier epoch in the ledger. */
 	for (uint32_t key = 0; key < WORLD_KEYS; key++)
 		if (twin->flows[key].gone_owner > twin->accepted)
 			twin->flows[key].gone_owner = 0;
-	if (ledger->role != PORT_ACTIVE && ledger->role != PORT_HANDOVER) {
+	if (role != PORT_ACTIVE && role != PORT_HANDOVER) {
 		world->forgetful = true;
 		twin_clear(twin);
 		return;
@@ -1058,6 +1137,16 @@ void host_start(struct world *world, struct sim_host *host)
 void host_crash(struct world *world, struct sim_host *host)
 {
 	world_log(world, "host %u: the daemon dies", host->id);
+	world->crashed = true;
+	/* What it has asked the datapath for is done yet; if both die at once it is not: a claim that is not in the ledger
+	 * can stand that. */
+	for (uint32_t i = 0; i < world->nr_ports; i++) {
+		if (!host->twins[i])
+			continue;
+		if (host->ledgers[i].role == PORT_ACTIVE || world_chance(world, 0.5))
+			end_activation(world, host, i);
+		host->twins[i]->activating = 0;
+	}
 	store_crashed(host);
 	sync_free(host->sync);
 	host->sync = NULL;
@@ -1098,6 +1187,9 @@ bool world_step(struct world *world, int64_t until)
 			store_tick(host);
 			for (uint32_t i = 0; i < world->nr_ports; i++)
 				tell_killed(world, host, i);
+			if (host->bulk_refused && world_chance(world, 0.5))
+				sync_bulk_ready(host->sync, host_clock(host), host->bulk_refused);
+			host->bulk_refused = 0;
 			sync_tick(host->sync, host_clock(host));
 			if (host->staging != host->staged)
 				sync_policy_continue(host->sync, host_clock(host));

@@ -36,8 +36,11 @@ struct twin_flow {
 struct twin {
 	bool attached;
 	bool active;
-	bool paused;	 /* offered to somebody */
-	bool pausing;	 /* was asked to pause, and has not said yet that it did */
+	bool paused;  /* offered to somebody */
+	bool pausing; /* was asked to pause, and has not said yet that it did */
+	uint64_t
+		activating; /* epoch in which it was asked to bring it into force, and has not said yet that it did; 0: none */
+	bool activating_resync;
 	bool late;	 /* packets of the VM have passed that it has not seen */
 	bool unreported; /* the daemon was started again, and knows nothing of the flows yet */
 	uint64_t epoch;
@@ -45,6 +48,13 @@ struct twin {
 	uint64_t accepted;     /* highest epoch of which the host has acknowledged a write */
 	uint64_t version;      /* given to the last change */
 	struct twin_flow flows[WORLD_KEYS];
+};
+
+/* Steps at which no message leaves; behind all types of messages. */
+enum trap {
+	TRAP_PAUSE = 0x8000, /* the datapath was asked to deny */
+	TRAP_ACTIVATE,	     /* to bring a port into force */
+	TRAP_LEDGER,	     /* a record is on disk */
 };
 
 enum vm_state {
@@ -98,6 +108,7 @@ struct sim_host {
 	uint32_t
 		staging; /* was asked for once: staging takes its time, the second answer is ready */
 	struct store_client client;
+	uint32_t bulk_refused; /* this host's frames, last; 0: nobody's */
 	uint64_t bytes_out, bytes_in, packets_out;
 };
 
@@ -138,12 +149,14 @@ struct world {
 	uint32_t one_way_from, one_way_to; /* 0: none */
 	bool refuse_room;		   /* port_prepare refuses now and then */
 
-	/* A trap: when a message of this type leaves, the source or the destination of it dies. 0: none */
+	/* A trap: when a message of this type leaves, the source or the destination of it dies; or who has come to
+	 * one of enum trap. 0: none */
 	uint16_t trap_type;
 	uint8_t trap_skip;
 	bool trap_receiver;
 	uint32_t trapped; /* host that must die after this step */
 
+	bool crashed;	/* a daemon has died */
 	bool shares;	/* all ports are members of one share group */
 	bool forgetful; /* a port lost its host, or a clock leapt: what was killed may be back */
 	uint32_t births;

@@ -88,13 +88,14 @@ static int env_port_pause(void *data, struct uuid port)
 	return 0;
 }
 
-static void env_port_activate(void *data, struct uuid port, uint64_t claimed, bool resync)
+static int env_port_activate(void *data, struct uuid port, uint64_t claimed, bool resync)
 {
 	(void)data;
 	(void)port;
 	(void)claimed;
 	(void)resync;
 	active = true;
+	return 0;
 }
 
 static uint64_t env_port_flows(void *data, struct uuid port)
@@ -140,6 +141,7 @@ static const struct sync_env env = {
 	.port_late = env_no,
 	.port_stranded = env_no,
 	.port_epoch = env_port_flows,
+	.port_in_force = env_no,
 	.port_gone = env_no,
 	.move_event = env_move_event,
 	.flow_apply = env_flow_apply,

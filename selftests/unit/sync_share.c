@@ -88,12 +88,13 @@ static int port_prepare(void *data, struct uuid port, struct slice description, 
 	return 0;
 }
 
-static void port_activate(void *data, struct uuid port, uint64_t epoch, bool resync)
+static int port_activate(void *data, struct uuid port, uint64_t epoch, bool resync)
 {
 	(void)data;
 	(void)port;
 	(void)epoch;
 	(void)resync;
+	return 0;
 }
 
 static uint64_t port_flows(void *data, struct uuid port)

@@ -46,7 +46,11 @@ static void on_message(void *data, uint32_t from, const void *bytes, size_t nr)
 
 static void on_bulk_ready(void *data, uint32_t to)
 {
-	queries_bulk_ready(data, to);
+	struct syncd *d = data;
+
+	queries_bulk_ready(d, to);
+	if (d->cluster.sync)
+		sync_bulk_ready(d->cluster.sync, d->loop.now_ms, to);
 }
 
 static void sign_anew(struct syncd *d)
@@ -178,11 +182,12 @@ static int start_core(struct syncd *d)
 	cluster->sync = sync_new(&config, &cluster->env, d->loop.now_ms);
 	if (!cluster->sync)
 		return log_errno(-ENOMEM, "cannot start the cluster's state machine");
+	/* What the ledger leaves open the datapath knows. */
+	datapath_start(d);
 	ledger_each(&d->disk.ledger, restore_record, d);
 	r = signatures_publish(d);
 	if (r < 0)
 		return log_errno(r, "cannot sign what this host tells");
-	datapath_start(d);
 	vports_start(d);
 	r = restore_manifest(d);
 	if (r == 0)

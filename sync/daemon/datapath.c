@@ -382,6 +382,7 @@ static void on_activated(void *data, int status, const struct link_packet *packe
 	port->was_in_force = port->epoch;
 	port->epoch = 0;
 	port->held = port->arriving = false;
+	sync_port_activated(d->cluster.sync, d->loop.now_ms, port->id, port->was_in_force);
 }
 
 static void follow_activate(struct syncd *d, struct datapath_port *port)
@@ -399,14 +400,14 @@ static void follow_activate(struct syncd *d, struct datapath_port *port)
 				   on_activated) == 0;
 }
 
-void datapath_activate(void *data, struct uuid id, uint64_t epoch, bool resync)
+int datapath_activate(void *data, struct uuid id, uint64_t epoch, bool resync)
 {
 	struct syncd *d = data;
 	struct datapath_port *port = get(d, id);
 
 	if (!port) {
 		log_error("no memory to bring a port into force: it denies");
-		return;
+		return -ENOMEM;
 	}
 	port->pause = PAUSE_NONE;
 	port->release_wanted = false;
@@ -422,6 +423,7 @@ void datapath_activate(void *data, struct uuid id, uint64_t epoch, bool resync)
 		log_notice("vport %s: active here, epoch %llu%s", name_of(d, id),
 			   (unsigned long long)epoch,
 			   resync ? "; its flows may anchor their windows anew" : "");
+	return -EINPROGRESS;
 }
 
 static void on_released(void *data, int status, const struct link_packet *packet)
@@ -512,8 +514,8 @@ int datapath_prepare(void *data, struct uuid id, struct slice description, uint6
 	if (port->here && !port->release_wanted && port->prepare == PREPARE_NONE &&
 	    (!port->arriving || d->datapath.adding)) {
 		port->full = port->refused = port->failed = 0;
-		/* However long it takes to find out whose it is. */
-		if (port->asks)
+		/* However long it takes to find out whose it is. After the machine has begun anew it is in force. */
+		if (port->asks || !port->held)
 			ask(d, port, json_pack("{s:s, s:b}", "request", "port-hold", "pull", 1),
 			    ignore_answer);
 		return 0;
@@ -780,6 +782,14 @@ uint64_t datapath_epoch(void *data, struct uuid id)
 	return port && port->here ? port->was_in_force : 0;
 }
 
+bool datapath_in_force(void *data, struct uuid id)
+{
+	const struct syncd *d = data;
+	const struct datapath_port *port = datapath_find(d, id);
+
+	return port && port->here && !port->held;
+}
+
 bool datapath_gone(void *data, struct uuid id)
 {
 	const struct syncd *d = data;
@@ -936,8 +946,19 @@ static void read_ring(struct syncd *d)
 	loop_change(&d->loop, datapath->ring.fd, EPOLLIN);
 }
 
+/* The VM runs here, and whether the port was ever offered is not known: it is taken back (V1a). */
+static void follow_doubt(struct syncd *d, const struct datapath_port *port)
+{
+	struct sync_move move;
+
+	if (port->held && port->seen && sync_move_status(d->cluster.sync, port->id, &move) == 0 &&
+	    move.doubtful && sync_move_rollback(d->cluster.sync, port->id) == 0)
+		log_notice("vport %s: its VM sends here: it is taken back", name_of(d, port->id));
+}
+
 static void port_turn(struct syncd *d, struct datapath_port *port)
 {
+	follow_doubt(d, port);
 	follow_prepare(d, port);
 	follow_release(d, port);
 	follow_watch(d, port);

@@ -170,12 +170,13 @@ int64_t collect_next(const struct syncd *d, const struct datapath_port *port);
 
 int datapath_prepare(void *data, struct uuid port, struct slice description, uint64_t flows);
 int datapath_pause(void *data, struct uuid port);
-void datapath_activate(void *data, struct uuid port, uint64_t epoch, bool resync);
+int datapath_activate(void *data, struct uuid port, uint64_t epoch, bool resync);
 void datapath_release(void *data, struct uuid port);
 uint64_t datapath_flows(void *data, struct uuid port);
 bool datapath_late(void *data, struct uuid port);
 bool datapath_stranded(void *data, struct uuid port);
 uint64_t datapath_epoch(void *data, struct uuid port);
+bool datapath_in_force(void *data, struct uuid port);
 bool datapath_gone(void *data, struct uuid port);
 void datapath_flow_apply(void *data, struct uuid port, const struct flow_record *record);
 void datapath_flow_share(void *data, struct uuid port, const struct flow_record *record,

@@ -139,6 +139,7 @@ const struct sync_env cluster_env = {
 	.port_late = datapath_late,
 	.port_stranded = datapath_stranded,
 	.port_epoch = datapath_epoch,
+	.port_in_force = datapath_in_force,
 	.port_gone = datapath_gone,
 	.flow_apply = datapath_flow_apply,
 	.flow_share = datapath_flow_share,

@@ -149,7 +149,8 @@ static struct ledger_place *find_free(const struct ledger_file *file)
 	return NULL;
 }
 
-static int put(struct ledger_file *file, struct ledger_place *place, struct ledger_record *record)
+static int put(struct ledger_file *file, struct ledger_place *place, struct ledger_record *record,
+	       bool durable)
 {
 	off_t at = (off_t)((size_t)(place - file->places) * PAIR_BYTES +
 			   place->next * sizeof(*record));
@@ -159,7 +160,7 @@ static int put(struct ledger_file *file, struct ledger_place *place, struct ledg
 	record->sequence = place->record.sequence + 1;
 	checksum(record, record->checksum);
 	r = write_at(file->fd, record, sizeof(*record), at);
-	if (r == 0 && fdatasync(file->fd) < 0)
+	if (r == 0 && durable && fdatasync(file->fd) < 0)
 		r = -errno;
 	if (r < 0)
 		return r;
@@ -186,14 +187,15 @@ int ledger_write(struct ledger_file *file, const struct ledger *record)
 					   .epoch = record->epoch,
 					   .move = record->move,
 					   .peer = record->peer,
-					   .role = record->role});
+					   .role = record->role},
+		   true);
 }
 
 int ledger_drop(struct ledger_file *file, struct uuid port)
 {
 	struct ledger_place *place = find(file, port);
 
-	return place ? put(file, place, &(struct ledger_record){.port = port}) : 0;
+	return place ? put(file, place, &(struct ledger_record){.port = port}, false) : 0;
 }
 
 void ledger_each(const struct ledger_file *file,

@@ -41,7 +41,7 @@ static const char *const phase_names[] = {
 static const char *const role_names[] = {
 	[PORT_NONE] = "none",	      [PORT_ACTIVE] = "active",	  [PORT_HANDOVER] = "handover",
 	[PORT_RELEASED] = "released", [PORT_REPLICA] = "replica", [PORT_PREPARED] = "prepared",
-	[PORT_STAGED] = "staged",     [PORT_PULLING] = "pulling",
+	[PORT_STAGED] = "staged",     [PORT_PULLING] = "pulling", [PORT_OFFERING] = "offering",
 };
 
 /* ---- How replication is ------------------------------------------------------------------------------------------ */

@@ -129,7 +129,9 @@ static void drop_missing(void *data, const struct ledger *record)
 {
 	struct syncd *d = data;
 
-	if (record->role == PORT_ACTIVE && !vports_find(d, record->port))
+	bool owned = record->role == PORT_ACTIVE || record->role == PORT_OFFERING;
+
+	if (owned && !vports_find(d, record->port))
 		sync_port_remove(d->cluster.sync, record->port);
 }
 
