@@ -9,9 +9,11 @@
 #include "log.h"
 #include "moves.h"
 #include "ports.h"
+#include "remote_ports.h"
 #include "view_pins.h"
 
 #define RETRY_NS      1000000000ULL
+#define SAVE_NS	      5000000000ULL
 #define SERVE_AT_ONCE 64 /* packets, before other things have their turn */
 
 static void watch(struct dfwd *d, int operation, uint32_t events)
@@ -118,16 +120,41 @@ static void try_connect(struct dfwd *d)
 	d->cluster.vports_changed = true;
 }
 
+static bool any_is_held(const struct dfwd *d)
+{
+	for (size_t i = 0; i < d->nr_ports; i++)
+		if (d->ports[i]->config.flags & DFW_PORT_HELD)
+			return true;
+	return false;
+}
+
+/* A start after us asks the kernel before it believes the list of vports, and dfwsyncd tells of other hosts' anew. The disk
+ * can take long, and a VM whose port is held may stand still until the next request is answered. */
+static void save_lists(struct dfwd *d)
+{
+	struct cluster_link *cluster = &d->cluster;
+
+	if (!cluster->save_vports && !cluster->save_remote)
+		return;
+	if (!cluster->save_ns)
+		cluster->save_ns = monotonic_ns() + SAVE_NS;
+	if (any_is_held(d) && monotonic_ns() < cluster->save_ns)
+		return;
+	if (cluster->save_vports)
+		ports_save(d);
+	if (cluster->save_remote)
+		remote_ports_save(d);
+	cluster->save_vports = cluster->save_remote = false;
+	cluster->save_ns = 0;
+}
+
 void cluster_link_turn(struct dfwd *d)
 {
 	if (d->cluster.link.fd < 0 && monotonic_ns() >= d->cluster.retry_ns)
 		try_connect(d);
 	if (d->cluster.link.fd >= 0 && d->cluster.vports_changed)
 		tell_vports(d);
-	if (d->cluster.save_vports) {
-		d->cluster.save_vports = false;
-		ports_save(d);
-	}
+	save_lists(d);
 	if (d->cluster.link.fd >= 0 &&
 	    sync_link_waits(&d->cluster.link) != d->cluster.watches_room) {
 		d->cluster.watches_room = !d->cluster.watches_room;
@@ -142,6 +169,9 @@ void cluster_link_init(struct dfwd *d)
 
 void cluster_link_close(struct dfwd *d)
 {
+	d->cluster.save_ns = 1;
+	if (!d->detached)
+		save_lists(d);
 	sync_link_close(&d->cluster.link);
 }
 

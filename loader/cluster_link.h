@@ -14,10 +14,12 @@ struct cluster_link {
 	struct sync_link link;
 	uint64_t retry_ns;   /* when to try to connect again */
 	bool vports_changed; /* to be told at the end of this turn of the loop */
-	bool save_vports;    /* and written to disk then, when dfwsyncd has its answer */
-	bool watches_room;   /* packets wait until the socket takes more */
-	bool refused;	     /* the log was told that there is no way to connect */
-	bool member;	     /* dfwsyncd says that this host is in a cluster */
+	/* To be written to disk, when dfwsyncd has its answer and no VM waits for us. */
+	bool save_vports, save_remote;
+	uint64_t save_ns;  /* at the latest; 0: nothing is to be written */
+	bool watches_room; /* packets wait until the socket takes more */
+	bool refused;	   /* the log was told that there is no way to connect */
+	bool member;	   /* dfwsyncd says that this host is in a cluster */
 };
 
 void cluster_link_init(struct dfwd *d);

@@ -113,7 +113,7 @@ static const char *file_path(const struct dfwd *d, char *path)
 }
 
 /* A failure costs the next start: it would begin without what is new. */
-static void save(const struct dfwd *d)
+void remote_ports_save(const struct dfwd *d)
 {
 	_cleanup_json_ json_t *json = json_pack("{s:O}", "vports", d->remote.json);
 	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
@@ -216,7 +216,7 @@ static void realise(struct dfwd *d, struct remote_ports *next, int *r)
 		return;
 	}
 	remote_ports_free(&former);
-	save(d);
+	d->cluster.save_remote = true;
 }
 
 int remote_ports_set(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply)

@@ -42,6 +42,8 @@ struct remote_ports {
 /* Reads the file. Errors are logged. */
 int remote_ports_restore(struct dfwd *d);
 void remote_ports_free(struct remote_ports *remote);
+/* Writes it. */
+void remote_ports_save(const struct dfwd *d);
 
 /* The request remote-vports: takes the list over and realises the policy anew, or changes nothing. */
 int remote_ports_set(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply);

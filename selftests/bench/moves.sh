@@ -37,6 +37,15 @@ vport() {
     until_true 10 grep -q '"active"' <(ctl_on a -j migrate status vm1)
 }
 must "a vport" vport
+# Hosts share no processors: else both ends may wait for one of two while the other idles.
+apart() {
+    local cpu=0 host
+    (($(nproc) > 1)) || return 0
+    for host in a b; do
+        taskset -acp $((cpu++)) "${SYNCD_PIDS[$host]}" >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    done
+}
+must "a processor for each host" apart
 "$BUILD/selftests/bench/moves" "$RUNS" "$FLOWS" "$DELTA" vm1 \
     "a:$(host_instance a):$(host_space a):tap1:${SYNCD_PIDS[a]}" "b:$(host_instance b):$(host_space b):tap1:${SYNCD_PIDS[b]}" || {
     tail -n 5 "$(syncd_log a)" "$(syncd_log b)"

@@ -20,6 +20,7 @@
 #include <nanomsg/nn.h>
 #include <nanomsg/pipeline.h>
 #include <nanomsg/survey.h>
+#include <nanomsg/tcp.h>
 
 #include <util.h>
 
@@ -28,6 +29,7 @@
 
 #define WAYS_MAX      (CHANNELS_MAX + 64)
 #define LANES_MAX     128
+#define SOCKET_BYTES  (1 << 20)	 /* at most, of what is under way: the kernel may allow less */
 #define LANE_BYTES    (64 << 20) /* that wait for all lanes together */
 #define RECONNECT_MS  1000
 #define RECONNECT_MAX 30000
@@ -173,6 +175,13 @@ static int open_socket(const struct xport *xport, int domain, int protocol, int 
 		r = set_option(nn, NN_RECONNECT_IVL_MAX, RECONNECT_MAX);
 	if (r == 0 && longest)
 		r = set_option(nn, NN_RCVMAXSIZE, longest);
+	if (r == 0)
+		r = set_option(nn, NN_RCVBUF, SOCKET_BYTES);
+	if (r == 0)
+		r = set_option(nn, NN_SNDBUF, SOCKET_BYTES);
+	/* Else a small message waits until the peer acknowledges the one before, for which that takes up to 40 ms. */
+	if (r == 0 && nn_setsockopt(nn, NN_TCP, NN_TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
+		r = -nn_errno();
 	if (r < 0) {
 		nn_close(nn);
 		return r;
