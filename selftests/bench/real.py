@@ -52,7 +52,7 @@ class Real:
         far they are from each other is what the figure cannot tell."""
         hosts = self.hosts | {"bridge, once more": self.again}
         got = {name: [] for name in STREAM_HOSTS}
-        for i in range(STREAM_ROUNDS // 3 if self.options.quick else STREAM_ROUNDS):
+        for i in range(STREAM_ROUNDS):
             progress(f"streams, round {i + 1}")
             # Each in each place of the round as often as in the others: the first finds a colder machine.
             for name in STREAM_HOSTS[i % len(STREAM_HOSTS):] + STREAM_HOSTS[:i % len(STREAM_HOSTS)]:
