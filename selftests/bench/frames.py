@@ -9,24 +9,29 @@ FLOWS = {"1": 1, "1k": 1 << 10, "100k": 1 << 17, "1M": 1 << 20}   # powers of tw
 RULES = {"1": 1, "10": 10, "100": 100, "1k": 1000, "10k": 10000}
 NEW_SOURCE = "10.160.0.1"
 DENIED = 9   # a port that no rule opens
+DRAWS = 3    # hosts of one kind, see Row; on those of dfw are ports with these flows
+SEVERAL = ["1", "1k", "100k"]
 
 
 class Row:
     """What is measured once a round. `frames` is how many at a time; `engine`, `load` and `size` say what it is in JSON. What it
-    costs to write such frames and drop them at once (engine injector) is not in it."""
+    costs to write such frames and drop them at once (engine injector) is not in it. Where the kernel has laid the devices, programs and
+    tables of a host is worth 20 ns: so there may be several `hosts`, which take turns."""
 
-    def __init__(self, name, host, port, engine, load, size=None, frames=1.0, after=None, **options):
-        self.name, self.host, self.port = name, host, port
+    def __init__(self, name, hosts, port, engine, load, size=None, frames=1.0, after=None, **options):
+        self.name, self.hosts, self.port = name, hosts if isinstance(hosts, list) else [hosts], port
         self.engine, self.load, self.size = engine, load, size
         self.share, self.after, self.options = frames, after, options
-        self.runs, self.bridges = [], []
+        self.runs, self.bridges, self.turn = [], [], 0
 
     def measure(self, frames, round_number):
         count = max(200, int(frames * self.share))
         options = dict(self.options)
         if options.get("flows") == 0 and "syns" not in options:
             options["begin"] = round_number * 400000
-        ns, *_ = self.host.inject("measure", self.port, frames=count, **options)
+        host = self.hosts[self.turn % len(self.hosts)]
+        self.turn += 1
+        ns, *_ = host.inject("measure", self.port, frames=count, **options)
         if self.after:
             self.after()
         return ns
@@ -73,11 +78,11 @@ class Frames:
     # ---- no firewall ----
 
     def bridges(self):
-        host = Host("br", ["a", "b"])
+        host, *others = [Host("br" + draw, ["a", "b"]) for draw in ["", *map(str, range(1, DRAWS))]]
         many = FLOWS["1k"]
         self.add("the injector itself, flows", host, "a", "injector", "flows", drop=True, flows=many)
         self.add("the injector itself, SYNs", host, "a", "injector", "syns", drop=True, syns=True)
-        self.add("bridge alone, in", host, "a", "bridge", "in", flows=many)
+        self.add("bridge alone, in", [host, *others], "a", "bridge", "in", flows=many)
         self.add("bridge alone, out", host, "a", "bridge", "out", dev="tapa", from_vm=True, flows=many)
         self.add("bridge alone, port to port", host, "a", "bridge", "p2p", dev="tapb", outside=host.mac("b"), from_=host.ip("b"), flows=many)
         self.add("bridge alone, flood of SYNs", host, "a", "bridge", "denied", syns=True, udp=DENIED)
@@ -123,13 +128,15 @@ class Frames:
         daemon = Dfw(host, rules, deep | {"b": FLOWS["1k"]})
         if mode:
             daemon.ctl("uplink", "add", "up0", "--mode", mode)
+        others = [self.draw(f"{way}{i}") for i in range(1, DRAWS)] if way == "tc" else []
         engine = {"tc": "dfw", "fp": "dfw-fast", "xdp": "dfw-xdp"}[way]
         said = {"tc": "dfw", "fp": "dfw fast path", "xdp": "dfw XDP"}[way]
         hook = {"hook": True} if way == "xdp" else {}
         for label, count in self.flows.items():
             progress(f"{said}, {count} flows")
             host.inject("establish", "e" + label, flows=count)
-            self.add(f"{said}, established, {label} flows", host, "e" + label, engine, "in", label, flows=count, **hook)
+            hosts = [host, *others] if label in SEVERAL else host
+            self.add(f"{said}, established, {label} flows", hosts, "e" + label, engine, "in", label, flows=count, **hook)
         many = FLOWS["1k"]
         if way != "xdp":
             self.add(f"{said}, out, 1k flows", host, "e1k", engine, "out", "1k", dev="tape1k", from_vm=True, flows=many)
@@ -141,6 +148,15 @@ class Frames:
                      after=lambda label=label: daemon.ctl("flow", "kill", "--vport", "n" + label), flows=0, from_=NEW_SOURCE)
         if way != "fp":
             self.add(f"{said}, denied flood", host, "d", engine, "denied", syns=True, udp=DENIED, **hook)
+
+    def draw(self, name):
+        """One more host with dfw, in tc."""
+        deep = {"e" + label: FLOWS[label] for label in SEVERAL}
+        host = Host(name, [*deep, "b"])
+        Dfw(host, {port: rules_of(1) for port in host.ports}, deep)
+        for port, count in deep.items():
+            host.inject("establish", port, flows=count)
+        return host
 
     # ---- all of them ----
 
