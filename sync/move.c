@@ -83,11 +83,6 @@ static bool others_stand_still(const struct sync *sync, const struct port *self)
 	return false;
 }
 
-bool sync_stands_still(const struct sync *sync)
-{
-	return others_stand_still(sync, NULL);
-}
-
 static void pay_ledger(struct sync *sync, struct port *port)
 {
 	bool late = sync->now >= port->owes_ms + OWED_MOST_MS, active = port->role == PORT_ACTIVE;

@@ -201,9 +201,6 @@ int sync_move_rollback(struct sync *sync, struct uuid port);
  * here. -ENOENT: neither prepared nor known. */
 int sync_move_activate(struct sync *sync, struct uuid port);
 
-/* Does a VM wait for this host? What takes long has time until it does not, or for 2 s. */
-bool sync_stands_still(const struct sync *sync);
-
 /* Where a move stands. M(enumerator, name) */
 #define MOVE_PHASES(M)                                                                            \
 	M(NONE, "none")                                                                           \

@@ -303,9 +303,6 @@ void remote_turn(struct syncd *d)
 	if (has_settled(d))
 		remote_changed(d);
 	due = remote->due_ms > remote->pause_ms ? remote->due_ms : remote->pause_ms;
-	/* dfwd realises the policy anew, and writes: not while a VM waits for it. */
-	if (d->cluster.sync && sync_stands_still(d->cluster.sync))
-		due = d->loop.now_ms + QUIET_MS;
 	if (remote->changed && d->loop.now_ms >= due)
 		tell(d);
 	else if (remote->changed)
