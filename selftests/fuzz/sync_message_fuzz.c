@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "selftests/host/idle_env.h"
 #include "sync/hash.h"
 #include "sync/sync.h"
 
@@ -41,19 +42,6 @@ static int world_bulk(void *data, uint32_t to, const void *bytes, size_t nr)
 	return 0;
 }
 
-static int ledger_write(void *data, const struct ledger *ledger)
-{
-	(void)data;
-	(void)ledger;
-	return 0;
-}
-
-static void on_port(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-}
-
 static int port_prepare(void *data, struct uuid port, struct slice description, uint64_t flows)
 {
 	(void)data;
@@ -76,13 +64,6 @@ static int port_pause(void *data, struct uuid port)
 {
 	(void)data;
 	return port.bytes[2] & 1 ? -EINPROGRESS : 0;
-}
-
-static uint64_t port_flows(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-	return 0;
 }
 
 static int flows_held(void *data, struct uuid port)
@@ -119,13 +100,6 @@ static void flow_share(void *data, struct uuid port, const struct flow_record *r
 	flow_apply(data, port, record);
 }
 
-static void move_event(void *data, struct uuid port, enum move_result result)
-{
-	(void)data;
-	(void)port;
-	(void)result;
-}
-
 static const uint8_t *object_get(void *data, const struct digest *name, uint32_t *nr)
 {
 	(void)data;
@@ -147,21 +121,6 @@ static int policy_stage(void *data, const struct generation *generation)
 	return generation->number % 2 ? 0 : -EINVAL;
 }
 
-static int policy_flip(void *data, uint32_t generation)
-{
-	(void)data;
-	(void)generation;
-	return 0;
-}
-
-static int policy_keep(void *data, const struct manifest *manifest, uint32_t writer)
-{
-	(void)data;
-	(void)manifest;
-	(void)writer;
-	return 0;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr);
 
 /* The input is a row of messages: u8 sender, u16 length, bytes. Time goes on between them. */
@@ -174,27 +133,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t nr)
 		.send = world_send,
 		.send_seed = world_send_seed,
 		.bulk = world_bulk,
-		.ledger_write = ledger_write,
-		.ledger_drop = on_port,
+		.ledger_write = idle_ledger_write,
+		.ledger_drop = idle_on_port,
 		.port_prepare = port_prepare,
 		.port_pause = port_pause,
 		.port_activate = port_activate,
-		.port_release = on_port,
-		.port_flows = port_flows,
+		.port_release = idle_on_port,
+		.port_flows = idle_none,
 		.port_late = port_late,
 		.port_stranded = port_late,
-		.port_epoch = port_flows,
+		.port_epoch = idle_none,
 		.port_in_force = port_late,
 		.port_gone = port_gone,
 		.flow_apply = flow_apply,
 		.flow_share = flow_share,
 		.flows_held = flows_held,
-		.move_event = move_event,
+		.move_event = idle_move_event,
 		.object_get = object_get,
 		.object_put = object_put,
 		.policy_stage = policy_stage,
-		.policy_flip = policy_flip,
-		.policy_keep = policy_keep,
+		.policy_flip = idle_policy_flip,
+		.policy_keep = idle_policy_keep,
 	};
 	const struct sync_config config = {.host = 1,
 					   .life = 1,

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "selftests/host/idle_env.h"
 #include "sync/daemon/xport.h"
 #include "sync/members.h"
 #include "sync/secure/signature.h"
@@ -67,13 +68,6 @@ static int env_bulk(void *data, uint32_t to, const void *bytes, size_t nr)
 	return xport_bulk(liar.xport, to, bytes, nr);
 }
 
-static int env_ledger_write(void *data, const struct ledger *ledger)
-{
-	(void)data;
-	(void)ledger;
-	return 0;
-}
-
 static int env_entry_sign(void *data, const void *bytes, size_t nr,
 			  uint8_t signature[ENTRY_SIGNATURE])
 {
@@ -93,79 +87,12 @@ static int env_entry_verify(void *data, uint32_t origin, const struct entry_reco
 	return 0;
 }
 
-static int env_policy_keep(void *data, const struct manifest *manifest, uint32_t writer)
-{
-	(void)data;
-	(void)manifest;
-	(void)writer;
-	return 0;
-}
-
-static int env_policy_stage(void *data, const struct generation *generation)
-{
-	(void)data;
-	(void)generation;
-	return 0;
-}
-
-static int env_policy_flip(void *data, uint32_t generation)
-{
-	(void)data;
-	(void)generation;
-	return 0;
-}
-
 static const uint8_t *env_object_get(void *data, const struct digest *name, uint32_t *nr)
 {
 	(void)data;
 	(void)name;
 	*nr = 0;
 	return NULL;
-}
-
-static int env_object_put(void *data, const struct digest *name, const uint8_t *bytes, uint32_t nr)
-{
-	(void)data;
-	(void)name;
-	(void)bytes;
-	(void)nr;
-	return 0;
-}
-
-static uint64_t env_port_flows(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-	return 0;
-}
-
-static int env_port_activate(void *data, struct uuid port, uint64_t epoch, bool resync)
-{
-	(void)data;
-	(void)port;
-	(void)epoch;
-	(void)resync;
-	return 0;
-}
-
-static void env_on_port(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-}
-
-static bool env_no(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-	return false;
-}
-
-static void env_move_event(void *data, struct uuid port, enum move_result result)
-{
-	(void)data;
-	(void)port;
-	(void)result;
 }
 
 static void env_member_changed(void *data, const struct member_record *member)
@@ -243,22 +170,22 @@ static void start(const char *folder, const char *address, const char *const *se
 		.send = env_send,
 		.send_seed = env_send_seed,
 		.bulk = env_bulk,
-		.ledger_write = env_ledger_write,
-		.ledger_drop = env_on_port,
-		.port_activate = env_port_activate,
-		.port_release = env_on_port,
-		.port_late = env_no,
-		.port_stranded = env_no,
-		.port_epoch = env_port_flows,
-		.port_in_force = env_no,
-		.port_gone = env_no,
-		.move_event = env_move_event,
-		.port_flows = env_port_flows,
+		.ledger_write = idle_ledger_write,
+		.ledger_drop = idle_on_port,
+		.port_activate = idle_port_activate,
+		.port_release = idle_on_port,
+		.port_late = idle_no,
+		.port_stranded = idle_no,
+		.port_epoch = idle_none,
+		.port_in_force = idle_no,
+		.port_gone = idle_no,
+		.move_event = idle_move_event,
+		.port_flows = idle_none,
 		.object_get = env_object_get,
-		.object_put = env_object_put,
-		.policy_stage = env_policy_stage,
-		.policy_flip = env_policy_flip,
-		.policy_keep = env_policy_keep,
+		.object_put = idle_object_put,
+		.policy_stage = idle_policy_stage,
+		.policy_flip = idle_policy_flip,
+		.policy_keep = idle_policy_keep,
 		.entry_sign = env_entry_sign,
 		.entry_verify = env_entry_verify,
 		.member_changed = env_member_changed,

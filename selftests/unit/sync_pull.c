@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "check.h"
+#include "selftests/host/idle_env.h"
 #include "sync/core.h"
 
 enum { OWNER = 1, HOST = 2, BUDDY = 3 };
@@ -66,28 +67,6 @@ static int env_ledger_write(void *data, const struct ledger *ledger)
 	return 0;
 }
 
-static void env_on_port(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-}
-
-static int env_port_prepare(void *data, struct uuid port, struct slice description, uint64_t flows)
-{
-	(void)data;
-	(void)port;
-	(void)description;
-	(void)flows;
-	return 0;
-}
-
-static int env_port_pause(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-	return 0;
-}
-
 static int env_port_activate(void *data, struct uuid port, uint64_t claimed, bool resync)
 {
 	(void)data;
@@ -98,53 +77,25 @@ static int env_port_activate(void *data, struct uuid port, uint64_t claimed, boo
 	return 0;
 }
 
-static uint64_t env_port_flows(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-	return 0;
-}
-
-static bool env_no(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-	return false;
-}
-
-static void env_move_event(void *data, struct uuid port, enum move_result result)
-{
-	(void)data;
-	(void)port;
-	(void)result;
-}
-
-static void env_flow_apply(void *data, struct uuid port, const struct flow_record *record)
-{
-	(void)data;
-	(void)port;
-	(void)record;
-}
-
 static const struct sync_env env = {
 	.random = env_random,
 	.send = env_send,
 	.send_seed = env_send_seed,
 	.bulk = env_bulk,
 	.ledger_write = env_ledger_write,
-	.ledger_drop = env_on_port,
-	.port_prepare = env_port_prepare,
-	.port_pause = env_port_pause,
+	.ledger_drop = idle_on_port,
+	.port_prepare = idle_port_prepare,
+	.port_pause = idle_port_pause,
 	.port_activate = env_port_activate,
-	.port_release = env_on_port,
-	.port_flows = env_port_flows,
-	.port_late = env_no,
-	.port_stranded = env_no,
-	.port_epoch = env_port_flows,
-	.port_in_force = env_no,
-	.port_gone = env_no,
-	.move_event = env_move_event,
-	.flow_apply = env_flow_apply,
+	.port_release = idle_on_port,
+	.port_flows = idle_none,
+	.port_late = idle_no,
+	.port_stranded = idle_no,
+	.port_epoch = idle_none,
+	.port_in_force = idle_no,
+	.port_gone = idle_no,
+	.move_event = idle_move_event,
+	.flow_apply = idle_flow_apply,
 };
 
 static void run(int64_t ms)

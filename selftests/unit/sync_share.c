@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "check.h"
+#include "selftests/host/idle_env.h"
 #include "sync/sync.h"
 
 #define WIRE_ROOM 512
@@ -73,57 +74,12 @@ static int ledger_write(void *data, const struct ledger *ledger)
 	return 0;
 }
 
-static void on_port(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-}
-
-static int port_prepare(void *data, struct uuid port, struct slice description, uint64_t flows)
-{
-	(void)data;
-	(void)port;
-	(void)description;
-	(void)flows;
-	return 0;
-}
-
-static int port_activate(void *data, struct uuid port, uint64_t epoch, bool resync)
-{
-	(void)data;
-	(void)port;
-	(void)epoch;
-	(void)resync;
-	return 0;
-}
-
-static uint64_t port_flows(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-	return 0;
-}
-
-static bool port_stranded(void *data, struct uuid port)
-{
-	(void)data;
-	(void)port;
-	return false;
-}
-
 static uint64_t port_epoch(void *data, struct uuid port)
 {
 	const struct host *host = data;
 
 	(void)port;
 	return host->ledger.epoch;
-}
-
-static void move_event(void *data, struct uuid port, enum move_result result)
-{
-	(void)data;
-	(void)port;
-	(void)result;
 }
 
 static void flow_share(void *data, struct uuid port, const struct flow_record *record,
@@ -214,14 +170,14 @@ static void begin(void)
 			.send_seed = send_seed,
 			.bulk = bulk,
 			.ledger_write = ledger_write,
-			.ledger_drop = on_port,
-			.port_prepare = port_prepare,
-			.port_activate = port_activate,
-			.port_release = on_port,
-			.port_flows = port_flows,
-			.port_stranded = port_stranded,
+			.ledger_drop = idle_on_port,
+			.port_prepare = idle_port_prepare,
+			.port_activate = idle_port_activate,
+			.port_release = idle_on_port,
+			.port_flows = idle_none,
+			.port_stranded = idle_no,
 			.port_epoch = port_epoch,
-			.move_event = move_event,
+			.move_event = idle_move_event,
 			.flow_share = flow_share,
 		};
 		start(&hosts[i], 1);
