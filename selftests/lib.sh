@@ -301,6 +301,8 @@ hook_of() { ctl -j uplink list | jq -r --arg n "$1" '.[] | select(.name == $n) |
 background() {
     local name=$1
     shift
+    # Now, not when the new process gets to it: who waits for a word must not find the one of the last time.
+    : >"$TMP/$name"
     {
         EXEC="exec"
         "$@"

@@ -132,7 +132,6 @@ it "profile max-half-open 64: 3000 questions without answer push out one another
 
 # answers AFTER: a question of the VM, its answer so many seconds later: does it arrive?
 answered() {
-    rm -f "$TMP/question"
     background answerer in_wire /usr/bin/python3 -c "
 import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$WIRE_IP', 7011)); print('ready', flush=True)
