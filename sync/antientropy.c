@@ -10,6 +10,7 @@
 #define COMPARE_MIN_MS	 10000
 #define COMPARE_MAX_MS	 30000
 #define COMPARE_AGAIN_MS 1000 /* until somebody says "equal"; more where digests are long */
+#define AGREE_NEWS	 2    /* so many after news: two may have missed the same */
 #define ANSWER_FRAMES	 16   /* per digest chunk; the rest comes next time */
 #define JOIN_PATIENCE_MS 3000 /* after which a host that meets nobody takes itself for the first */
 #define LEARN_MS	 1000 /* from the first digest until what it announced is here */
@@ -156,6 +157,12 @@ static uint32_t next_host(const struct sync *sync)
 
 void antientropy_tick(struct sync *sync)
 {
+	/* A rumour may have missed a host. */
+	if (sync->registry.news) {
+		sync->compare_ms = earlier(sync->compare_ms, again_ms(sync));
+		sync->agree = AGREE_NEWS;
+	}
+	sync->registry.news = false;
 	if (sync->now >= sync->compare_ms) {
 		sync->compare_ms = again_ms(sync);
 		sync->compared = next_host(sync);
@@ -197,6 +204,9 @@ void antientropy_on_compare(struct sync *sync, uint32_t from, const struct compa
 	}
 	sync->ready_ms = earlier(sync->ready_ms, sync->now);
 	if (compare->answer) {
+		sync->agree -= sync->agree > 0;
+		if (sync->agree)
+			return;
 		sync->compare_ms =
 			sync->now + COMPARE_MIN_MS +
 			(int64_t)random_below(sync->env, COMPARE_MAX_MS - COMPARE_MIN_MS);

@@ -164,15 +164,18 @@ struct policy {
 	bool is_fetching;
 	bool asked_store; /* last, and not a host */
 	uint32_t fetch_from;
+	uint32_t fetch_tries; /* without an answer, as far as they count */
 	uint8_t *bytes;
 	uint32_t nr;
 	uint32_t total;
 	int64_t fetch_ms;
-	int64_t retry_ms;  /* staging failed: again then */
-	int64_t flip_ms;   /* the patience of who staged a generation ends */
-	int64_t orphan_ms; /* shared store: that of the others */
-	int64_t stuck_ms;  /* then a generation that is still staged gives way */
-	int64_t write_ms;  /* a write failed: no other before */
+	int64_t retry_ms;     /* staging failed: again then */
+	int64_t flip_ms;      /* the patience of who staged a generation ends */
+	int64_t orphan_ms;    /* shared store: that of the others */
+	int64_t remind_ms;    /* contact then who has not reported, */
+	int64_t reminding_ms; /* and again so much later */
+	int64_t stuck_ms;     /* then a generation that is still staged gives way */
+	int64_t write_ms;     /* a write failed: no other before */
 	/* shared store */
 	bool read;	   /* once at least */
 	bool behind;	   /* it has less than is followed here */
@@ -200,6 +203,7 @@ struct sync {
 	struct registry registry;
 	int64_t compare_ms;
 	uint32_t compared; /* with whom last */
+	uint32_t agree;	   /* so many shall say "equal" before that is believed for long */
 	int64_t ready_ms; /* from then on the registry is believed when it knows no owner of a port */
 	struct port **ports; /* by id */
 	size_t nr_ports;

@@ -6,7 +6,8 @@
 /* Policy objects: fetched from who has them, one at a time, and taken only if their hash is the name (P2). */
 
 #define RETRY_MS	 1000
-#define FETCH_TIMEOUT_MS 500
+#define FETCH_FIRST_MS	 250  /* an answer has so long, the next one twice as long, */
+#define FETCH_LAST_MS	 1000 /* up to this: where all hosts fetch at once some must wait */
 #define STORE_TIMEOUT_MS 2000
 #define CHUNK_BYTES	 32768
 #define OBJECT_MAX	 (16U << 20)
@@ -35,7 +36,7 @@ static void send_object_get(struct sync *sync)
 	put_object_get(&packet,
 		       &(struct object_get){.name = policy->fetching, .offset = policy->nr});
 	sync->env->send(sync->env->data, policy->fetch_from, bytes, writer_used(&packet));
-	policy->fetch_ms = sync->now + FETCH_TIMEOUT_MS;
+	policy->fetch_ms = sync->now + (FETCH_FIRST_MS << policy->fetch_tries);
 }
 
 static void fetch_end(struct policy *policy)
@@ -44,6 +45,7 @@ static void fetch_end(struct policy *policy)
 	policy->bytes = NULL;
 	policy->nr = policy->total = 0;
 	policy->is_fetching = policy->asked_store = false;
+	policy->fetch_tries = 0;
 }
 
 void objects_free(struct sync *sync)
@@ -60,6 +62,8 @@ void objects_fetch(struct sync *sync, const struct digest *name, uint32_t genera
 	if (policy->is_fetching && sync->now < policy->fetch_ms)
 		return;
 	/* What has come so far is kept: all holders have the same bytes. */
+	policy->fetch_tries +=
+		policy->is_fetching && FETCH_FIRST_MS << policy->fetch_tries < FETCH_LAST_MS;
 	policy->is_fetching = true;
 	policy->fetching = *name;
 	policy->asked_store = sync->config.shared_store && !policy->asked_store;
@@ -126,6 +130,7 @@ void policy_on_object(struct sync *sync, uint32_t from, const struct object *mes
 	if (message->data.nr)
 		memcpy(policy->bytes + policy->nr, message->data.bytes, message->data.nr);
 	policy->nr += message->data.nr;
+	policy->fetch_tries = 0;
 	if (policy->nr < policy->total) {
 		send_object_get(sync);
 		return;

@@ -295,6 +295,7 @@ static int apply(struct registry *registry, struct origin *origin,
 		entry_remove(registry, old);
 	if (rumour)
 		gossip_tell(registry->gossip, &entry->rumour);
+	registry->news = true;
 	registry->changed(registry->data, entry);
 	return 0;
 }
@@ -426,6 +427,7 @@ static int write_own(struct registry *registry, struct entry_record *record)
 	if (old)
 		entry_remove(registry, old);
 	registry->last_version = own->known = record->version;
+	registry->news = true;
 	gossip_tell(registry->gossip, &entry->rumour);
 	return 0;
 }

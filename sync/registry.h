@@ -49,6 +49,7 @@ struct registry {
 	struct entry **buckets;
 	size_t nr_buckets; /* a power of two */
 	size_t nr_vports;
+	bool news; /* something was written or learnt; whoever acts on it clears it */
 
 	/* An entry of another host is new, changed or deleted. */
 	void (*changed)(void *data, const struct entry *entry);

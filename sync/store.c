@@ -3,13 +3,17 @@
 
 #include "sync/core.h"
 
-/* Policy generations: staged everywhere, then flipped; see P1-P4 and S1-S5 in docs/sync-design.md. */
+/* Policy generations: staged everywhere, then flipped; see P1-P5 and S1-S5 in docs/sync-design.md. */
 
 #define PATIENCE_MS 5000  /* who staged a generation waits this long for hosts that have not */
 #define ORPHAN_MS   15000 /* shared store: then any host flips it, */
 #define STUCK_MS    20000 /* and then the next one may take its place */
 #define RETRY_MS    1000
 #define JITTER_MS   2000 /* among hosts that want to do the same */
+/* The writer contacts who has not said that it is done: after that, each time after twice as long, so many hosts at once. */
+#define REMIND_MS   150
+#define REMIND_LAST 8000
+#define REMIND_MOST 8
 
 static int64_t jitter(const struct sync *sync)
 {
@@ -89,6 +93,8 @@ static int adopt(struct sync *sync, const struct manifest *manifest, uint32_t wr
 	policy->flip_ms = sync->now + PATIENCE_MS;
 	policy->orphan_ms = sync->now + ORPHAN_MS + (shared(sync) ? jitter(sync) : 0);
 	policy->stuck_ms = sync->now + STUCK_MS;
+	policy->reminding_ms = REMIND_MS;
+	policy->remind_ms = sync->now + REMIND_MS;
 	wake(sync, sync->now);
 	if (changed && policy->watcher)
 		policy->watcher(policy->watcher_data);
@@ -227,19 +233,59 @@ static bool waited_for(const struct sync *sync, uint32_t host)
 	       (!env->host_proven || env->host_proven(env->data, host));
 }
 
+/* Is the host, by its own report, where the manifest wants it to be? */
+static bool reported(const struct sync *sync, uint32_t host)
+{
+	const struct manifest *manifest = &sync->policy.manifest;
+	struct host_info info;
+
+	if (sync_host_info(sync, host, &info))
+		return false;
+	return manifest->staged.number ? info.staged == manifest->staged.number
+				       : info.active == manifest->active.number;
+}
+
 static bool all_staged(const struct sync *sync, uint32_t generation)
 {
 	const struct hostmap *map = &sync->members.map;
-	struct host_info info;
 
 	/* Who has just started does not know yet who is alive. */
 	if (sync->policy.staged != generation || sync->now < sync->ready_ms)
 		return false;
 	for (size_t i = 0; i < map->nr; i++)
-		if (waited_for(sync, map->hosts[i]) &&
-		    (sync_host_info(sync, map->hosts[i], &info) || info.staged != generation))
+		if (waited_for(sync, map->hosts[i]) && !reported(sync, map->hosts[i]))
 			return false;
 	return true;
+}
+
+/* Law P5: a rumour reaches nearly every host at once; the last one gets it, or is heard, by a comparison with the writer. */
+static void remind_tick(struct sync *sync)
+{
+	struct policy *policy = &sync->policy;
+	const struct hostmap *map = &sync->members.map;
+	size_t reminded = 0, begin;
+
+	if (!mine(sync) || policy->remind_ms == INT64_MAX)
+		return;
+	if (sync->now < policy->remind_ms) {
+		wake(sync, policy->remind_ms);
+		return;
+	}
+	begin = map->nr ? random_below(sync->env, map->nr) : 0;
+	for (size_t i = 0; i < map->nr && reminded < REMIND_MOST; i++) {
+		uint32_t host = map->hosts[(begin + i) % map->nr];
+
+		if (!waited_for(sync, host) || reported(sync, host))
+			continue;
+		antientropy_contact(sync, host, NULL);
+		reminded++;
+	}
+	policy->remind_ms = INT64_MAX;
+	if (reminded && policy->reminding_ms <= REMIND_LAST) {
+		policy->remind_ms = sync->now + policy->reminding_ms;
+		policy->reminding_ms *= 2;
+		wake(sync, policy->remind_ms);
+	}
 }
 
 /* May a manifest be written now? */
@@ -302,13 +348,14 @@ void policy_tick(struct sync *sync)
 	}
 	mend_tick(sync);
 	flip_tick(sync);
+	remind_tick(sync);
 	wake(sync, policy->retry_ms);
 }
 
 void policy_init(struct sync *sync)
 {
 	sync->policy.is_writer = sync->config.writer && !shared(sync);
-	sync->policy.flip_ms = sync->policy.retry_ms = INT64_MAX;
+	sync->policy.flip_ms = sync->policy.retry_ms = sync->policy.remind_ms = INT64_MAX;
 }
 
 int sync_policy_restore(struct sync *sync, const struct manifest *manifest, uint32_t writer)

@@ -7,7 +7,7 @@
 need_root
 
 ALL=(a b c d e f g h i j k l m n o p q r s t)
-APPLIES=${APPLIES:-30}
+APPLIES=${APPLIES:-100}
 
 # ---- the cluster -----------------------------------------------------------------------------------------------------
 

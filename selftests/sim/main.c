@@ -20,7 +20,7 @@ static void usage(FILE *out)
 	      out);
 	for (size_t i = 0; i < SCENARIOS; i++)
 		fprintf(out, ", %s", scenario_names[i]);
-	fputs(", spread and idle (measured, one seed, default 1000 hosts and 10000 ports)\n", out);
+	fputs(", spread, idle and apply (measured, default 1000 hosts and 10000 ports)\n", out);
 }
 
 struct options {
@@ -157,6 +157,8 @@ int main(int argc, char **argv)
 			return measure_spread(&measure);
 		if (!strcmp(measured, "idle"))
 			return measure_idle(&measure);
+		if (!strcmp(measured, "apply"))
+			return measure_apply(&measure);
 		fprintf(stderr, "sim: no scenario \"%s\"\n", measured);
 		return EXIT_FAILURE;
 	}

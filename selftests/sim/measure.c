@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +14,8 @@
 #define TARGET_IDLE_KBITS 300
 #define IDLE_MS		  60000
 #define SETTLE_MS	  60000
+#define APPLIES		  1000 /* in worlds of WORLD_GENERATIONS - 1 each */
+#define TARGET_APPLY_MS	  1000
 
 static void run_for(struct world *world, int64_t ms)
 {
@@ -155,5 +158,76 @@ int measure_idle(const struct measure *measure)
 	       ok ? "ok" : "not ok", sum / world->nr_hosts, most,
 	       (double)packets / world->nr_hosts * 1000 / IDLE_MS, TARGET_IDLE_KBITS);
 	world_free(world);
+	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Hosts that have not realised the world's generation. */
+static uint32_t nr_late(const struct world *world)
+{
+	uint32_t nr = 0;
+
+	for (uint32_t i = 0; i < world->nr_hosts; i++)
+		nr += sync_policy_active(world->hosts[i].sync) != world->generation;
+	return nr;
+}
+
+/* Each line of `took` gets how long it was until every host had realised the generation, of `alike` until all knew of it. */
+static bool apply_often(struct world *world, int64_t *took, int64_t *alike, uint32_t nr)
+{
+	for (uint32_t i = 0; i < nr; i++) {
+		int64_t begin = world->now, end = begin + TARGET_ALL_MS;
+
+		apply_next(world);
+		while (!world->failure[0] && nr_late(world) && world->now < end)
+			run_for(world, 10);
+		took[i] = world->now - begin;
+		while (!world->failure[0] && world->now < end &&
+		       nr_alike(world, sync_hash(world->hosts[0].sync)) < world->nr_hosts)
+			run_for(world, 10);
+		alike[i] = world->now - begin;
+		if (world->failure[0] || world->now >= end)
+			return false;
+	}
+	return true;
+}
+
+static void print_times(const char *what, int64_t *times, uint32_t nr)
+{
+	qsort(times, nr, sizeof(times[0]), compare_times);
+	printf("# until %s: p50 %.0f ms, p99 %.0f, p99.9 %.0f, at most %.0f\n", what,
+	       (double)times[nr / 2], (double)times[nr * 99 / 100 - 1],
+	       (double)times[nr * 999 / 1000 - 1], (double)times[nr - 1]);
+}
+
+int measure_apply(const struct measure *measure)
+{
+	struct measure next = *measure;
+	int64_t took[APPLIES], alike[APPLIES];
+	uint32_t nr = 0, at_once;
+	bool ok = true;
+
+	for (; ok && nr < APPLIES; nr += at_once, next.seed++) {
+		struct world *world = world_new(next.seed, next.hosts, next.ports);
+
+		at_once =
+			APPLIES - nr < WORLD_GENERATIONS - 1 ? APPLIES - nr : WORLD_GENERATIONS - 1;
+		world->delay_max = 5;
+		world->loss = next.loss;
+		ok = come_together(world) >= 0 &&
+		     apply_often(world, took + nr, alike + nr, at_once);
+		if (!ok)
+			printf("# seed %" PRIu64 ": %s\n", next.seed,
+			       world->failure[0] ? world->failure : "not everywhere in time");
+		world_free(world);
+	}
+	if (ok) {
+		printf("# %u hosts, %.0f%% loss, %u generations applied\n", measure->hosts,
+		       measure->loss * 100, nr);
+		print_times("every host knows that every host has realised it", alike, nr);
+		print_times("every host has realised it", took, nr);
+		ok = took[nr * 99 / 100 - 1] <= TARGET_APPLY_MS;
+	}
+	printf("%s 99 of 100 generations are realised everywhere within %d ms\n",
+	       ok ? "ok" : "not ok", TARGET_APPLY_MS);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -275,13 +275,12 @@ static void do_store(struct world *world, struct trouble *trouble)
 	}
 }
 
-static void do_policy(struct world *world, struct trouble *trouble)
+void apply_next(struct world *world)
 {
 	struct sim_host *host = &world->hosts[world->store.used ? any_host(world) : 0];
 	struct generation next = {.number = world->generation + 1, .nr_objects = 1}, active;
 	struct policy_store store;
 
-	(void)trouble;
 	if (!usable(world, host) || next.number >= WORLD_GENERATIONS)
 		return;
 	if (world->store.used) {
@@ -298,6 +297,12 @@ static void do_policy(struct world *world, struct trouble *trouble)
 		world_log(world, "generation %u is applied", next.number);
 	}
 	host_schedule(world, host);
+}
+
+static void do_policy(struct world *world, struct trouble *trouble)
+{
+	(void)trouble;
+	apply_next(world);
 }
 
 struct action {

@@ -23,6 +23,9 @@ extern const char *const scenario_names[SCENARIOS];
 /* Starts all hosts and adds all ports where their VMs are. */
 void world_boot(struct world *world);
 
+/* A policy generation more, at the writer, or in the shared store at any host; nothing when they cannot take it. */
+void apply_next(struct world *world);
+
 /* Trouble, then peace; world->failure says what went wrong. At most 64 hosts. */
 void scenario_run(struct world *world, enum scenario scenario);
 
