@@ -245,12 +245,12 @@ static bool reported(const struct sync *sync, uint32_t host)
 				       : info.active == manifest->active.number;
 }
 
-static bool all_staged(const struct sync *sync, uint32_t generation)
+static bool all_reported(const struct sync *sync)
 {
 	const struct hostmap *map = &sync->members.map;
 
 	/* Who has just started does not know yet who is alive. */
-	if (sync->policy.staged != generation || sync->now < sync->ready_ms)
+	if (sync->now < sync->ready_ms)
 		return false;
 	for (size_t i = 0; i < map->nr; i++)
 		if (waited_for(sync, map->hosts[i]) && !reported(sync, map->hosts[i]))
@@ -310,7 +310,7 @@ static void flip_tick(struct sync *sync)
 		return;
 	if (!(mine(sync) || shared(sync)) || !writable(sync))
 		return;
-	if (sync->now < at && !(mine(sync) && all_staged(sync, next.staged.number))) {
+	if (sync->now < at && !(mine(sync) && all_reported(sync))) {
 		wake(sync, at);
 		return;
 	}
