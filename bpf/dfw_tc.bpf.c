@@ -496,13 +496,11 @@ SEC("tc")
 int dfw_exchange(struct __sk_buff *skb)
 {
 	struct dfw_exchange_request request;
-	struct dfw_active *now_active;
-	__u32 zero = 0;
+	struct dfw_revision in_force;
 
-	now_active = bpf_map_lookup_elem(&active, &zero);
-	if (!now_active || !context_load(skb, 0, &request, sizeof(request)))
+	if (!read_in_force(&in_force) || !context_load(skb, 0, &request, sizeof(request)))
 		return 0;
-	return exchange_all(&request, now_active->bank);
+	return exchange_all(&request, in_force.bank);
 }
 
 /* Run by dfwd through BPF_PROG_RUN; the packet's bytes are a struct dfw_reclass_request. Returns how many addresses have

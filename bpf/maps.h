@@ -40,19 +40,14 @@ struct {
 	__type(value, struct dfw_layout);
 } layout SEC(".maps");
 
+/* dfwd changes it by one store. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct dfw_active);
-} active SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, DFW_BANKS);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct dfw_revision);
-} revisions SEC(".maps");
+} active SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

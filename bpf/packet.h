@@ -117,27 +117,33 @@ static __always_inline struct dfw_port_config *port_config(__u32 slot, __u32 ban
 	return inner ? bpf_map_lookup_elem(inner, &zero) : NULL;
 }
 
+/* What is in force, by one load: the next load could see the next revision. False: the map is missing. */
+static __always_inline bool read_in_force(struct dfw_revision *in_force)
+{
+	const volatile __u64 *word;
+	__u32 zero = 0;
+
+	word = bpf_map_lookup_elem(&active, &zero);
+	if (!word)
+		return false;
+	*(__u64 *)in_force = *word;
+	return true;
+}
+
 /* The place for what is known of a packet, and what is known at once. NULL: a map is missing. */
 static __always_inline struct packet *packet_enter(const __u32 place, const __u32 direction,
 						   __u32 slot)
 {
-	struct dfw_revision *revision;
-	struct dfw_active *now_active;
+	struct dfw_revision in_force;
 	struct packet *p;
 	__u32 index = place;
 
 	p = bpf_map_lookup_elem(&packets, &index);
-	index = 0;
-	now_active = bpf_map_lookup_elem(&active, &index);
-	if (!p || !now_active)
+	if (!p || !read_in_force(&in_force))
 		return NULL;
-	index = now_active->bank & 1;
-	p->bank = index;
-	revision = bpf_map_lookup_elem(&revisions, &index);
-	if (!revision)
-		return NULL;
-	p->generation = revision->generation;
-	p->revision = revision->revision;
+	p->bank = in_force.bank & 1;
+	p->generation = in_force.generation;
+	p->revision = in_force.revision;
 	p->slot = slot;
 	p->direction = direction;
 	p->now_ns = context_now_ns();

@@ -223,21 +223,15 @@ int map_each(int fd, int (*each)(const void *key, const void *value, void *data)
 	return r == -KERNEL_ENOTSUPP ? each_by_key(&map) : r;
 }
 
-static int bank_in_force(const char *instance, uint32_t *bank)
+static int revision_in_force(const char *instance, struct dfw_revision *revision)
 {
-	_cleanup_close_ int fd = instance_map_open(instance, "active", sizeof(struct dfw_active));
-	struct dfw_active active;
+	_cleanup_close_ int fd = instance_map_open(instance, "active", sizeof(*revision));
 	int r;
 
 	if (fd < 0)
 		return fd;
-	r = array_read(fd, 0, &active);
-	if (r < 0)
-		return r;
-	if (active.bank >= DFW_BANKS)
-		return -ESTALE;
-	*bank = active.bank;
-	return 0;
+	r = array_read(fd, 0, revision);
+	return r == 0 && revision->bank >= DFW_BANKS ? -ESTALE : r;
 }
 
 /* The map at [slot * DFW_BANKS + bank] is what the datapath reads; the pin of the same name may lag behind a flip. */
@@ -258,13 +252,15 @@ int vport_config(const char *instance, const char *vport, struct dfw_port_config
 {
 	_cleanup_close_ int fd = -1;
 	struct dfw_port_config active;
+	struct dfw_revision revision;
 	int r;
 
 	if (!port_name_valid(vport))
 		return -ENOENT;
-	r = bank_in_force(instance, bank);
+	r = revision_in_force(instance, &revision);
 	if (r < 0)
 		return r;
+	*bank = revision.bank;
 	fd = vport_map_open(instance, vport, "config", sizeof(*config));
 	if (fd < 0)
 		return fd;
@@ -280,25 +276,17 @@ int vport_config(const char *instance, const char *vport, struct dfw_port_config
 
 int view_active(const char *instance, struct dfw_layout *layout, struct dfw_revision *revision)
 {
-	_cleanup_close_ int layout_fd = -1, revisions_fd = -1;
-	uint32_t bank;
+	_cleanup_close_ int fd = -1;
 	int r;
 
 	if (!instance_name_valid(instance))
 		return -ENOENT;
-	layout_fd = instance_map_open(instance, "layout", sizeof(*layout));
-	if (layout_fd < 0)
-		return layout_fd;
-	r = array_read(layout_fd, 0, layout);
+	fd = instance_map_open(instance, "layout", sizeof(*layout));
+	if (fd < 0)
+		return fd;
+	r = array_read(fd, 0, layout);
 	if (r < 0)
 		return r;
-	if (layout->version != DFW_LAYOUT_VERSION)
-		return -ESTALE;
-	r = bank_in_force(instance, &bank);
-	if (r < 0)
-		return r;
-	revisions_fd = instance_map_open(instance, "revisions", sizeof(*revision));
-	if (revisions_fd < 0)
-		return revisions_fd;
-	return array_read(revisions_fd, bank, revision);
+	return layout->version == DFW_LAYOUT_VERSION ? revision_in_force(instance, revision)
+						     : -ESTALE;
 }

@@ -50,7 +50,6 @@ struct dfwd {
 	struct bridges bridges;
 
 	/* What is in force in the kernel. */
-	uint32_t bank;
 	struct dfw_revision revision;
 	uint64_t active_since_ns;
 	struct policy *policy; /* NULL: none, every port denies */

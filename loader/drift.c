@@ -34,7 +34,7 @@ static int read_config(const struct drift *drift, const struct port *port,
 	const struct dfwd *d = drift->d;
 	const uint32_t zero = 0;
 	_cleanup_close_ int map =
-		map_open_inner(d->object.configs.fd, bank_index(port->slot, d->bank));
+		map_open_inner(d->object.configs.fd, bank_index(port->slot, d->revision.bank));
 
 	return map < 0 ? map : map_get(map, &zero, config);
 }

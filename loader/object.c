@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -193,7 +194,6 @@ static int init_maps(struct object *object)
 {
 	const struct dfw_layout layout = {.version = DFW_LAYOUT_VERSION, .build = DFW_VERSION};
 	const struct dfw_revision revision = {.revision = 1};
-	const struct dfw_active active = {};
 	const uint32_t zero = 0;
 	int r;
 
@@ -201,9 +201,7 @@ static int init_maps(struct object *object)
 	if (r == 0)
 		r = map_put(object->layout, &zero, &layout);
 	if (r == 0)
-		r = map_put(object->revisions, &zero, &revision);
-	if (r == 0)
-		r = map_put(object->active, &zero, &active);
+		object_activate(object, revision);
 	return r;
 }
 
@@ -346,6 +344,17 @@ static int find_fds(struct object *object)
 	return 0;
 }
 
+static int map_in_force(struct object *object)
+{
+	void *in_force = mmap(NULL, sizeof(*object->in_force), PROT_READ | PROT_WRITE, MAP_SHARED,
+			      object->active, 0);
+
+	if (in_force == MAP_FAILED)
+		return -errno;
+	object->in_force = in_force;
+	return 0;
+}
+
 static int make_grace_maps(struct object *object)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options);
@@ -373,6 +382,9 @@ static int load(struct object *object)
 	r = find_fds(object);
 	if (r < 0)
 		return r;
+	r = map_in_force(object);
+	if (r < 0)
+		return log_errno(r, "cannot map what is in force");
 	r = make_grace_maps(object);
 	return r < 0 ? log_errno(r, "cannot make a map") : 0;
 }
@@ -448,6 +460,9 @@ void object_close(struct object *object)
 		cleanup_close(program_fd(&object->former, i));
 	cleanup_close(&object->grace);
 	cleanup_close(&object->grace_inner);
+	if (object->in_force)
+		munmap(object->in_force, sizeof(*object->in_force));
+	object->in_force = NULL;
 	dfw_tc__destroy(object->skeleton);
 	object->skeleton = NULL;
 }
@@ -470,6 +485,15 @@ int object_pin_programs(struct object *object)
 }
 
 /* ---- In use ----------------------------------------------------------------------------------------------------- */
+
+/* An update by bpf(2) copies the value, and does not say in how many stores. */
+void object_activate(const struct object *object, struct dfw_revision revision)
+{
+	__u64 word;
+
+	memcpy(&word, &revision, sizeof(word));
+	__atomic_store_n(object->in_force, word, __ATOMIC_RELEASE);
+}
 
 int object_make_map(const struct object *object, const struct map_shape *shape, const char *name,
 		    uint32_t entries)

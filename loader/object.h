@@ -13,7 +13,6 @@
 #define OBJECT_MAPS(X)   \
 	X(layout)        \
 	X(active)        \
-	X(revisions)     \
 	X(port_slots)    \
 	X(near_slots)    \
 	X(limits)        \
@@ -91,6 +90,7 @@ struct object {
 #define OBJECT_OUTER_MAP(name) struct outer_map name;
 	OBJECT_OUTER_MAPS(OBJECT_OUTER_MAP)
 #undef OBJECT_OUTER_MAP
+	__u64 *in_force;		 /* the value of `active` itself, a struct dfw_revision */
 	struct map_shape rule_totals;	 /* of each port; no program reads them */
 	struct dfw_secrets secret_words; /* what the map `secrets` holds */
 	struct programs programs;	 /* ours; the skeleton owns the fds */
@@ -109,6 +109,9 @@ void object_keep_secret(const struct object *object, __u64 words[DFW_HASH_WORDS]
 
 /* Pins our programs, in the place of those before us, and signs the layout. */
 int object_pin_programs(struct object *object);
+
+/* Brings a revision into force: all that its bank holds has to be there. */
+void object_activate(const struct object *object, struct dfw_revision revision);
 
 /* An inner map; `entries` 0: as the template says. `name` is cut to what the kernel takes. */
 int object_make_map(const struct object *object, const struct map_shape *shape, const char *name,

@@ -215,7 +215,8 @@ static int read_kernel(const struct dfwd *d, struct dfw_port_config **configs, s
 			continue;
 		r = folder_slot(d, entry->d_name, &slot);
 		if (r == 0)
-			map = r = map_open_inner(d->object.configs.fd, bank_index(slot, d->bank));
+			map = r = map_open_inner(d->object.configs.fd,
+						 bank_index(slot, d->revision.bank));
 		if (r >= 0)
 			r = map_get(map, &zero, &read[slot]);
 		if (r == -ENOENT) {

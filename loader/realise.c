@@ -280,34 +280,33 @@ static int forget_verdicts(const struct dfwd *d)
 	return 0;
 }
 
-/* The number of the next revision. */
-static int next_revision(const struct dfwd *d, uint32_t generation, struct dfw_revision *next)
+/* Brings a bank into force as the next revision. */
+static int activate(struct dfwd *d, uint32_t generation, uint16_t bank)
 {
-	*next = (struct dfw_revision){.generation = generation,
-				      .revision = (uint16_t)(d->revision.revision + 1)};
-	if (next->revision)
-		return 0;
-	next->revision = 1;
-	return forget_verdicts(d);
+	struct dfw_revision next = {.generation = generation,
+				    .revision = (uint16_t)(d->revision.revision + 1),
+				    .bank = bank};
+	int r = 0;
+
+	if (!next.revision) {
+		next.revision = 1;
+		r = forget_verdicts(d);
+	}
+	if (r < 0)
+		return r;
+	object_activate(&d->object, next);
+	d->revision = next;
+	d->active_since_ns = monotonic_ns();
+	return 0;
 }
 
 static int flip(struct revision *revision)
 {
 	struct dfwd *d = revision->d;
-	const struct dfw_active active = {.bank = !d->bank};
-	const uint32_t zero = 0;
-	struct dfw_revision next;
-	int r = next_revision(d, revision->generation, &next);
+	int r = activate(d, revision->generation, !d->revision.bank);
 
-	if (r == 0)
-		r = map_put(d->object.revisions, &active.bank, &next);
-	if (r == 0)
-		r = map_put(d->object.active, &zero, &active);
 	if (r < 0)
 		return log_errno(r, "cannot bring the revision into force");
-	d->bank = active.bank;
-	d->revision = next;
-	d->active_since_ns = monotonic_ns();
 	d->untidy = true;
 	d->unwatched = false;
 	return 0;
@@ -315,16 +314,9 @@ static int flip(struct revision *revision)
 
 int revision_bump(struct dfwd *d)
 {
-	struct dfw_revision next;
-	int r = next_revision(d, d->revision.generation, &next);
+	int r = activate(d, d->revision.generation, d->revision.bank);
 
-	if (r == 0)
-		r = map_put(d->object.revisions, &d->bank, &next);
-	if (r < 0)
-		return log_errno(r, "cannot have flows decided anew");
-	d->revision = next;
-	d->active_since_ns = monotonic_ns();
-	return 0;
+	return r < 0 ? log_errno(r, "cannot have flows decided anew") : 0;
 }
 
 /* ---- After the flip --------------------------------------------------------------------------------------------- */
@@ -337,15 +329,15 @@ static void settle_port(struct dfwd *d, struct port *port, struct staged_port *s
 	port->config = staged->config;
 	port->rules = TAKE_PTR(staged->rules);
 	if (!staged->same_rules) {
-		_cleanup_close_ int hits =
-			map_open_inner(d->object.hits.fd, bank_index(port->slot, !d->bank));
+		_cleanup_close_ int hits = map_open_inner(
+			d->object.hits.fd, bank_index(port->slot, !d->revision.bank));
 
 		if (hits >= 0 && former.rules)
 			hits_fold(&d->object, port, hits, former.rules, former.config.hits_count);
 	}
 	free(former.rules);
 	if (!staged->same_config || !staged->same_rules)
-		port_pin_bank(&d->object, port, d->bank);
+		port_pin_bank(&d->object, port, d->revision.bank);
 }
 
 static bool counts_move(const struct revision *revision)

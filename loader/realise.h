@@ -13,7 +13,7 @@
  * From a policy and the list of ports to what packets see: a revision.
  *
  *   prepare   compiles; pure, says all that is wrong with the input
- *   commit    stages everything in the bank that is not in force, then one write of `active.bank` flips; afterwards
+ *   commit    stages everything in the bank that is not in force, then one store into `active` flips; afterwards
  *             hits of rules that went are added to rule_totals, and the pins of the ports follow
  *
  * Any error before the flip leaves what is in force as it was. Nothing fails behind it: what cannot be tidied up is
@@ -84,7 +84,7 @@ struct wanted_port *wanted_list(const struct dfwd *d, const struct port *changed
 /* The spec that the port of wanted[] shall have, to be changed: a copy of its own. NULL: no memory. */
 struct vport_spec *wanted_change(struct wanted_port *wanted);
 
-/* Reads from the kernel what is in force: d->bank, d->revision. */
+/* Reads from the kernel what is in force: d->revision. */
 int realised_read(struct dfwd *d);
 /* For a port taken over: the ids of its rules; adds hits that a former daemon had no time to add; corrects its pins. */
 int realised_adopt_port(struct dfwd *d, struct port *port);

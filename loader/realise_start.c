@@ -13,17 +13,13 @@
 
 int realised_read(struct dfwd *d)
 {
-	struct dfw_active active;
 	const uint32_t zero = 0;
-	int r = map_get(d->object.active, &zero, &active);
+	int r = map_get(d->object.active, &zero, &d->revision);
 
-	if (r == 0 && active.bank >= DFW_BANKS)
+	if (r == 0 && d->revision.bank >= DFW_BANKS)
 		r = -EBADMSG;
-	if (r == 0)
-		r = map_get(d->object.revisions, &active.bank, &d->revision);
 	if (r < 0)
 		return log_errno(r, "cannot read which revision is in force");
-	d->bank = active.bank;
 	r = decisions_last_serial(&d->object, &d->serial);
 	return r < 0 ? log_errno(r, "cannot read what is remembered of former rule sets") : 0;
 }
@@ -60,12 +56,13 @@ static int fold_left_over(struct dfwd *d, struct port *port)
 {
 	_cleanup_close_ int pinned = port_open_map(&d->object, port, "rules");
 	_cleanup_close_ int config_map =
-		map_open_inner(d->object.configs.fd, bank_index(port->slot, !d->bank));
+		map_open_inner(d->object.configs.fd, bank_index(port->slot, !d->revision.bank));
 	_cleanup_free_ struct dfw_rule_total_key *rules = NULL;
 	struct dfw_port_config former;
 	const uint32_t zero = 0;
-	uint32_t in_force = map_inner_id(d->object.hits.fd, bank_index(port->slot, d->bank));
-	uint32_t other = map_inner_id(d->object.hits.fd, bank_index(port->slot, !d->bank));
+	uint32_t in_force =
+		map_inner_id(d->object.hits.fd, bank_index(port->slot, d->revision.bank));
+	uint32_t other = map_inner_id(d->object.hits.fd, bank_index(port->slot, !d->revision.bank));
 	int r;
 
 	if (pinned < 0 || config_map < 0 || map_id(pinned) == in_force || map_id(pinned) != other)
@@ -85,5 +82,5 @@ int realised_adopt_port(struct dfwd *d, struct port *port)
 	r = fold_left_over(d, port);
 	if (r < 0)
 		log_warning("vport %s: the hits of its former rules are lost", port->spec->name);
-	return port_pin_bank(&d->object, port, d->bank);
+	return port_pin_bank(&d->object, port, d->revision.bank);
 }

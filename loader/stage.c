@@ -268,7 +268,7 @@ static int open_config(const struct revision *revision, size_t i)
 
 	if (staged->same_config)
 		return map_open_inner(d->object.configs.fd,
-				      bank_index(staged->config.slot, d->bank));
+				      bank_index(staged->config.slot, d->revision.bank));
 	return port_make_config(&d->object, &staged->config);
 }
 
@@ -278,7 +278,8 @@ static int open_hits(const struct revision *revision, size_t i)
 	const struct staged_port *staged = &revision->staged[i];
 
 	if (staged->same_rules)
-		return map_open_inner(d->object.hits.fd, bank_index(staged->config.slot, d->bank));
+		return map_open_inner(d->object.hits.fd,
+				      bank_index(staged->config.slot, d->revision.bank));
 	return port_make_hits(&d->object, "rules", staged->config.hits_count);
 }
 
@@ -289,7 +290,7 @@ int stage_ports(struct revision *revision)
 
 	for (size_t i = 0; i < revision->nr && r == 0; i++) {
 		const struct staged_port *staged = &revision->staged[i];
-		uint32_t key = bank_index(staged->config.slot, !revision->d->bank);
+		uint32_t key = bank_index(staged->config.slot, !revision->d->revision.bank);
 
 		if (staged->same_config && staged->same_rules &&
 		    revision->wanted[i].port->same_banks)

@@ -11,8 +11,7 @@
  *
  * /sys/fs/bpf/dfw/INSTANCE/
  *   layout            ARRAY[1] struct dfw_layout: what made these pins; another version's are refused, not guessed at
- *   active            ARRAY[1] struct dfw_active: the bank in force
- *   revisions         ARRAY[2] struct dfw_revision, by bank
+ *   active            ARRAY[1] struct dfw_revision: what is in force
  *   port_slots        HASH ifindex -> slot
  *   near_slots        ARRAY[ifindex] slot + 1, of interface indices below DFW_NEAR_SLOTS: the same, found faster
  *   configs, hits     ARRAY_OF_MAPS [slot * 2 + bank]
@@ -47,13 +46,13 @@
  *                     link_out
  *
  * A revision (rules, groups, profiles, ports' identities) is staged in the bank that is not active and comes into force
- * by one write of `active.bank`.
+ * by one store into `active`.
  */
 #define DFW_BPFFS	     "/sys/fs/bpf"
 #define DFW_PIN_ROOT	     DFW_BPFFS "/dfw"
 #define DFW_DEFAULT_INSTANCE "default"
 
-#define DFW_LAYOUT_VERSION 8
+#define DFW_LAYOUT_VERSION 9
 
 #define DFW_MAX_PORTS	 4096
 #define DFW_NEAR_SLOTS	 65536
@@ -69,18 +68,13 @@ struct dfw_layout {
 };
 DFW_ASSERT_SIZE(struct dfw_layout, 64);
 
-struct dfw_active {
-	__u32 bank;
-	__u32 zero;
-};
-DFW_ASSERT_SIZE(struct dfw_active, 8);
-
-/* What a bank means. `revision` grows with each flip; a flow of another (generation, revision) is decided anew. */
+/* What is in force. `revision` grows with each flip; a flow of another (generation, revision) is decided anew. Read and
+ * written as a whole, so that no packet sees the bank of one and the revision of another. */
 struct dfw_revision {
 	__u32 generation; /* of the policy */
 	__u16 revision;
-	__u16 zero;
-};
+	__u16 bank;
+} __attribute__((aligned(8)));
 DFW_ASSERT_SIZE(struct dfw_revision, 8);
 
 /* What the `sweep` program is run for, by BPF_PROG_RUN with this struct as the packet's first bytes. */

@@ -85,7 +85,7 @@ struct dfw_port_mac {
 
 /* What the datapath knows of a port: the one value of its `config` map. Never changed in place, but for the switches in
  * `flags`, which is one word: a new map is made and the pointer in the outer map swapped, so that no packet sees half of
- * it. */
+ * it. What packets of known flows need comes first, so that it shares few cache lines. */
 struct dfw_port_config {
 	__u32 slot;
 	__u32 flags;		       /* enum dfw_port_flag */
@@ -96,15 +96,16 @@ struct dfw_port_config {
 	__u32 nr_addresses;
 	__u32 nr_vlans;	  /* 0: an access port, frames are untagged */
 	__u32 hits_count; /* rules of both directions, defaults included: a CPU's part of the map */
-	__u64 epoch;	  /* of the port's ownership, grows with each move */
+	struct dfw_port_mac macs[DFW_PORT_MACS];
+	struct dfw_profile profile;
+	__u16 vlans[DFW_PORT_VLANS];
+	struct dfw_addr addresses[DFW_PORT_ADDRESSES];
+	__u64 epoch; /* of the port's ownership, grows with each move */
 	__u8 uuid[16];
 	char name[DFW_PORT_NAME_LEN];
-	struct dfw_port_mac macs[DFW_PORT_MACS];
-	struct dfw_addr addresses[DFW_PORT_ADDRESSES];
-	__u16 vlans[DFW_PORT_VLANS];
-	struct dfw_profile profile;
 };
-DFW_ASSERT_SIZE(struct dfw_port_config, 48 + 16 + 64 + 32 + 512 + 16 + 40 + 8 * DFW_FLOW_STATES);
+DFW_ASSERT_SIZE(struct dfw_port_config,
+		40 + 32 + 40 + 8 * DFW_FLOW_STATES + 16 + 512 + 8 + 16 + 64);
 
 /* What the datapath itself changes: the one value of a port's `state` map. Words are changed by atomic operations. */
 struct dfw_port_state {

@@ -164,13 +164,11 @@ static inline void load_port(const struct compiled *compiled, uint32_t port,
 
 static inline void flip(uint16_t revision)
 {
-	const struct dfw_revision next = {.generation = 1, .revision = revision};
-	uint32_t bank = revision & 1;
-	const struct dfw_active active = {.bank = bank};
+	const struct dfw_revision next = {
+		.generation = 1, .revision = revision, .bank = revision & 1};
 	uint32_t zero = 0;
 
-	must(bpf_map_update_elem(fd_of("revisions"), &bank, &next, BPF_ANY) == 0, "revisions");
-	must(bpf_map_update_elem(fd_of("active"), &zero, &active, BPF_ANY) == 0, "active");
+	must(bpf_map_update_elem(fd_of("active"), &zero, &next, BPF_ANY) == 0, "active");
 }
 
 /* Opens and loads the object of DFW_BUILD, or the one given. */

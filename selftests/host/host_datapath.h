@@ -35,7 +35,6 @@ static inline void host_begin(void)
 {
 	HOST_MAP(layout);
 	HOST_MAP(active);
-	HOST_MAP(revisions);
 	HOST_MAP(port_slots);
 	HOST_MAP(near_slots);
 	HOST_OUTER(configs);
@@ -233,12 +232,11 @@ static inline struct compiled *host_policy(uint32_t bank, const struct policy *p
 
 static inline void host_flip(uint32_t bank, uint32_t generation, uint16_t revision)
 {
-	const struct dfw_revision next = {.generation = generation, .revision = revision};
-	const struct dfw_active now_active = {.bank = bank};
+	const struct dfw_revision next = {
+		.generation = generation, .revision = revision, .bank = (uint16_t)bank};
 	uint32_t zero = 0;
 
-	host_map_update(&revisions, &bank, &next, BPF_ANY);
-	host_map_update(&active, &zero, &now_active, BPF_ANY);
+	host_map_update(&active, &zero, &next, BPF_ANY);
 }
 
 /* The frame stays the caller's, to be dropped by host_skb_drop. */

@@ -80,13 +80,11 @@ static int put(int fd, uint32_t index, const void *value)
 static int make_global(void)
 {
 	struct dfw_layout layout = {.version = DFW_LAYOUT_VERSION, .build = "unit"};
-	struct dfw_active active = {.bank = BANK};
-	struct dfw_revision revision = {.generation = GENERATION, .revision = 2};
+	struct dfw_revision active = {.generation = GENERATION, .revision = 2, .bank = BANK};
 	uint32_t ifindex = 5, slot = SLOT;
 	int r = put(make_array("layout", sizeof(layout), 1), 0, &layout);
 
 	r |= put(make_array("active", sizeof(active), 1), 0, &active);
-	r |= put(make_array("revisions", sizeof(revision), DFW_BANKS), BANK, &revision);
 	r |= bpf_map_update_elem(make(BPF_MAP_TYPE_HASH, "port_slots", 4, 4, 16, -1), &ifindex,
 				 &slot, BPF_ANY);
 	return r;
@@ -326,7 +324,6 @@ static void remove_instance(void)
 		"vports",
 		"layout",
 		"active",
-		"revisions",
 		"port_slots",
 		"configs",
 		"rulesets",
