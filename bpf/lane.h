@@ -80,23 +80,13 @@ static __always_inline bool lane_ip6(const struct ip6_words *ip, const __u32 dir
 	return !addr_v4(&p->key.local) && !addr_v4(&p->key.remote);
 }
 
-/* What a flow's key has behind its addresses goes there as the word that it is read as, see addr_from_v4. */
 static __always_inline void lane_ports(struct packet *p, __be16 source, __be16 destination,
 				       __u16 vlan, const __u8 protocol, const __u32 direction)
 {
-	struct {
-		__u16 local_port, remote_port, vlan;
-		__u8 protocol, zero;
-	} end = {.vlan = vlan, .protocol = protocol};
-
 	p->source_port = bpf_ntohs(source);
 	p->destination_port = bpf_ntohs(destination);
-	end.local_port = direction == DFW_OUT ? p->source_port : p->destination_port;
-	end.remote_port = direction == DFW_OUT ? p->destination_port : p->source_port;
-	_Static_assert(offsetof(struct dfw_flow_key, local_port) + sizeof(end) ==
-			       sizeof(struct dfw_flow_key),
-		       "the key's last word");
-	__builtin_memcpy(&p->key.local_port, &end, sizeof(end));
+	key_end(&p->key, direction == DFW_OUT ? p->source_port : p->destination_port,
+		direction == DFW_OUT ? p->destination_port : p->source_port, vlan, protocol);
 }
 
 static __always_inline bool lane_tcp(struct packet *p, const struct tcp *tcp, __u16 vlan,

@@ -150,9 +150,14 @@ static __always_inline struct packet *packet_enter(const __u32 place, const __u3
 	return p;
 }
 
-#define PACKET_CLEAR_FROM(p, member)                                       \
-	__builtin_memset((char *)(p) + offsetof(struct packet, member), 0, \
-			 sizeof(struct packet) - offsetof(struct packet, member))
+/* By whole words, which takes a compiler that is told so. */
+#define PACKET_CLEAR_FROM(p, member)                                                          \
+	({                                                                                    \
+		_Static_assert(offsetof(struct packet, member) % 8 == 0, "begins a word");    \
+		__builtin_memset(__builtin_assume_aligned(                                    \
+					 (char *)(p) + offsetof(struct packet, member), 8),   \
+				 0, sizeof(struct packet) - offsetof(struct packet, member)); \
+	})
 
 /* Nothing is decided of the packet, whose headers are read. */
 static __always_inline void packet_clear_decision(struct packet *p)
@@ -201,14 +206,30 @@ static __always_inline bool addr_v4(const struct dfw_addr *a)
 	return word[0] == 0 && word[1] == 0 && word[2] == bpf_htonl(0xffff);
 }
 
+/* How far a word of a key is shifted for its part of so many bytes at that offset. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define WORD_SHIFT(offset, bytes) ((offset)*8)
+#else
+#define WORD_SHIFT(offset, bytes) ((8 - (offset) - (bytes)) * 8)
+#endif
+
 /* By whole words, as a key is read: a load that spans what was just stored in parts waits for all of them. */
 static __always_inline void addr_from_v4(struct dfw_addr *to, __be32 v4)
 {
-	const __be32 low[2] = {bpf_htonl(0xffff), v4};
 	__u64 *word = (__u64 *)to->bytes;
 
 	word[0] = 0;
-	__builtin_memcpy(&word[1], low, sizeof(low));
+	word[1] = (__u64)bpf_htonl(0xffff) << WORD_SHIFT(0, 4) | (__u64)v4 << WORD_SHIFT(4, 4);
+}
+
+/* What a key has behind its addresses, likewise. */
+static __always_inline void key_end(struct dfw_flow_key *key, __u16 local_port, __u16 remote_port,
+				    __u16 vlan, __u8 protocol)
+{
+	_Static_assert(offsetof(struct dfw_flow_key, local_port) % 8 == 0, "the key's last word");
+	*(__u64 *)&key->local_port =
+		(__u64)local_port << WORD_SHIFT(0, 2) | (__u64)remote_port << WORD_SHIFT(2, 2) |
+		(__u64)vlan << WORD_SHIFT(4, 2) | (__u64)protocol << WORD_SHIFT(6, 1);
 }
 
 static __always_inline bool addr_multicast(const struct dfw_addr *a)
