@@ -401,6 +401,7 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 {
 	const struct dfw_port_config *config;
 	struct packet *p;
+	struct lane lane;
 	bool read = false;
 	__u32 slot;
 
@@ -424,10 +425,10 @@ static __always_inline int handle(context_t *ctx, const __u32 direction)
 		return TC_ACT_SHOT;
 	}
 	if ((config->flags & (DFW_PORT_READY | DFW_PORT_HELD)) == DFW_PORT_READY &&
-	    lane_parse(ctx, p, config, direction, false)) {
-		struct dfw_flow_entry *entry = lane_find(p);
+	    lane_parse(ctx, &lane, p, config, direction) && lane_sum_ok(ctx, &lane, p, config)) {
+		struct dfw_flow_entry *entry = lane_find(&lane, p);
 
-		if (likely(entry && lane_pass(p, entry, config, direction)))
+		if (likely(entry && lane_pass(&lane, p, entry, config, direction)))
 			return go_on(ctx, p, TC_ACT_UNSPEC);
 		read = true;
 	}

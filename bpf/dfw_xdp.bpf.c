@@ -34,22 +34,6 @@ static __always_inline bool is_bulk(const struct packet *p, const struct dfw_flo
 	       leg->bytes > leg->packets * BULK_BYTES;
 }
 
-/* Is the transport checksum right, which lane_parse has not looked at? */
-static __always_inline bool sum_is_right(struct xdp_md *ctx, struct packet *p,
-					 const struct dfw_port_config *config)
-{
-	__be16 sum = 0;
-
-	if (!(config->profile.flags & DFW_PROFILE_CHECKSUM))
-		return true;
-	/* RFC 768: none was wanted. Where there must be one, lane_parse has seen it. */
-	if (p->key.protocol == PROTOCOL_UDP &&
-	    context_load(ctx, p->l4_offset + offsetof(struct udp, checksum), &sum, sizeof(sum)) &&
-	    !sum)
-		return true;
-	return checksum_ok(ctx, p);
-}
-
 /* Does the device take frames from XDP? A veth device does while its other end wants them. */
 static __always_inline bool may_answer(const struct packet *p)
 {
@@ -96,14 +80,15 @@ static __always_inline enum dfw_way decide(struct xdp_md *ctx, struct packet *p,
 {
 	const struct dfw_port_config *config = port_config(p->slot, p->bank);
 	struct dfw_flow_entry *entry;
+	struct lane lane;
 
 	if (!config || (config->flags & (DFW_PORT_READY | DFW_PORT_HELD)) != DFW_PORT_READY)
 		return DFW_WAY_NOT_READY;
-	if (!lane_parse(ctx, p, config, DFW_IN, true))
+	if (!lane_parse(ctx, &lane, p, config, DFW_IN))
 		return DFW_WAY_NOT_PLAIN;
-	entry = lane_find(p);
+	entry = lane_find(&lane, p);
 	if (!entry) {
-		if (!sum_is_right(ctx, p, config))
+		if (!lane_sum_ok(ctx, &lane, p, config))
 			return DFW_WAY_NOT_PLAIN;
 		return decide_new(ctx, p, config, whole);
 	}
@@ -113,9 +98,9 @@ static __always_inline enum dfw_way decide(struct xdp_md *ctx, struct packet *p,
 		return DFW_WAY_NO_XMIT;
 	if (is_bulk(p, &entry->flow))
 		return DFW_WAY_BULK;
-	if (!sum_is_right(ctx, p, config))
+	if (!lane_sum_ok(ctx, &lane, p, config))
 		return DFW_WAY_NOT_PLAIN;
-	return lane_pass(p, entry, config, DFW_IN) ? DFW_WAY_DIRECT : DFW_WAY_UNDECIDED;
+	return lane_pass(&lane, p, entry, config, DFW_IN) ? DFW_WAY_DIRECT : DFW_WAY_UNDECIDED;
 }
 
 /* The same for a tagged frame that the bridge takes the tag from: it is judged, and sent on, without. */

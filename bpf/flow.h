@@ -123,7 +123,7 @@ static __always_inline void flow_approach(__u32 slot, __u64 hash)
 		(void)*(volatile __u64 *)bucket.tags;
 }
 
-/* The live entry of a confirmed flow's key that does not lie in its bucket. */
+/* The live entry of a confirmed flow's key, wherever it lies: for the few that are not found otherwise. */
 static __noinline struct dfw_flow_entry *flow_find_stray(__u32 slot, struct dfw_flow_page *page,
 							 const struct dfw_flow_key *key, __u64 hash)
 {
@@ -145,17 +145,14 @@ static __always_inline struct dfw_flow_entry *flow_search(__u32 slot,
 	return flow_find_stray(slot, bucket.page, key, hash);
 }
 
-/* The same of a confirmed flow, for who locks it and compares its key, and else looks again: it may be one that is alike. */
-static __always_inline struct dfw_flow_entry *flow_guess(__u32 slot, const struct dfw_flow_key *key,
-							 __u64 hash)
+/* The entry of a confirmed flow's key, for who locks it and compares its key, and else looks again: it may be one that is
+ * alike. `bucket`: of the key. */
+static __always_inline struct dfw_flow_entry *flow_guess(struct bucket bucket, __u32 slot,
+							 const struct dfw_flow_key *key, __u64 hash)
 {
-	struct bucket bucket = flow_bucket(slot, hash, false);
-	struct dfw_flow_entry *entry = bucket.page ? bucket_home(bucket, key, hash) : NULL;
+	struct dfw_flow_entry *entry = bucket_guess(bucket, key, hash);
 
-	if (likely(entry) || !bucket.page)
-		return entry;
-	entry = bucket_find(bucket, key, hash, false);
-	if (entry || likely(!bucket_has_strays(bucket)))
+	if (likely(entry) || likely(!bucket_may_know(bucket, hash)))
 		return entry;
 	return flow_find_stray(slot, bucket.page, key, hash);
 }

@@ -13,8 +13,8 @@
  * point to: two places in memory, and no call on the way, where the kernel's hash has a chain of four and three calls.
  * Four buckets share that line, so that fewer of them are to be kept near.
  *
- * A confirmed flow lies in the bucket of its hash, at home if its place there is free: the processor guesses that it is, and does
- * not wait for the first place before it loads the second. When the bucket is full, the flow lies in another of the page,
+ * A confirmed flow lies in the bucket of its hash, at home if its place there is free: both places can be asked for as soon as
+ * the hash is known. When the bucket is full, the flow lies in another of the page,
  * and when that is full, elsewhere (flow.h). Entries never move.
  *
  * Invariants:
@@ -116,33 +116,36 @@ static __always_inline struct dfw_flow_entry *bucket_find(struct bucket bucket,
 	return NULL;
 }
 
-/* The entry at home, if it may be the key's: for who will compare it once more. */
-static __always_inline struct dfw_flow_entry *bucket_home(struct bucket bucket,
-							  const struct dfw_flow_key *key,
-							  __u64 hash)
+static __always_inline bool bucket_has_strays(struct bucket bucket)
 {
-	__u32 place = dfw_flow_home(hash);
-	__u64 tags = *(volatile __u64 *)bucket.tags;
+	return *(volatile __u32 *)&bucket.page->strays[bucket.number % DFW_PAGE_BUCKETS];
+}
+
+/* May a live flow of that hash lie in the bucket, or have strayed from it? */
+static __always_inline bool bucket_may_know(struct bucket bucket, __u64 hash)
+{
+	return table_match(*(volatile __u64 *)bucket.tags, dfw_flow_tag(hash)) ||
+	       bucket_has_strays(bucket);
+}
+
+/* The entry that the bucket's tags point to first, or any, if it may be the key's: for who will compare it once more. */
+static __always_inline struct dfw_flow_entry *bucket_guess(struct bucket bucket,
+							   const struct dfw_flow_key *key,
+							   __u64 hash)
+{
+	__u32 place = table_place(table_match(*(volatile __u64 *)bucket.tags, dfw_flow_tag(hash)));
 
 	barrier_var(place);
-	if (place >= DFW_BUCKET_ENTRIES || (__u8)(tags >> place * 8) != dfw_flow_tag(hash) ||
-	    !flow_key_alike(&bucket.entries[place].key, key))
+	if (place >= DFW_BUCKET_ENTRIES || !flow_key_alike(&bucket.entries[place].key, key))
 		return NULL;
 	return &bucket.entries[place];
 }
 
-/* Reads a word of each cache line of the entry that has the key, or gets it. */
-static __always_inline void bucket_load(struct bucket bucket, __u64 hash)
+/* Reads a word of each cache line of the entry in that place. */
+static __always_inline void bucket_touch(struct bucket bucket, __u32 place)
 {
-	__u64 tags = *(const volatile __u64 *)bucket.tags;
-	__u64 tops = table_match(tags, dfw_flow_tag(hash));
-	__u32 place = dfw_flow_home(hash);
 	const volatile __u64 *words;
 
-	if (!tops && tags >> place * 8 & 0xff)
-		tops = table_match(tags, 0);
-	if (tops)
-		place = table_place(tops);
 	barrier_var(place);
 	if (place >= DFW_BUCKET_ENTRIES)
 		return;
@@ -152,6 +155,25 @@ static __always_inline void bucket_load(struct bucket bucket, __u64 hash)
 	(void)words[8];
 	(void)words[16];
 	(void)words[17];
+}
+
+/* Asks for the lines of the bucket's tags and of the key's home, all at once, and waits for none. */
+static __always_inline void bucket_approach(struct bucket bucket, __u64 hash)
+{
+	(void)*(volatile __u64 *)bucket.tags;
+	bucket_touch(bucket, dfw_flow_home(hash));
+}
+
+/* Reads a word of each cache line of the entry that has the key, or gets it. */
+static __always_inline void bucket_load(struct bucket bucket, __u64 hash)
+{
+	__u64 tags = *(const volatile __u64 *)bucket.tags;
+	__u64 tops = table_match(tags, dfw_flow_tag(hash));
+	__u32 place = dfw_flow_home(hash);
+
+	if (!tops && tags >> place * 8 & 0xff)
+		tops = table_match(tags, 0);
+	bucket_touch(bucket, tops ? table_place(tops) : place);
 }
 
 #define TABLE_PAGE_ENTRIES (DFW_PAGE_BUCKETS * DFW_BUCKET_ENTRIES)
@@ -198,11 +220,6 @@ static __noinline struct dfw_flow_entry *page_find(struct dfw_flow_page *page,
 						   const struct dfw_flow_key *key, __u64 hash)
 {
 	return page_search(page, key, hash);
-}
-
-static __always_inline bool bucket_has_strays(struct bucket bucket)
-{
-	return *(volatile __u32 *)&bucket.page->strays[bucket.number % DFW_PAGE_BUCKETS];
 }
 
 static __always_inline void bucket_count_stray(struct bucket bucket, int change)

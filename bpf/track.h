@@ -36,7 +36,10 @@ static __always_inline void track_answered(struct dfw_flow *flow, __u32 from, __
 static __always_inline void udp_track(struct dfw_flow *flow, __u32 from, __u64 now_ns)
 {
 	track_answered(flow, from, DFW_FLOW_UDP_NEW, DFW_FLOW_UDP_REPLIED);
-	if (flow->state == DFW_FLOW_UDP_REPLIED && flow_age_cs(flow, now_ns) > UDP_STREAM_CS)
+	if (flow->state != DFW_FLOW_UDP_REPLIED)
+		return;
+	barrier_var(now_ns); /* or it is divided for every packet */
+	if (flow_age_cs(flow, now_ns) > UDP_STREAM_CS)
 		flow->state = DFW_FLOW_UDP_STREAM;
 }
 

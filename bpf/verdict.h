@@ -70,29 +70,30 @@ static __always_inline void *port_hits(const struct packet *p)
 	return bpf_map_lookup_elem(&hits, &index);
 }
 
-/* Adds the packet to its rule. */
+/* Adds the packet to the rule in that place of that direction's rule set. `new_flows`: how many were begun for it. */
 static __always_inline void count_hit(void *hits_of_port, const struct packet *p,
-				      const struct dfw_port_config *config)
+				      const struct dfw_port_config *config, __u32 direction,
+				      __u32 rule_slot, __u32 new_flows)
 {
 	struct dfw_rule_hits *of_rule;
 	__u32 index;
 
-	if (!hits_of_port || p->rule_slot == NO_RULE_SLOT)
+	if (!hits_of_port || rule_slot == NO_RULE_SLOT)
 		return;
-	index = bpf_get_smp_processor_id() * config->hits_count +
-		config->hits_base[p->rule_direction & 1] + p->rule_slot;
+	index = bpf_get_smp_processor_id() * config->hits_count + config->hits_base[direction & 1] +
+		rule_slot;
 	of_rule = bpf_map_lookup_elem(hits_of_port, &index);
 	if (!of_rule)
 		return;
 	of_rule->packets += p->segments;
 	of_rule->bytes += p->bytes;
-	of_rule->flows += p->new_flows;
+	of_rule->flows += new_flows;
 	of_rule->last_hit_ns = p->now_ns;
 }
 
 static __always_inline void count_rule(const struct packet *p, const struct dfw_port_config *config)
 {
-	count_hit(port_hits(p), p, config);
+	count_hit(port_hits(p), p, config, p->rule_direction, p->rule_slot, p->new_flows);
 }
 
 static __always_inline struct dfw_event *event_reserve(void)
