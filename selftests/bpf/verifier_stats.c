@@ -152,6 +152,7 @@ int main(int argc, char **argv)
 	}
 	libbpf_set_print(quiet);
 	uname(&host);
+	host.release[strcspn(host.release, "-")] = '\0'; /* what follows is a build's own */
 	if (argc == 3)
 		r = measure(argv[1], now, &nr);
 	for (size_t i = 0; argc == 1 && i < sizeof(objects) / sizeof(objects[0]) && r == 0; i++) {
