@@ -175,7 +175,6 @@ static int read_file(const struct dfwd *d, json_t **json)
 
 /* ---- What the kernel has ---------------------------------------------------------------------------------------- */
 
-/* The configs of the bank in force, by slot; malloc'd. `name` is empty where there is no port. */
 /* The slot of a port's folder; -ENOENT: half made. */
 static int folder_slot(const struct dfwd *d, const char *name, uint32_t *slot)
 {
