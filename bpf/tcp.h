@@ -311,7 +311,10 @@ static __always_inline void tcp_advance(struct dfw_flow *flow, const struct tcp_
 	s->ack = seq_max(s->ack, segment->ack);
 	*r_flags |= DFW_LEG_SYN_ACKED;
 	r->max_end = seq_max(r->max_end, segment->ack + (window ? window : 1));
-	*s_flags &= ~DFW_LEG_RESYNC;
+	/* Of a flow that was handed over both legs may be behind: what an end sends once more, after it was not heard for a while,
+	 * does not say how far it had come. How long that may go on, bound_resync knows. */
+	if (!(*r_flags & DFW_LEG_RESYNC))
+		*s_flags &= ~DFW_LEG_RESYNC;
 	if (*r_flags & DFW_LEG_RESYNC || segment->shared)
 		r->end = seq_max(r->end, segment->ack);
 

@@ -818,6 +818,21 @@ static bool converse(uint64_t seed)
 	return !complaint;
 }
 
+/* A flow as its next host gets it: both ends have come further than was told. */
+static struct dfw_flow handed_over(void)
+{
+	struct dfw_flow f = {.state = DFW_FLOW_TCP_ESTABLISHED};
+
+	for (int leg = 0; leg < DFW_LEGS; leg++) {
+		f.leg_flags[leg] = DFW_LEG_SYN | DFW_LEG_SYN_ACKED | DFW_LEG_RESYNC;
+		f.legs[leg] = (struct dfw_leg){.end = 1000,
+					       .max_end = 1000 + 65535 + DFW_RESYNC_WINDOW,
+					       .max_window = 65535,
+					       .ack = 1000};
+	}
+	return f;
+}
+
 int main(int argc, char **argv)
 {
 	const char *wanted = getenv("TCP_TWIN_CONVERSATIONS");
@@ -847,6 +862,39 @@ int main(int argc, char **argv)
 	{
 		for (int state = DFW_FLOW_TCP_SYN_SENT; state <= DFW_FLOW_TCP_CLOSED; state++)
 			CHECK(nr < 1000 || nr_states[state] > nr / 1000);
+	}
+	TEST("a flow that was handed over: an end that sends again may be answered with what "
+	     "nobody has seen it send")
+	{
+		/* 1000 to 9000 were sent unseen, and all that acknowledged them was lost. */
+		const struct tcp_segment again = {
+			.seq = 1000, .ack = 1000, .window = 65535, .bytes = 100, .flags = TCP_ACK};
+		const struct tcp_segment answer = {
+			.seq = 1000, .ack = 9000, .window = 65535, .flags = TCP_ACK};
+		struct tcp_segment beyond = answer;
+		struct dfw_flow f = handed_over();
+
+		CHECK(tcp_track(&f, &again, DFW_ORIG) == TCP_PASS);
+		CHECK(tcp_track(&f, &answer, DFW_REPLY) == TCP_PASS);
+		CHECK(f.legs[DFW_ORIG].end == 9000);
+		beyond.ack = 1000 + 65535 + DFW_RESYNC_WINDOW + 65536;
+		CHECK(tcp_track(&f, &beyond, DFW_REPLY) == DFW_REASON_TCP_ACK);
+		/* Its time is over (bound_resync). */
+		f.leg_flags[DFW_ORIG] &= ~DFW_LEG_RESYNC;
+		f.leg_flags[DFW_REPLY] &= ~DFW_LEG_RESYNC;
+		beyond.ack = 9001;
+		CHECK(tcp_track(&f, &beyond, DFW_REPLY) == DFW_REASON_TCP_ACK);
+	}
+	TEST("a flow that was picked up: the end that had not spoken yet settles its window when "
+	     "it does")
+	{
+		const struct tcp_segment answer = {
+			.seq = 2000, .ack = 1000, .window = 65535, .bytes = 100, .flags = TCP_ACK};
+		struct dfw_flow f = handed_over();
+
+		f.leg_flags[DFW_ORIG] &= ~DFW_LEG_RESYNC;
+		CHECK(tcp_track(&f, &answer, DFW_REPLY) == TCP_PASS);
+		CHECK(!(f.leg_flags[DFW_REPLY] & DFW_LEG_RESYNC));
 	}
 	return check_done();
 }
