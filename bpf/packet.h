@@ -208,7 +208,7 @@ static __always_inline bool addr_v4(const struct dfw_addr *a)
 
 /* How far a word of a key is shifted for its part of so many bytes at that offset. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define WORD_SHIFT(offset, bytes) ((offset)*8)
+#define WORD_SHIFT(offset, bytes) ((offset) * 8)
 #else
 #define WORD_SHIFT(offset, bytes) ((8 - (offset) - (bytes)) * 8)
 #endif
