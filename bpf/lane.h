@@ -8,7 +8,8 @@
 /*
  * The lane of the packet that is nothing special: whole and in one piece, at most one tag, IPv4 without options or IPv6
  * without extension headers, TCP or UDP, of a flow that is established, decided by what is in force, and alive. Nearly all
- * packets are such. No function is called on this way but array lookups, and nothing is cleared or copied that is not needed.
+ * packets are such. No function is called on this way but array lookups, and the stage that sums what nobody vouches for; nothing
+ * is cleared or copied that is not needed.
  *
  * There is no second truth. What the lane does not know it leaves, with nothing changed, to the full path; what it passes
  * the full path would pass, with the same words of the flow and the same counters. selftests/unit/datapath_lane.c holds the two

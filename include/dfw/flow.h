@@ -78,7 +78,7 @@ enum dfw_leg_flag {
 	DFW_LEG_FIN = 1 << 2,	    /* has sent its FIN: `end` includes it */
 	DFW_LEG_FIN_ACKED = 1 << 3, /* its FIN was acknowledged */
 	DFW_LEG_SCALE = 1 << 4,	    /* its SYN carried a window scale option (RFC 7323 2.2) */
-	/* picked up without a SYN: the first segment may anchor the window */
+	/* picked up without a SYN, or handed over by a host that may not know all: segments may anchor the window */
 	DFW_LEG_RESYNC = 1 << 5,
 	/* got a SYN on a live flow; its answer is a challenge ACK (RFC 5961 4) */
 	DFW_LEG_CHALLENGED = 1 << 6,
