@@ -39,7 +39,7 @@
  *                  the host that had it has given it up
  *   port-quiet     none is any more
  *   port-activate  {"uuid", "epoch"}: in force; not held any more
- *   port-release   {"uuid"}: removes the port
+ *   port-release   {"uuid", "host"}: removes the port. "host": whose it is now; it stays in the groups, as that host's
  * Questions of other hosts, handed on; answers come in a memfd:
  *   flow-find      {"proto", "addr", "port"}, each optional         -> {"flows": [..], "more": there were more}
  *   flow-kill      the same and "vport"                             -> {"killed"}

@@ -210,6 +210,7 @@ int run_port_prepare(struct dfwd *d, const struct link_packet *packet, struct cl
 
 int run_port_release(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply)
 {
+	const char *host = json_text(packet->json, "host");
 	struct port *port;
 	int r = find_port(d, packet, &port);
 
@@ -217,7 +218,10 @@ int run_port_release(struct dfwd *d, const struct link_packet *packet, struct cl
 		return r;
 	/* Should it fail to go, it denies at least. */
 	r = set_switches(d, port, DFW_PORT_HELD, 0);
-	return r < 0 ? r : vport_del(d, port, &reply->errors);
+	if (r < 0)
+		return r;
+	return host ? remote_ports_give(d, port, host, &reply->errors)
+		    : vport_del(d, port, &reply->errors);
 }
 
 /* ---- Descriptors ------------------------------------------------------------------------------------------------- */

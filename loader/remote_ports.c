@@ -241,6 +241,54 @@ int remote_ports_set(struct dfwd *d, const struct link_packet *packet, struct cl
 	return r;
 }
 
+/* ---- A port goes to another host -------------------------------------------------------------------------------- */
+
+static bool is_known(const struct dfwd *d, const struct vport_spec *spec)
+{
+	for (size_t i = 0; i < d->remote.nr; i++)
+		if (memcmp(d->remote.list[i].uuid, spec->uuid, sizeof(spec->uuid)) == 0)
+			return true;
+	return false;
+}
+
+static int add_given(const struct dfwd *d, const struct vport_spec *spec, const char *host,
+		     struct remote_ports *next)
+{
+	_cleanup_json_ json_t *list = d->remote.json ? json_copy(d->remote.json) : json_array();
+	json_t *port = spec_to_json(spec);
+
+	if (!list || !port || json_object_set_new(port, "host", json_string(host)) < 0 ||
+	    json_array_append(list, port) < 0) {
+		json_decref(port);
+		return log_errno(-ENOMEM, "cannot keep a port that goes to another host");
+	}
+	json_decref(port);
+	return read_ports(list, next);
+}
+
+int remote_ports_give(struct dfwd *d, struct port *port, const char *host,
+		      struct policy_errors *errors)
+{
+	struct remote_ports former = d->remote, next;
+	int r;
+
+	if (is_known(d, port->spec))
+		return vport_del(d, port, errors);
+	r = add_given(d, port->spec, host, &next);
+	if (r < 0)
+		return r;
+	d->remote = next;
+	r = vport_del(d, port, errors);
+	if (r < 0) {
+		d->remote = former;
+		remote_ports_free(&next);
+		return r;
+	}
+	remote_ports_free(&former);
+	d->cluster.save_remote = true;
+	return 0;
+}
+
 /* ---- For policies ----------------------------------------------------------------------------------------------- */
 
 struct claims {

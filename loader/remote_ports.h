@@ -13,6 +13,8 @@
 struct dfwd;
 struct cluster_reply;
 struct link_packet;
+struct policy_errors;
+struct port;
 struct vport_spec;
 
 #define REMOTE_HOST_LEN 64
@@ -47,6 +49,11 @@ void remote_ports_save(const struct dfwd *d);
 
 /* The request remote-vports: takes the list over and realises the policy anew, or changes nothing. */
 int remote_ports_set(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply);
+
+/* A port of this host goes to `host`: it is removed here, and in the groups as that host's in the same moment, not when
+ * dfwsyncd tells of it. 0, or as vport_del. */
+int remote_ports_give(struct dfwd *d, struct port *port, const char *host,
+		      struct policy_errors *errors);
 
 /* Adds them to the ports that a policy is compiled for, of which there are *nr and room for remote.nr more. What a port of
  * this host has, by name or address, none of another host has, but for an address that a share group has. */

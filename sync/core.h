@@ -148,7 +148,8 @@ struct port {
 	uint32_t scan;	    /* counts the scans; entries carry the one that saw them last */
 	bool scanning;
 	int64_t expires_ms; /* RELEASED and NONE: forget then */
-	int64_t next_ms;    /* when it wants to be looked at */
+	int64_t withdraw_ms; /* what the registry says of it by our word goes then (R8), 0: it stays */
+	int64_t next_ms;     /* when it wants to be looked at */
 };
 
 /* ---- Policy ------------------------------------------------------------------------------------------------------ */

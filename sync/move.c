@@ -235,6 +235,7 @@ static int take(struct sync *sync, struct port *port, uint64_t epoch, bool resyn
 static void publish(struct sync *sync, struct port *port)
 {
 	sync->members_changed = true;
+	port->withdraw_ms = 0;
 	if (registry_put(&sync->registry, ENTRY_VPORT, port->id, port->epoch, description_of(port)))
 		sync->counters.no_memory++;
 	port_wake(sync, port, sync->now);
@@ -463,12 +464,10 @@ static void release(struct sync *sync, struct port *port, uint64_t epoch)
 		port_clear_flows(sync, port);
 	port->role = PORT_RELEASED;
 	port->nr_peers = 0;
-	port->expires_ms = sync->now + RELEASED_MS;
+	port->expires_ms = port->withdraw_ms = sync->now + RELEASED_MS;
 	if (port->attached)
 		env_of(sync)->port_release(env_of(sync)->data, port->id);
 	port->attached = false;
-	if (registry_delete(&sync->registry, ENTRY_VPORT, port->id))
-		sync->counters.no_memory++;
 	port_wake(sync, port, port->expires_ms);
 }
 

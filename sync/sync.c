@@ -413,9 +413,20 @@ static bool port_expired(struct sync *sync, struct port *port)
 	return false;
 }
 
+static void withdraw(struct sync *sync, struct port *port)
+{
+	port->withdraw_ms = 0;
+	if (registry_delete(&sync->registry, ENTRY_VPORT, port->id))
+		sync->counters.no_memory++;
+}
+
 static bool port_tick(struct sync *sync, struct port *port)
 {
 	port->next_ms = INT64_MAX;
+	if (port->withdraw_ms && sync->now >= port->withdraw_ms)
+		withdraw(sync, port);
+	else if (port->withdraw_ms)
+		port_wake(sync, port, port->withdraw_ms);
 	if (port_expired(sync, port)) {
 		sync->env->ledger_drop(sync->env->data, port->id);
 		port_forget(sync, port);
@@ -469,9 +480,12 @@ static void entry_changed(void *data, const struct entry *entry)
 
 	switch (entry->kind) {
 	case ENTRY_VPORT:
-		port = entry->deleted ? NULL : port_find(sync, entry->id);
-		if (port)
+		port = port_find(sync, entry->id);
+		if (port && !entry->deleted)
 			move_higher_epoch(sync, port, entry->epoch, entry->origin->host);
+		/* Whoever took it over has removed it, or given it on: our word for it is not wanted any more. */
+		else if (port && port->withdraw_ms && entry->epoch >= port->fence)
+			withdraw(sync, port);
 		/* It may have joined a group, or left it. */
 		if (sync->shares) {
 			sync->members_changed = true;
@@ -527,15 +541,19 @@ size_t sync_living(const struct sync *sync)
 	return sync->members.nr_alive;
 }
 
-int sync_port_find(const struct sync *sync, struct uuid port, struct sync_vport *vport)
+int sync_port_find(const struct sync *sync, struct uuid id, struct sync_vport *vport)
 {
-	const struct entry *owner = registry_owner(&sync->registry, port);
+	const struct entry *owner = registry_owner(&sync->registry, id);
+	const struct port *port = port_find(sync, id);
+	bool given;
 
 	if (!owner)
 		return -ENOENT;
-	*vport = (struct sync_vport){.port = port,
-				     .host = owner->origin->host,
-				     .epoch = owner->epoch,
+	/* R8: our own word for it only stands until the new owner's has come. */
+	given = port && port->withdraw_ms && owner->origin == sync->registry.own;
+	*vport = (struct sync_vport){.port = id,
+				     .host = given ? epoch_host(port->fence) : owner->origin->host,
+				     .epoch = given ? port->fence : owner->epoch,
 				     .description = entry_value(owner)};
 	return 0;
 }

@@ -1152,6 +1152,21 @@ void host_crash(struct world *world, struct sim_host *host)
 	host->sync = NULL;
 }
 
+/* R8: nobody removes a port here, so whoever has heard of it goes on knowing it, wherever it moves. A daemon that was started
+ * again tells nothing of what it gave away before. */
+static void check_known(struct world *world, struct sim_host *host)
+{
+	struct sync_vport vport;
+
+	for (uint32_t i = 0; host->sync && i < world->nr_ports; i++) {
+		bool found = sync_port_find(host->sync, world->ports[i].id, &vport) == 0;
+
+		if (host->known[i] && !found && !world->crashed)
+			world_fail(world, "host %u does not know port %u any more", host->id, i);
+		host->known[i] = found;
+	}
+}
+
 static void deliver(struct world *world, struct packet *packet)
 {
 	struct sim_host *host = world_host(world, packet->to);
@@ -1164,6 +1179,7 @@ static void deliver(struct world *world, struct packet *packet)
 		host->bytes_in += packet->nr + WORLD_OVERHEAD;
 		sync_on_message(host->sync, host_clock(host), packet->from, packet->bytes,
 				packet->nr);
+		check_known(world, host);
 		host_schedule(world, host);
 	}
 	packet_free(world, packet);
@@ -1194,6 +1210,7 @@ bool world_step(struct world *world, int64_t until)
 			if (host->staging != host->staged)
 				sync_policy_continue(host->sync, host_clock(host));
 			end_pauses(world, host);
+			check_known(world, host);
 			host_schedule(world, host);
 		}
 	}
@@ -1246,7 +1263,8 @@ struct world *world_new(uint64_t seed, uint32_t nr_hosts, uint32_t nr_ports)
 		host->world = world;
 		host->ledgers = calloc(nr_ports + 1, sizeof(*host->ledgers));
 		host->twins = calloc(nr_ports + 1, sizeof(struct twin *));
-		if (!host->ledgers || !host->twins)
+		host->known = calloc(nr_ports + 1, sizeof(*host->known));
+		if (!host->ledgers || !host->twins || !host->known)
 			abort();
 		snprintf(host->address, sizeof(host->address), "h%u", host->id);
 	}
@@ -1293,6 +1311,7 @@ void world_free(struct world *world)
 		for (uint32_t j = 0; j < world->nr_ports; j++)
 			free(host->twins[j]);
 		free(host->twins);
+		free(host->known);
 		free(host->ledgers);
 	}
 	free(world->hosts);

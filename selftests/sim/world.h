@@ -97,6 +97,7 @@ struct sim_host {
 	bool disk_full;
 	bool disk_lost;			    /* something of the policy was not kept */
 	bool certified[WORLD_SIGNED_HOSTS]; /* by host id: its certificate is known */
+	bool *known;			    /* by port: since it was started it has heard of it */
 	/* disk */
 	struct ledger *ledgers; /* by port, role 0: none */
 	struct manifest manifest;

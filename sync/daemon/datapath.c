@@ -443,11 +443,23 @@ static void on_released(void *data, int status, const struct link_packet *packet
 		port->here = false; /* the list that says so is behind this answer */
 }
 
+/* Of a port that another host has it says whose it is: it shall not be missing in a group in between. */
+static json_t *release_request(const struct syncd *d, struct uuid id)
+{
+	const struct sync *sync = d->cluster.sync;
+	char name[WIRE_TEXT_LEN];
+	struct sync_vport vport;
+
+	if (!sync || sync_port_find(sync, id, &vport) < 0 || vport.host == d->cluster.host)
+		return json_pack("{s:s}", "request", "port-release");
+	return json_pack("{s:s, s:s}", "request", "port-release", "host",
+			 cluster_host_name(d, vport.host, name));
+}
+
 static void follow_release(struct syncd *d, struct datapath_port *port)
 {
 	if (port->release_wanted && !port->release_asked && dfwd_connected(d))
-		port->release_asked = ask(d, port, json_pack("{s:s}", "request", "port-release"),
-					  on_released) == 0;
+		port->release_asked = ask(d, port, release_request(d, port->id), on_released) == 0;
 }
 
 void datapath_release(void *data, struct uuid id)
