@@ -311,6 +311,11 @@ background() {
     PIDS+=("$LAST")
 }
 
+# watch_events [options of watch]: the events in $TMP/watch, a JSON object a line. What it says beside them (that dfwd has ended)
+# goes elsewhere: jq would read no further.
+watch_events() { background watch watch_apart "$@"; }
+watch_apart() { ctl -j watch "$@" 2>"$TMP/watch.said"; }
+
 # Does TCP from SPACE to ADDRESS PORT open? `refused` and `dropped` tell how it does not.
 opens() {
     ip netns exec "$1" nc -z -w 10 "$2" "$3" >/dev/null 2>&1 || because "$1 cannot open $2:$3"

@@ -115,7 +115,7 @@ jumbo() {
 it "frames of 9000 bytes" jumbo
 
 watched() {
-    background watch ctl -j watch
+    watch_events
     # Again and again: what comes before it listens it does not hear.
     told() { opens "$WIRE" "$(vm_ip 1)" 80 && sleep 0.2 && grep -q web-in "$TMP/watch"; }
     until_true 30 told || because "no event of rule web-in: $(head -n 3 "$TMP/watch")" || return 1

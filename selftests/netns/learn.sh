@@ -49,7 +49,7 @@ add() { ctl vport add "$@" >"$TMP/out" 2>&1 || because "vport add: $(cat "$TMP/o
 begin() {
     dfwd_start && learning 3 && add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --tag app=yes --profile learns &&
         add vm2 --dev tap2 --mac "$(vm_mac 2)" --ip "$(vm_ip 2)" --ip "$(vm_ip6 2)" --tag app=yes || return 1
-    background watch ctl -j watch
+    watch_events
     until_true 30 watches || because "watch hears nothing" || return 1
     speaks 1 "$(vm_ip 1)" "$WIRE_IP"
 }

@@ -32,7 +32,7 @@ closed_event() {
 
 begin() {
     dfwd_start && vport_add 1 && vport_add 2 --tag role=peer && vport_add 3 && choices "" || return 1
-    background watch ctl -j watch --flows
+    watch_events --flows
     for port in 7001 7002 7003; do listen "$(vm 1)" "$port" && talk "$port" "$WIRE" "$(vm_ip 1)" "$port" || return 1; done
     talks 7001 && talks 7002 && talks 7003
 }
