@@ -195,7 +195,7 @@ $(B)/selftests/bench/churn: $(call obj,selftests/bench/churn.c)
 ##@ Test
 .PHONY: check check-long unit-tests conformance sim fuzz lint
 check: deps all unit-tests $(B)/sim ## all tests (root)
-	@selftests/run -j 2
+	@selftests/run -j 3
 
 check-long: deps all ## what takes longer: twenty hosts (root)
 	@selftests/run long

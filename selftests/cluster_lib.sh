@@ -40,13 +40,13 @@ in_space() {
 on() {
     local host=$1
     shift
-    $EXEC nsenter --net="/run/netns/$(host_space "$host")" "$@"
+    $EXEC nsenter --net="/run/netns/${ID}h$host" "$@"
 }
 # ctl_on HOST arguments of dfwctl
 ctl_on() {
     local host=$1
     shift
-    on "$host" "$DFWCTL" -i "$(host_instance "$host")" "$@"
+    on "$host" "$DFWCTL" -i "$ID$host" "$@"
 }
 
 # ---- the network -----------------------------------------------------------------------------------------------------
@@ -223,13 +223,13 @@ apply_on() {
 vm_cable() {
     local space
     space=$(host_space "$1")
-    ip -n "$(vm "$2")" link del eth0 2>/dev/null
-    ip link add eth0 netns "$(vm "$2")" address "$(vm_mac "$2")" type veth peer name "tap$2" netns "$space" || return 1
+    ip -n "${VM[$2]}" link del eth0 2>/dev/null
+    ip link add eth0 netns "${VM[$2]}" address "${VM_MAC[$2]}" type veth peer name "tap$2" netns "$space" || return 1
     no_ipv6 "$space" "tap$2"
     ip -n "$space" link set "tap$2" master br0 up
-    ip -n "$(vm "$2")" addr add "$(vm_ip "$2")/24" dev eth0
-    ip -n "$(vm "$2")" addr add "$(vm_ip6 "$2")/64" dev eth0 nodad
-    ip -n "$(vm "$2")" link set eth0 up
+    ip -n "${VM[$2]}" addr add "${VM_IP[$2]}/24" dev eth0
+    ip -n "${VM[$2]}" addr add "${VM_IP6[$2]}/64" dev eth0 nodad
+    ip -n "${VM[$2]}" link set eth0 up
 }
 # vm_on HOST N [options of vport add]: VM n with its vport "vmN"
 vm_on() {
@@ -237,6 +237,6 @@ vm_on() {
     shift 2
     vm_space "$n"
     vm_cable "$host" "$n" || return 1
-    ctl_on "$host" vport add "vm$n" --dev "tap$n" --mac "$(vm_mac "$n")" --ip "$(vm_ip "$n")" --ip "$(vm_ip6 "$n")" \
-        --ip "$(vm_ll "$n")" "$@" >"$TMP/out" 2>&1 || because "vport add on $host: $(cat "$TMP/out")"
+    ctl_on "$host" vport add "vm$n" --dev "tap$n" --mac "${VM_MAC[n]}" --ip "${VM_IP[n]}" --ip "${VM_IP6[n]}" \
+        --ip "${VM_LL[n]}" "$@" >"$TMP/out" 2>&1 || because "vport add on $host: $(cat "$TMP/out")"
 }

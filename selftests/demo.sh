@@ -57,7 +57,7 @@ end_demo() {
 vport() {
     vm_space "$2"
     vm_cable "$1" "$2"
-    ctl_on "$1" vport add "$3" --dev "tap$2" --mac "$(vm_mac "$2")" --ip "$(vm_ip "$2")" --tag "app=$4" >/dev/null || end_demo
+    ctl_on "$1" vport add "$3" --dev "tap$2" --mac "${VM_MAC[$2]}" --ip "${VM_IP[$2]}" --tag "app=$4" >/dev/null || end_demo
 }
 
 echo "${BOLD}dfw: one stateful firewall for many hosts, one port per VM, decided in the kernel$NORMAL"
@@ -83,11 +83,11 @@ vport b 3 db1 db
 vport c 4 db2 db
 vport c 5 dev1 dev
 vport a 6 dev2 dev
-OUT=$WIRE WEB1=$(vm 1) WEB2=$(vm 2) DEV1=$(vm 5) DEV2=$(vm 6)
+OUT=$WIRE WEB1=${VM[1]} WEB2=${VM[2]} DEV1=${VM[5]} DEV2=${VM[6]}
 mkdir -p "$TMP/www" && echo "hello from web1" >"$TMP/www/index.html"
 background web in_vm 1 /usr/bin/python3 -m http.server 80 --bind :: --directory "$TMP/www"
-for n in 3 4; do listen "$(vm $n)" 5432 || end_demo; done
-listen "$(vm 3)" 22 && listen "$OUT" 25 || end_demo
+for n in 3 4; do listen "${VM[n]}" 5432 || end_demo; done
+listen "${VM[3]}" 22 && listen "$OUT" 25 || end_demo
 until_true 10 in_vm 1 bash -c 'ss -tln | grep -q ":80 "'
 knows_six() { (($(ctl_on b -j vport list | jq length) == 6)); }
 until_true 10 knows_six
@@ -139,7 +139,7 @@ run "b\$ ls $PINS""b/vports/db1" ls -x -T 0 -w 100 "${PINS}b/vports/db1"
 step "db1 moves from host b to host c, with its connections: strict TCP, and c never saw their SYNs"
 on_host b migrate prepare db1 --to c
 words "Its VM is paused and its memory moved; the cable is pulled here. Then the ports change hands:"
-ip -n "$(vm 3)" link del eth0
+ip -n "${VM[3]}" link del eth0
 on_host b migrate start db1
 words "The VM runs on host c and announces itself, as QEMU does:"
 vm_cable c 3

@@ -72,13 +72,18 @@ skip_all() {
 
 # ---- waiting ---------------------------------------------------------------------------------------------------------
 
-# until_true SECONDS command...: the limit is for what hangs; nothing is measured by it.
+# nap SECONDS: a sleep that makes no process, since nobody writes to what it reads.
+mkfifo "$TMP/nap" && exec {NAP}<>"$TMP/nap" || exit 1
+nap() { read -r -t "$1" -u "$NAP" || :; }
+
+# until_true SECONDS command...: the limit is for what hangs; nothing is measured by it. Each question costs the machine some
+# processes, so after the first ones there is more time between them.
 until_true() {
-    local end=$((SECONDS + $1))
+    local end=$((SECONDS + $1)) asked=0
     shift
     while ! "$@" >/dev/null 2>&1; do
         ((SECONDS < end)) || return 1
-        sleep 0.05
+        if ((++asked < 10)); then nap 0.05; else nap 0.2; fi
     done
 }
 
@@ -143,12 +148,17 @@ space_add() {
         net.ipv6.conf.default.router_solicitations=0 2>/dev/null
 }
 
-vm() { echo "${ID}v$1"; }
-vm_mac() { printf '02:00:00:00:77:%02x' "$1"; }
-vm_ip() { echo "10.77.0.$1"; }
-vm_ip6() { printf 'fd77::%x' "$1"; }
-# The link-local address that the kernel derives from the MAC (RFC 4291, Appendix A).
-vm_ll() { printf 'fe80::ff:fe00:77%02x' "$1"; }
+# VM n: its namespace and addresses, ready made: to ask a function for them would be a process each time. VM_LL is the link-local
+# address that the kernel derives from the MAC (RFC 4291, Appendix A).
+VM=() VM_MAC=() VM_IP=() VM_IP6=() VM_LL=()
+for ((i = 0; i < 256; i++)); do
+    VM[i]=${ID}v$i
+    VM_IP[i]=10.77.0.$i
+    printf -v "VM_MAC[i]" '02:00:00:00:77:%02x' "$i"
+    printf -v "VM_IP6[i]" 'fd77::%x' "$i"
+    printf -v "VM_LL[i]" 'fe80::ff:fe00:77%02x' "$i"
+done
+unset i
 WIRE_IP=10.77.0.254
 WIRE_IP6=fd77::fe
 WIRE_MAC=02:00:00:00:77:fe
@@ -156,7 +166,7 @@ WIRE_MAC=02:00:00:00:77:fe
 in_vm() {
     local n=$1
     shift
-    $EXEC ip netns exec "$(vm "$n")" "$@"
+    $EXEC ip netns exec "${VM[n]}" "$@"
 }
 in_wire() { $EXEC ip netns exec "$WIRE" "$@"; }
 in_host() { $EXEC ip netns exec "$HOST" "$@"; }
@@ -177,20 +187,20 @@ host_up() {
 
 # vm_space N: the VM without its cable
 vm_space() {
-    space_add "$(vm "$1")"
+    space_add "${VM[$1]}"
 }
 
 # vm_plug N [command of ip]: its cable, tapN on the bridge; the command is run in the VM before its end is up
 vm_plug() {
     local n=$1
     shift
-    ip link add eth0 netns "$(vm "$n")" address "$(vm_mac "$n")" type veth peer name "tap$n" netns "$HOST" || return 1
+    ip link add eth0 netns "${VM[n]}" address "${VM_MAC[n]}" type veth peer name "tap$n" netns "$HOST" || return 1
     in_host sysctl -qw "net.ipv6.conf.tap$n.disable_ipv6=1"
     ip -n "$HOST" link set "tap$n" master br0 up
-    ip -n "$(vm "$n")" addr add "$(vm_ip "$n")/24" dev eth0
-    ip -n "$(vm "$n")" addr add "$(vm_ip6 "$n")/64" dev eth0 nodad
-    (($# == 0)) || ip -n "$(vm "$n")" "$@" || return 1
-    ip -n "$(vm "$n")" link set eth0 up
+    ip -n "${VM[n]}" addr add "${VM_IP[n]}/24" dev eth0
+    ip -n "${VM[n]}" addr add "${VM_IP6[n]}/64" dev eth0 nodad
+    (($# == 0)) || ip -n "${VM[n]}" "$@" || return 1
+    ip -n "${VM[n]}" link set eth0 up
 }
 
 vm_up() {
@@ -230,8 +240,8 @@ dfwd_end() {
 vport_add() {
     local n=$1
     shift
-    ctl vport add "vm$n" --dev "tap$n" --mac "$(vm_mac "$n")" --ip "$(vm_ip "$n")" --ip "$(vm_ip6 "$n")" \
-        --ip "$(vm_ll "$n")" "$@" >"$TMP/out" 2>&1 || because "vport add: $(cat "$TMP/out")"
+    ctl vport add "vm$n" --dev "tap$n" --mac "${VM_MAC[n]}" --ip "${VM_IP[n]}" --ip "${VM_IP6[n]}" \
+        --ip "${VM_LL[n]}" "$@" >"$TMP/out" 2>&1 || because "vport add: $(cat "$TMP/out")"
 }
 
 # apply: the policy on stdin

@@ -33,7 +33,7 @@ EOP
 }
 must "a policy" policy
 vport() {
-    ctl_on a vport add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --profile big >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    ctl_on a vport add vm1 --dev tap1 --mac "${VM_MAC[1]}" --ip "${VM_IP[1]}" --profile big >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
     until_true 10 grep -q '"active"' <(ctl_on a -j migrate status vm1)
 }
 must "a vport" vport

@@ -23,7 +23,7 @@ default in drop
 default out drop
 tier test { web: allow in service udp 4000 }
 EOP
-    ctl_on a vport add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --profile big >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    ctl_on a vport add vm1 --dev tap1 --mac "${VM_MAC[1]}" --ip "${VM_IP[1]}" --profile big >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
     until_true 10 grep -q '"active"' <(ctl_on a -j migrate status vm1)
 }
 must "two hosts, a vport whose flows the other one gets" begin
@@ -35,8 +35,8 @@ cpu_ns() {
 }
 before=$(cpu_ns "${SYNCD_PIDS[a]}")
 before_other=$(cpu_ns "${SYNCD_PIDS[b]}")
-background flows on a taskset -c 0 "$TOOLS/inject" "$TOOLS/inject.bpf.o" establish --dev up0 --port tap1 --outside "$WIRE_MAC" --mac "$(vm_mac 1)" \
-    --ip "$(vm_ip 1)" --udp 4000 --from 10.90.0.1 --flows $((RATE * SECONDS_LONG)) --rate "$RATE"
+background flows on a taskset -c 0 "$TOOLS/inject" "$TOOLS/inject.bpf.o" establish --dev up0 --port tap1 --outside "$WIRE_MAC" --mac "${VM_MAC[1]}" \
+    --ip "${VM_IP[1]}" --udp 4000 --from 10.90.0.1 --flows $((RATE * SECONDS_LONG)) --rate "$RATE"
 injector=$LAST
 began=$(date +%s%N)
 while kill -0 "$injector" 2>/dev/null; do

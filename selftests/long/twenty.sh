@@ -75,16 +75,16 @@ END
 }
 must "from here on the network loses 2 % of the packets" bad_network
 must "a policy that opens a port" apply_on a --wait 30 < <(rules 1000 7000)
-servers() { listen "$(vm 1)" 7000 && listen "$(vm 2)" 7000 && listen "$(vm 3)" 7000; }
+servers() { listen "${VM[1]}" 7000 && listen "${VM[2]}" 7000 && listen "${VM[3]}" 7000; }
 must "a server in each VM" servers
-decided() { opens "$(vm 1)" "$(vm_ip 2)" 7000 && opens "$(vm 3)" "$(vm_ip 1)" 7000 && closed "$(vm 1)" "$(vm_ip 2)" 7001; }
+decided() { opens "${VM[1]}" "${VM_IP[2]}" 7000 && opens "${VM[3]}" "${VM_IP[1]}" 7000 && closed "${VM[1]}" "${VM_IP[2]}" 7001; }
 it "VMs of three hosts talk as it says" decided
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
 
 moved() {
-    talk life "$(vm 3)" "$(vm_ip 1)" 7000 && ctl_on r migrate prepare vm1 --to r >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
-    ip -n "$(vm 1)" link del eth0
+    talk life "${VM[3]}" "${VM_IP[1]}" 7000 && ctl_on r migrate prepare vm1 --to r >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    ip -n "${VM[1]}" link del eth0
     ctl_on a migrate start vm1 >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
     vm_cable r 1 && in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" announce eth0 && talks life
 }
@@ -108,5 +108,5 @@ healed() {
 }
 it "healed, and the dead come back: twenty again" healed
 converged() { [[ $(ctl_on m -j cluster status | jq '[.hosts[].active] | unique | length') == 1 ]]; }
-again() { apply_on a --wait 30 < <(rules 1000 7001) && until_true 20 converged && closed "$(vm 2)" "$(vm_ip 1)" 7000; }
+again() { apply_on a --wait 30 < <(rules 1000 7001) && until_true 20 converged && closed "${VM[2]}" "${VM_IP[1]}" 7000; }
 it "a new policy reaches all of them" again

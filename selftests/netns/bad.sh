@@ -9,9 +9,9 @@ vm_up 1
 mkdir -p "$STATE"
 mount -t tmpfs -o size=2m,mode=700 tmpfs "$STATE" && MOUNTS+=("$STATE")
 
-begin() { dfwd_start && vport_add 1 && apply_open 7000 && listen "$(vm 1)" 7000 && listen "$(vm 1)" 7001 && talk lives "$WIRE" "$(vm_ip 1)" 7000; }
+begin() { dfwd_start && vport_add 1 && apply_open 7000 && listen "${VM[1]}" 7000 && listen "${VM[1]}" 7001 && talk lives "$WIRE" "${VM_IP[1]}" 7000; }
 must "a vport, a policy, a connection" begin
-still() { talks lives && opens "$WIRE" "$(vm_ip 1)" 7000 && closed "$WIRE" "$(vm_ip 1)" 7001; }
+still() { talks lives && opens "$WIRE" "${VM_IP[1]}" 7000 && closed "$WIRE" "${VM_IP[1]}" 7001; }
 
 # wrong PATTERN: the policy on stdin is refused by check and by apply, with its place
 wrong() {
@@ -106,7 +106,7 @@ full() {
     return $r
 }
 it "a full disk: policy apply and vport add fail, what is enforced stays" full
-room() { ctl policy apply "$TMP/other.dfw" >/dev/null && opens "$WIRE" "$(vm_ip 1)" 7001 && apply_open 7000; }
+room() { ctl policy apply "$TMP/other.dfw" >/dev/null && opens "$WIRE" "${VM_IP[1]}" 7001 && apply_open 7000; }
 it "...with room again the same policy is taken" room
 damaged() {
     dfwd_end TERM && cp "$STATE/vports.json" "$TMP/vports.json" && echo '{"vports": [{' >"$STATE/vports.json" || return 1

@@ -7,7 +7,7 @@ need_root
 host_up
 vm_up 1
 vm_up 2
-ip -n "$(vm 1)" route add default via "$WIRE_IP"
+ip -n "${VM[1]}" route add default via "$WIRE_IP"
 
 # A client behind a NAT that tracks connections, on the wire.
 HIDDEN=${ID}n
@@ -23,7 +23,7 @@ hidden_up() {
 }" || because "no NAT"
 }
 begin() {
-    dfwd_start && vport_add 1 && vport_add 2 && policy on && listen "$(vm 1)" 7000 && talk live "$WIRE" "$(vm_ip 1)" 7000
+    dfwd_start && vport_add 1 && vport_add 2 && policy on && listen "${VM[1]}" 7000 && talk live "$WIRE" "${VM_IP[1]}" 7000
 }
 # Of 16 half-open flows, 8 may begin at once and 4 a second.
 policy() {
@@ -39,7 +39,7 @@ EOP
 }
 # flood N: that many SYNs to an open port, by IPv4 and IPv6 in turn, each from another address; 0: until it is killed
 flood() {
-    exec ip netns exec "$WIRE" /usr/bin/python3 - "$1" "$(vm_mac 1)" "$WIRE_MAC" "$(vm_ip 1)" "$(vm_ip6 1)" < <(cat <<'PY'
+    exec ip netns exec "$WIRE" /usr/bin/python3 - "$1" "${VM_MAC[1]}" "$WIRE_MAC" "${VM_IP[1]}" "${VM_IP6[1]}" < <(cat <<'PY'
 import sys, time
 from scapy.all import Ether, IP, IPv6, TCP, conf
 n, mac, own, ip, ip6 = int(sys.argv[1]), *sys.argv[2:]
@@ -60,7 +60,7 @@ challenged() { (($(dropped vm1 syn-challenge) >= $1)) || because "$(dropped vm1 
 begins() { must "a vport with room for 16 half-open flows" begin && must "a client behind a NAT" hidden_up; }
 begins
 few() {
-    (flood 6) && opens "$WIRE" "$(vm_ip 1)" 7000 || return 1
+    (flood 6) && opens "$WIRE" "${VM_IP[1]}" 7000 || return 1
     (($(dropped vm1 syn-challenge) == 0)) || because "challenged: $(dropped vm1 syn-challenge)"
 }
 it "nobody is challenged while SYNs are few" few
@@ -75,17 +75,17 @@ under_flood() { kill -0 "$FLOOD" 2>/dev/null && "$@" || because "${FAIL_REASON:-
 real() {
     local before
     before=$(dropped vm1 syn-proven)
-    under_flood opens "$WIRE" "$(vm_ip 1)" 7000 || return 1
+    under_flood opens "$WIRE" "${VM_IP[1]}" 7000 || return 1
     (($(dropped vm1 syn-proven) > before)) || because "it opened, but not by proving itself"
 }
 it "a real client resets the challenge, is proven, and its next SYN opens" real
-it "who is proven is not asked again" under_flood opens "$WIRE" "$(vm_ip 1)" 7000
-it "so does a client behind a NAT" under_flood opens "$HIDDEN" "$(vm_ip 1)" 7000
-it "and one behind a vport of this firewall" under_flood opens "$(vm 2)" "$(vm_ip 1)" 7000
+it "who is proven is not asked again" under_flood opens "$WIRE" "${VM_IP[1]}" 7000
+it "so does a client behind a NAT" under_flood opens "$HIDDEN" "${VM_IP[1]}" 7000
+it "and one behind a vport of this firewall" under_flood opens "${VM[2]}" "${VM_IP[1]}" 7000
 six() {
     local before
     before=$(dropped vm1 syn-proven)
-    ip netns exec "$WIRE" nc -6 -z -w 5 "$(vm_ip6 1)" 7000 || because "does not open" || return 1
+    ip netns exec "$WIRE" nc -6 -z -w 5 "${VM_IP6[1]}" 7000 || because "does not open" || return 1
     (($(dropped vm1 syn-proven) > before)) || because "it opened, but not by proving itself"
 }
 it "IPv6 alike" under_flood six
@@ -93,7 +93,7 @@ it "connections that are open feel nothing" under_flood talks live
 forged() {
     local before
     before=$(dropped vm1 syn-proven)
-    in_wire /usr/bin/python3 - "$(vm_mac 1)" "$WIRE_MAC" "$(vm_ip 1)" <<'PY'
+    in_wire /usr/bin/python3 - "${VM_MAC[1]}" "$WIRE_MAC" "${VM_IP[1]}" <<'PY'
 import sys
 from scapy.all import Ether, IP, TCP, conf
 mac, own, ip = sys.argv[1:]
@@ -107,7 +107,7 @@ it "a RST with another number proves nothing" under_flood forged
 refusal() {
     local before
     before=$(dropped vm1 default)
-    in_wire nc -z -w 1 "$(vm_ip 1)" 7001 >/dev/null 2>&1 && because "7001 is open" && return 1
+    in_wire nc -z -w 1 "${VM_IP[1]}" 7001 >/dev/null 2>&1 && because "7001 is open" && return 1
     (($(dropped vm1 default) > before)) || because "what the rules drop was asked"
 }
 it "what the rules drop is dropped, not asked" under_flood refusal
@@ -140,8 +140,8 @@ proven_from() {
     ip netns exec "$WIRE" nc "$1" -z -w 5 -s "$2" "$3" 7000 || because "does not open" || return 1
     (($(dropped vm1 syn-proven) > before)) || because "it opened, but not by proving itself"
 }
-it "a real client proves itself all the same" under_flood proven_from -4 10.77.0.99 "$(vm_ip 1)"
-it "IPv6 alike" under_flood proven_from -6 fd77::99 "$(vm_ip6 1)"
+it "a real client proves itself all the same" under_flood proven_from -4 10.77.0.99 "${VM_IP[1]}"
+it "IPv6 alike" under_flood proven_from -6 fd77::99 "${VM_IP6[1]}"
 it "what the rules drop is dropped, not asked, at the driver" under_flood grows up0 xdp dropped refusal
 deaf() {
     in_wire ethtool -K w0 gro off

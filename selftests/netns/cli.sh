@@ -19,7 +19,7 @@ EOP
 
 absent() {
     refuses 3 "dfwd|running|reach" ctl status && refuses 3 "dfwd|running|reach" ctl status --wait 1 &&
-        refuses 3 "dfwd|running|reach" ctl vport add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" &&
+        refuses 3 "dfwd|running|reach" ctl vport add vm1 --dev tap1 --mac "${VM_MAC[1]}" --ip "${VM_IP[1]}" &&
         refuses 3 "dfwd|running|reach" ctl policy apply "$TMP/good.dfw" && refuses 3 "dfwd|running|reach" ctl policy rollback &&
         refuses 3 "dfwd|running|reach" ctl flow kill && refuses 3 "dfwd|running|reach" ctl shutdown
 }
@@ -82,11 +82,11 @@ unknown() {
         unchanged refuses 2 nosuch ctl flow kill --vport nosuch
 }
 it "an unknown vport is named in the error" unknown
-twice() { unchanged refuses "1,2" "vm1" ctl vport add vm1 --dev tap2 --mac "$(vm_mac 2)" --ip "$(vm_ip 2)"; }
+twice() { unchanged refuses "1,2" "vm1" ctl vport add vm1 --dev tap2 --mac "${VM_MAC[2]}" --ip "${VM_IP[2]}"; }
 it "a vport that is already there" twice
-address() { unchanged refuses "1,2" "$(vm_ip 1).*vm1|vm1.*$(vm_ip 1)" ctl vport add vm2 --dev tap2 --mac "$(vm_mac 2)" --ip "$(vm_ip 1)"; }
+address() { unchanged refuses "1,2" "${VM_IP[1]}.*vm1|vm1.*${VM_IP[1]}" ctl vport add vm2 --dev tap2 --mac "${VM_MAC[2]}" --ip "${VM_IP[1]}"; }
 it "an address in two vports: the error names both" address
-device() { unchanged refuses "1,2" "tap1" ctl vport add vm2 --dev tap1 --mac "$(vm_mac 2)" --ip "$(vm_ip 2)"; }
+device() { unchanged refuses "1,2" "tap1" ctl vport add vm2 --dev tap1 --mac "${VM_MAC[2]}" --ip "${VM_IP[2]}"; }
 it "a device of two vports" device
 profile() { unchanged refuses "1,2" "nosuch" ctl vport set vm1 --profile nosuch; }
 it "a profile that the policy does not have" profile
@@ -100,7 +100,7 @@ waiting() {
 }
 it "a device that does not exist: the vport waits for it and says so" waiting
 sets() {
-    ctl vport set vm1 --tag app=db --tag zone=a --ip "$(vm_ip 1)" >/dev/null && ctl -j vport show vm1 | jq -e '.tags == {"app": "db", "zone": "a"} and (.ips | length) == 1' >/dev/null ||
+    ctl vport set vm1 --tag app=db --tag zone=a --ip "${VM_IP[1]}" >/dev/null && ctl -j vport show vm1 | jq -e '.tags == {"app": "db", "zone": "a"} and (.ips | length) == 1' >/dev/null ||
         because "$(ctl -j vport show vm1)"
 }
 it "vport set replaces what it is given and keeps the rest" sets

@@ -65,24 +65,24 @@ shows_all() {
 in_status() { until_true 30 shows_all || because "$(jq -c . "$TMP/status")"; }
 it "cluster status of any host shows hosts, generation, lag, skew and writer" in_status
 
-listening() { listen "$(vm 2)" 5432 && listen "$(vm 3)" 5432 && listen "$(vm 3)" 7000 && listen "$(vm 1)" 9000; }
+listening() { listen "${VM[2]}" 5432 && listen "${VM[3]}" 5432 && listen "${VM[3]}" 7000 && listen "${VM[1]}" 9000; }
 must "servers in the VMs" listening
-by_tag() { opens "$(vm 1)" "$(vm_ip 2)" 5432 && opens "$(vm 1)" "$(vm_ip6 2)" 5432 && opens "$(vm 2)" "$(vm_ip 3)" 7000; }
+by_tag() { opens "${VM[1]}" "${VM_IP[2]}" 5432 && opens "${VM[1]}" "${VM_IP6[2]}" 5432 && opens "${VM[2]}" "${VM_IP[3]}" 7000; }
 it "groups by tag and by name resolve to VMs of other hosts" by_tag
-not_by_tag() { closed "$(vm 3)" "$(vm_ip 2)" 5432 && closed "$(vm 1)" "$(vm_ip 3)" 7000 && closed "$(vm 1)" "$(vm_ip 3)" 5432; }
+not_by_tag() { closed "${VM[3]}" "${VM_IP[2]}" 5432 && closed "${VM[1]}" "${VM_IP[3]}" 7000 && closed "${VM[1]}" "${VM_IP[3]}" 5432; }
 it "and to nobody else" not_by_tag
 new_tag() {
     ctl_on c vport set vm3 --tag app=web >/dev/null || return 1
-    until_true 20 opens "$(vm 3)" "$(vm_ip 2)" 5432 || because "host b does not know that vm3 is a web server" || return 1
+    until_true 20 opens "${VM[3]}" "${VM_IP[2]}" 5432 || because "host b does not know that vm3 is a web server" || return 1
     ctl_on c vport set vm3 --tag app=other >/dev/null || return 1
-    until_true 20 closed "$(vm 3)" "$(vm_ip 2)" 5432 || because "vm3 still passes for a web server"
+    until_true 20 closed "${VM[3]}" "${VM_IP[2]}" 5432 || because "vm3 still passes for a web server"
 }
 it "a tag that changes on one host changes the groups of the others" new_tag
 gone_vport() {
     ctl_on b vport del vm4 >/dev/null || return 1
     not_listed() { ! ctl_on a -j vport list | jq -e '.[] | select(.name == "vm4")' >/dev/null; }
     until_true 20 not_listed || because "vm4 is still in the list of host a" || return 1
-    ctl_on b vport add vm4 --dev tap4 --mac "$(vm_mac 4)" --ip "$(vm_ip 4)" --tag app=web >/dev/null
+    ctl_on b vport add vm4 --dev tap4 --mac "${VM_MAC[4]}" --ip "${VM_IP[4]}" --tag app=web >/dev/null
 }
 it "a vport that is deleted is gone everywhere" gone_vport
 
@@ -106,7 +106,7 @@ bad_policy() {
 }
 it "a policy with an error changes nothing" bad_policy
 rollback() {
-    policy a 'more: allow service tcp 7777' && opens "$(vm 1)" "$(vm_ip 2)" 5432 || return 1
+    policy a 'more: allow service tcp 7777' && opens "${VM[1]}" "${VM_IP[2]}" 5432 || return 1
     ctl_on a policy rollback --wait 60 >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
     [[ $(generation_of c) == 3 ]] && ! ctl_on c rules vm3 | grep -q more || because "host c has $(generation_of c)" || return 1
     ctl_on b -j policy history | jq -e '.[0].cause == "rollback to 1" and .[0].active and length == 3' >/dev/null || because "$(ctl_on b policy history)"
@@ -115,10 +115,10 @@ it "rollback is a generation of all hosts too, history is the same everywhere" r
 
 # ---- one view --------------------------------------------------------------------------------------------------------
 
-must "a connection between VMs of two hosts" talk web "$(vm 1)" "$(vm_ip 2)" 5432
+must "a connection between VMs of two hosts" talk web "${VM[1]}" "${VM_IP[2]}" 5432
 found() {
-    ctl_on c -j flow find --addr "$(vm_ip 2)" --port 5432 | jq -e '[.[] | select(.source.vport == "vm1" and .source.host == "a" and .destination.vport == "vm2" and .destination.host == "b" and .source.state == "tcp-established")] | length == 1' >/dev/null ||
-        because "$(ctl_on c flow find --addr "$(vm_ip 2)" --port 5432)"
+    ctl_on c -j flow find --addr "${VM_IP[2]}" --port 5432 | jq -e '[.[] | select(.source.vport == "vm1" and .source.host == "a" and .destination.vport == "vm2" and .destination.host == "b" and .source.state == "tcp-established")] | length == 1' >/dev/null ||
+        because "$(ctl_on c flow find --addr "${VM_IP[2]}" --port 5432)"
 }
 it "flow find, asked on a third host, shows both ends of a flow in one line" found
 remote_rules() {
@@ -169,7 +169,7 @@ kill_all() {
     silent web
 }
 it "an operator ends a flow on all hosts" kill_all
-must "another connection" talk web "$(vm 1)" "$(vm_ip 2)" 5432
+must "another connection" talk web "${VM[1]}" "${VM_IP[2]}" 5432
 kill_there() {
     ctl_on a flow kill --host b --port 5432 >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
     silent web && ctl_on a -j flow list --port 5432 | jq -e 'length > 0' >/dev/null || because "host a: $(ctl_on a flow list)"
@@ -178,10 +178,10 @@ it "or on one that is not his own" kill_there
 
 # ---- failures --------------------------------------------------------------------------------------------------------
 
-must "a connection that lives" talk lives "$(vm 1)" "$(vm_ip 2)" 5432
-must "datagrams between hosts b and c, of which the policy lets one kind through" leak_watch "$(vm 2)" "$(vm 3)" "$(vm_ip 3)" 7002 7003 trickle
+must "a connection that lives" talk lives "${VM[1]}" "${VM_IP[2]}" 5432
+must "datagrams between hosts b and c, of which the policy lets one kind through" leak_watch "${VM[2]}" "${VM[3]}" "${VM_IP[3]}" 7002 7003 trickle
 # Decides as ever: what lived lives, what is new is judged the same.
-decides() { talks lives && opens "$(vm 1)" "$(vm_ip 2)" 5432 && closed "$(vm 3)" "$(vm_ip 2)" 5432 && opens "$(vm 3)" "$(vm_ip 1)" 9000; }
+decides() { talks lives && opens "${VM[1]}" "${VM_IP[2]}" 5432 && closed "${VM[3]}" "${VM_IP[2]}" 5432 && opens "${VM[3]}" "${VM_IP[1]}" 9000; }
 
 no_syncd() {
     local host
@@ -289,7 +289,7 @@ left() {
     until_true 20 sees a c left || because "host a sees c as $(state_of a c)" || return 1
     not_there() { ! ctl_on a -j vport list | jq -e '.[] | select(.name == "vm3")' >/dev/null; }
     until_true 20 not_there || because "its vport is still known" || return 1
-    talks lives && opens "$(vm 1)" "$(vm_ip 2)" 5432 || return 1
+    talks lives && opens "${VM[1]}" "${VM_IP[2]}" 5432 || return 1
     ctl_on c vport list | grep -q vm3 && [[ $(generation_of c) == 7 ]] && refuses 1 "in no cluster" ctl_on c cluster status
 }
 

@@ -68,7 +68,7 @@ apply_works() {
 # ---- tests -----------------------------------------------------------------------------------------------------------
 
 must "three hosts, one cluster, with the local store" cluster_up a b c
-vms() { vm_on b 2 --tag app=web && vm_on c 3 && listen "$(vm 2)" 80 && listen "$(vm 2)" 81; }
+vms() { vm_on b 2 --tag app=web && vm_on c 3 && listen "${VM[2]}" 80 && listen "${VM[2]}" 81; }
 must "a VM with a web server on b, another VM on c" vms
 must "a policy in the local store" apply_works a 80
 
@@ -81,7 +81,7 @@ moves_to_etcd() {
     until_true 20 stores_reachable true || because "etcd is not spoken to: $(tail -n 3 "$(syncd_log a)")" || return 1
     cluster_whole && everywhere "$before" || return 1
     until_true 30 in_etcd || because "nothing lies in etcd" || return 1
-    opens "$(vm 3)" "$(vm_ip 2)" 80 && closed "$(vm 3)" "$(vm_ip 2)" 81
+    opens "${VM[3]}" "${VM_IP[2]}" 80 && closed "${VM[3]}" "${VM_IP[2]}" 81
 }
 in_etcd() {
     in_space "$SWITCH" env ETCDCTL_API=3 etcdctl --endpoints "$URL" get --prefix /dfw/ --keys-only | grep -q manifest
@@ -90,8 +90,8 @@ must "the cluster takes its policy along to etcd" moves_to_etcd
 
 any_operator() {
     apply_works b 81 && [[ $(store_of c .writer) == b && $(store_of c .store) == etcd ]] || because "the writer is $(store_of c .writer)" || return 1
-    closed "$(vm 3)" "$(vm_ip 2)" 80 && opens "$(vm 3)" "$(vm_ip 2)" 81 || return 1
-    apply_works a 80 && opens "$(vm 3)" "$(vm_ip 2)" 80
+    closed "${VM[3]}" "${VM_IP[2]}" 80 && opens "${VM[3]}" "${VM_IP[2]}" 81 || return 1
+    apply_works a 80 && opens "${VM[3]}" "${VM_IP[2]}" 80
 }
 it "any operator's host may apply a policy, and it is in force on all" any_operator
 
@@ -127,27 +127,27 @@ invalid() {
 it "a policy with errors changes nothing" invalid
 
 without_etcd() {
-    apply_works a 80 && talk mine "$(vm 3)" "$(vm_ip 2)" 80 || return 1
+    apply_works a 80 && talk mine "${VM[3]}" "${VM_IP[2]}" 80 || return 1
     etcd_down || return 1
     until_true 30 stores_reachable false || because "nobody notices" || return 1
-    talks mine && opens "$(vm 3)" "$(vm_ip 2)" 80 && closed "$(vm 3)" "$(vm_ip 2)" 81 || return 1
+    talks mine && opens "${VM[3]}" "${VM_IP[2]}" 80 && closed "${VM[3]}" "${VM_IP[2]}" 81 || return 1
     policy 81 >"$TMP/policy.dfw"
     refuses 1 "policy store does not answer.*nothing was changed" ctl_on b policy apply "$TMP/policy.dfw" || return 1
-    everywhere "$GENERATION" && opens "$(vm 3)" "$(vm_ip 2)" 80
+    everywhere "$GENERATION" && opens "${VM[3]}" "${VM_IP[2]}" 80
 }
 it "without etcd everything goes on, and an apply says why it cannot" without_etcd
 
 boots_without_etcd() {
     host_die b || return 1
-    talks mine && opens "$(vm 3)" "$(vm_ip 2)" 80 || return 1
+    talks mine && opens "${VM[3]}" "${VM_IP[2]}" 80 || return 1
     host_rise b || return 1
-    cluster_whole && everywhere "$GENERATION" && talks mine && closed "$(vm 3)" "$(vm_ip 2)" 81
+    cluster_whole && everywhere "$GENERATION" && talks mine && closed "${VM[3]}" "${VM_IP[2]}" 81
 }
 it "a host that boots without etcd has its last good generation" boots_without_etcd
 
 back() {
     etcd_up && until_true 30 stores_reachable true || because "etcd is not taken up again" || return 1
-    apply_works b 81 && opens "$(vm 3)" "$(vm_ip 2)" 81
+    apply_works b 81 && opens "${VM[3]}" "${VM_IP[2]}" 81
 }
 it "etcd comes back, and the next policy is in force on all hosts" back
 

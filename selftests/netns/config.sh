@@ -16,10 +16,10 @@ tag = app=web
 EOC
 attached() { [[ $(ctl -j vport show "$1" 2>/dev/null | jq -r .attached) == true ]]; }
 matches() {
-    dfwd_start -c "$TMP/dfwd.conf" && attached tap1 && not attached up0 && no_ping "$(vm 1)" "$WIRE_IP" && no_ping "$WIRE" "$(vm_ip 1)" || because "$(ctl vport list)"
+    dfwd_start -c "$TMP/dfwd.conf" && attached tap1 && not attached up0 && no_ping "${VM[1]}" "$WIRE_IP" && no_ping "$WIRE" "${VM_IP[1]}" || because "$(ctl vport list)"
 }
 must "a device whose name matches is a vport once dfwd is ready, and denies" matches
-comes() { vm_plug 2 && until_true 30 attached tap2 && no_ping "$(vm 2)" "$WIRE_IP" || because "$(ctl vport list)"; }
+comes() { vm_plug 2 && until_true 30 attached tap2 && no_ping "${VM[2]}" "$WIRE_IP" || because "$(ctl vport list)"; }
 it "one that comes later too" comes
 given() {
     apply <<EOP
@@ -30,7 +30,7 @@ tier test {
     web-out: allow out from web service ping
 }
 EOP
-    ctl vport set tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" >"$TMP/out" 2>&1 && pings "$(vm 1)" "$WIRE_IP" && no_ping "$WIRE" "$(vm_ip 1)" || because "$FAIL_REASON $(cat "$TMP/out")"
+    ctl vport set tap1 --mac "${VM_MAC[1]}" --ip "${VM_IP[1]}" --ip "${VM_IP6[1]}" --ip "${VM_LL[1]}" >"$TMP/out" 2>&1 && pings "${VM[1]}" "$WIRE_IP" && no_ping "$WIRE" "${VM_IP[1]}" || because "$FAIL_REASON $(cat "$TMP/out")"
 }
 it "given its addresses it is decided by the policy, its tags by the configuration" given
 listed() { ctl -j vport list | jq -e --arg n "$1" 'any(.[]; .name == $n)' >/dev/null; }
@@ -46,16 +46,16 @@ printf '[daemon]\nhook = clsact\n' >"$TMP/clsact.conf"
 clsact() {
     ctl shutdown --detach >/dev/null && until_true 30 not kill -0 "$DFWD_PID" && DFWD_PID= || because "dfwd does not end" || return 1
     rm -rf "$STATE"
-    dfwd_start -c "$TMP/clsact.conf" && vport_add 1 && apply_open 7000 && listen "$(vm 1)" 7000 && listen "$(vm 1)" 7001 && opens "$WIRE" "$(vm_ip 1)" 7000 && closed "$WIRE" "$(vm_ip 1)" 7001 &&
+    dfwd_start -c "$TMP/clsact.conf" && vport_add 1 && apply_open 7000 && listen "${VM[1]}" 7000 && listen "${VM[1]}" 7001 && opens "$WIRE" "${VM_IP[1]}" 7000 && closed "$WIRE" "${VM_IP[1]}" 7001 &&
         grep -q bpf <(in_host tc filter show dev tap1 ingress) || because "$FAIL_REASON $(in_host tc filter show dev tap1 ingress)"
 }
 it "hook = clsact: the same by tc's older hook" clsact
 clsact_kill() {
-    talk one "$WIRE" "$(vm_ip 1)" 7000 && dfwd_end KILL && talks one && closed "$WIRE" "$(vm_ip 1)" 7001 && dfwd_start -c "$TMP/clsact.conf" && talks one && opens "$WIRE" "$(vm_ip 1)" 7000 &&
+    talk one "$WIRE" "${VM_IP[1]}" 7000 && dfwd_end KILL && talks one && closed "$WIRE" "${VM_IP[1]}" 7001 && dfwd_start -c "$TMP/clsact.conf" && talks one && opens "$WIRE" "${VM_IP[1]}" 7000 &&
         [[ $(in_host tc filter show dev tap1 ingress | grep -c 'direct-action') == 1 ]] || because "$FAIL_REASON $(in_host tc filter show dev tap1 ingress)"
 }
 it "...killed and started again it goes on, with one filter and not two" clsact_kill
 detach() {
-    dfwd_end KILL && nsenter --net="/run/netns/$HOST" "$DFWD" -i "$ID" --detach >"$TMP/out" 2>&1 && opens "$WIRE" "$(vm_ip 1)" 7001 && [[ ! -e $PINS ]] || because "$(cat "$TMP/out")"
+    dfwd_end KILL && nsenter --net="/run/netns/$HOST" "$DFWD" -i "$ID" --detach >"$TMP/out" 2>&1 && opens "$WIRE" "${VM_IP[1]}" 7001 && [[ ! -e $PINS ]] || because "$(cat "$TMP/out")"
 }
 it "dfwd --detach ends what a dead daemon left" detach

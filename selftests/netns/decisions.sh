@@ -9,7 +9,7 @@ host_up
 for n in 1 2; do vm_up "$n"; done
 for address in 201 248; do ip -n "$WIRE" addr add "10.77.0.$address/24" dev w0; done
 # An address of VM 1 that its vport has only at times.
-ip -n "$(vm 1)" addr add 10.77.0.101/24 dev eth0
+ip -n "${VM[1]}" addr add 10.77.0.101/24 dev eth0
 
 # policy ACTION: what happens to who is in no group
 policy() {
@@ -25,12 +25,12 @@ tier test {
 }
 EOP
 }
-begin() { dfwd_start && vport_add 1 && vport_add 2 && policy drop && listen "$(vm 1)" 7001; }
+begin() { dfwd_start && vport_add 1 && vport_add 2 && policy drop && listen "${VM[1]}" 7001; }
 must "two vports and a policy" begin
 
 cpu=$(taskset -pc $$ | sed 's/.*: //; s/[,-].*//')
-pings_from() { in_wire taskset -c "$cpu" ping -n -q -c 1 -W 10 -I "$1" "${2:-$(vm_ip 1)}" >/dev/null 2>&1 || because "$1 cannot ping ${2:-}"; }
-no_ping_from() { ! in_wire taskset -c "$cpu" ping -n -q -c 1 -W 0.3 -I "$1" "${2:-$(vm_ip 1)}" >/dev/null 2>&1 || because "$1 can ping ${2:-}"; }
+pings_from() { in_wire taskset -c "$cpu" ping -n -q -c 1 -W 10 -I "$1" "${2:-${VM_IP[1]}}" >/dev/null 2>&1 || because "$1 cannot ping ${2:-}"; }
+no_ping_from() { ! in_wire taskset -c "$cpu" ping -n -q -c 1 -W 0.3 -I "$1" "${2:-${VM_IP[1]}}" >/dev/null 2>&1 || because "$1 can ping ${2:-}"; }
 # Decisions that some CPU remembers.
 remembered() {
     bpftool -j map dump pinned "$PINS/decisions" |
@@ -44,7 +44,7 @@ it "decisions are remembered" used
 bounded() {
     local before
     before=$(remembered)
-    in_wire taskset -c "$cpu" ping -n -q -f -c 2000 -W 1 "$(vm_ip 1)" >/dev/null 2>&1
+    in_wire taskset -c "$cpu" ping -n -q -f -c 2000 -W 1 "${VM_IP[1]}" >/dev/null 2>&1
     (($(remembered) <= before + 4)) || because "$before before 2,000 flows of one combination, $(remembered) behind them" || return 1
     [[ $(bpftool -j map show pinned "$PINS/decisions" | jq .max_entries) == 4096 ]] || because "the map has another size"
 }
@@ -68,7 +68,7 @@ members() {
     done
 }
 it "an address that joins and leaves a group is decided by what it is now" members
-knocks() { in_vm 2 taskset -c "$cpu" nc -z -w "$1" "$(vm_ip 1)" 7001; }
+knocks() { in_vm 2 taskset -c "$cpu" nc -z -w "$1" "${VM_IP[1]}" 7001; }
 tags() {
     for _ in 1 2 3; do
         ctl vport set vm2 --tag role=web >/dev/null && knocks 10 || because "not in by its tag" || return 1
@@ -80,8 +80,8 @@ addresses() {
     policy allow || return 1
     for _ in 1 2 3; do
         no_ping_from 10.77.0.201 10.77.0.101 || return 1
-        ctl vport set vm1 --ip "$(vm_ip 1)" --ip 10.77.0.101 >/dev/null && pings_from 10.77.0.201 10.77.0.101 || return 1
-        ctl vport set vm1 --ip "$(vm_ip 1)" >/dev/null || return 1
+        ctl vport set vm1 --ip "${VM_IP[1]}" --ip 10.77.0.101 >/dev/null && pings_from 10.77.0.201 10.77.0.101 || return 1
+        ctl vport set vm1 --ip "${VM_IP[1]}" >/dev/null || return 1
     done
 }
 it "so is an address that becomes the vport's own, and ceases to be" addresses

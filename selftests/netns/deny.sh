@@ -7,17 +7,17 @@ need_root
 host_up
 vm_up 1
 
-before() { dfwd_start && listen "$WIRE" 7000 && listen "$(vm 1)" 7000 && opens "$WIRE" "$(vm_ip 1)" 7000; }
+before() { dfwd_start && listen "$WIRE" 7000 && listen "${VM[1]}" 7000 && opens "$WIRE" "${VM_IP[1]}" 7000; }
 must "a device that is no vport is left alone" before
-none() { vport_add 1 && no_ping "$(vm 1)" "$WIRE_IP" && no_ping "$WIRE" "$(vm_ip6 1)" && closed "$WIRE" "$(vm_ip 1)" 7000; }
+none() { vport_add 1 && no_ping "${VM[1]}" "$WIRE_IP" && no_ping "$WIRE" "${VM_IP6[1]}" && closed "$WIRE" "${VM_IP[1]}" 7000; }
 it "a vport without a policy denies, in and out, both families" none
 reason() { (($(dropped vm1 not-ready) > 0)) || because "no drop for not-ready: $(ctl stats vm1)"; }
 it "...and counts the drops with their reason" reason
-arp() { ip -n "$WIRE" neigh flush dev w0 && resolves "$WIRE" "$(vm_ip 1)" "$(vm_mac 1)"; }
+arp() { ip -n "$WIRE" neigh flush dev w0 && resolves "$WIRE" "${VM_IP[1]}" "${VM_MAC[1]}"; }
 it "...but ARP of its own address is answered" arp
-nd() { ip -n "$WIRE" -6 neigh flush dev w0 && resolves "$WIRE" "$(vm_ip6 1)" "$(vm_mac 1)"; }
+nd() { ip -n "$WIRE" -6 neigh flush dev w0 && resolves "$WIRE" "${VM_IP6[1]}" "${VM_MAC[1]}"; }
 it "...and so is neighbour discovery" nd
-realised() { apply_open 7000 && opens "$WIRE" "$(vm_ip 1)" 7000 && pings "$(vm 1)" "$WIRE_IP6"; }
+realised() { apply_open 7000 && opens "$WIRE" "${VM_IP[1]}" 7000 && pings "${VM[1]}" "$WIRE_IP6"; }
 it "with a policy it is decided" realised
 
 # The VM sends from the first moment that its cable is there, and need not ask for the wire's MAC before.
@@ -32,7 +32,7 @@ tier test {
 EOP
 }
 attached() { [[ $(ctl -j vport show "$1" | jq -r .attached) == true ]]; }
-watch_2() { leak_watch "$(vm 2)" "$WIRE" "$WIRE_IP" 7010 7011; }
+watch_2() { leak_watch "${VM[2]}" "$WIRE" "$WIRE_IP" 7010 7011; }
 early() {
     vm_space 2
     one_port && vport_add 2 || return 1
@@ -77,7 +77,7 @@ absent() {
 }
 it "a device that appears before dfwd is up again is enforced once dfwd is ready" absent
 last_good() {
-    dfwd_end KILL && rm -rf "$PINS" && opens "$WIRE" "$(vm_ip 1)" 7000 && dfwd_start && closed "$WIRE" "$(vm_ip 1)" 7000 && closed "$(vm 1)" "$WIRE_IP" 7000 &&
+    dfwd_end KILL && rm -rf "$PINS" && opens "$WIRE" "${VM_IP[1]}" 7000 && dfwd_start && closed "$WIRE" "${VM_IP[1]}" 7000 && closed "${VM[1]}" "$WIRE_IP" 7000 &&
         [[ $(ctl -j status | jq -r .vports) == 2 ]] || because "not as before: $(ctl -j status)"
 }
 it "a boot (pins gone, state on disk): vports and last good policy are realised before dfwd is ready" last_good

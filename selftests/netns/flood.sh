@@ -11,7 +11,7 @@ vm_up 1
 vm_up 2
 vm_up 3
 # The VM answers each SYN, and the answers leave.
-for n in 1 2 3; do ip -n "$(vm "$n")" route add default via "$WIRE_IP"; done
+for n in 1 2 3; do ip -n "${VM[n]}" route add default via "$WIRE_IP"; done
 # Nobody asks the flood's frames who they are.
 ip -n "$WIRE" route add blackhole 11.0.0.0/8
 
@@ -20,7 +20,7 @@ HOOK=
 flood_begin() {
     # shellcheck disable=SC2086 # HOOK is a word or none
     background flood exec nsenter --net="/run/netns/$HOST" taskset -c 0 "$TOOLS/inject" "$TOOLS/inject.bpf.o" flood --dev up0 --outside "$WIRE_MAC" \
-        --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --udp 7000 --from 11.0.0.0 --seconds "$1" $HOOK
+        --mac "${VM_MAC[1]}" --ip "${VM_IP[1]}" --udp 7000 --from 11.0.0.0 --seconds "$1" $HOOK
     FLOOD=$LAST
     FLOOD_BEGIN=$SECONDS
     local before
@@ -37,12 +37,12 @@ opens_slowly() {
 }
 
 begin() {
-    dfwd_start && vport_add 1 && vport_add 2 && vport_add 3 && apply_open 7000 && listen "$(vm 1)" 7000 && listen "$(vm 2)" 7000 && listen "$WIRE" 7000 &&
-        talk in "$WIRE" "$(vm_ip 1)" 7000 && talk out "$(vm 1)" "$WIRE_IP" 7000 && talk vms "$(vm 3)" "$(vm_ip 1)" 7000 && talk other "$WIRE" "$(vm_ip 2)" 7000 || return 1
+    dfwd_start && vport_add 1 && vport_add 2 && vport_add 3 && apply_open 7000 && listen "${VM[1]}" 7000 && listen "${VM[2]}" 7000 && listen "$WIRE" 7000 &&
+        talk in "$WIRE" "${VM_IP[1]}" 7000 && talk out "${VM[1]}" "$WIRE_IP" 7000 && talk vms "${VM[3]}" "${VM_IP[1]}" 7000 && talk other "$WIRE" "${VM_IP[2]}" 7000 || return 1
     # One that says nothing for as long as the flood lasts.
     background idle in_wire /usr/bin/python3 -c "
 import os, socket, time
-s = socket.create_connection(('$(vm_ip 1)', 7000)); s.sendall(b'before'); print(s.recv(99), flush=True)
+s = socket.create_connection(('${VM_IP[1]}', 7000)); s.sendall(b'before'); print(s.recv(99), flush=True)
 while not os.path.exists('$TMP/over'): time.sleep(.1)
 s.settimeout(10); s.sendall(b'after'); print(s.recv(99), flush=True)"
     until_true 30 grep -q before "$TMP/idle" && talks in && talks out && talks vms && talks other
@@ -52,11 +52,11 @@ HALF_OPEN=$(map_of half_open ", .bytes_memlock")
 FLOWS=$(map_of flows "")
 CONFIRMED=$(ctl -j vport show vm1 | jq .flows)
 established() { talks in && talks out && talks vms && flood_runs; }
-others() { talks other && opens "$WIRE" "$(vm_ip 2)" 7000 && opens "$(vm 2)" "$WIRE_IP" 7000 && pings "$WIRE" "$(vm_ip 2)" && flood_runs; }
-new_out() { opens_slowly "$(vm 1)" "$WIRE_IP" 7000 && flood_runs; }
+others() { talks other && opens "$WIRE" "${VM_IP[2]}" 7000 && opens "${VM[2]}" "$WIRE_IP" 7000 && pings "$WIRE" "${VM_IP[2]}" && flood_runs; }
+new_out() { opens_slowly "${VM[1]}" "$WIRE_IP" 7000 && flood_runs; }
 new_in() {
-    for _ in 1 2 3; do opens_slowly "$WIRE" "$(vm_ip 1)" 7000 || return 1; done
-    opens_slowly "$(vm 3)" "$(vm_ip 1)" 7000 && flood_runs
+    for _ in 1 2 3; do opens_slowly "$WIRE" "${VM_IP[1]}" 7000 || return 1; done
+    opens_slowly "${VM[3]}" "${VM_IP[1]}" 7000 && flood_runs
 }
 bounded() {
     [[ $(map_of half_open ", .bytes_memlock") == "$HALF_OPEN" ]] || because "half_open was $HALF_OPEN, is $(map_of half_open ", .bytes_memlock")" || return 1
@@ -65,7 +65,7 @@ bounded() {
     (($(ctl -j vport show vm1 | jq .flows) <= CONFIRMED + 20)) || because "$CONFIRMED confirmed flows before, $(ctl -j vport show vm1 | jq .flows) now"
 }
 without_dfwd() {
-    dfwd_end KILL && talks in && talks other && opens_slowly "$WIRE" "$(vm_ip 1)" 7000 && flood_runs && dfwd_start
+    dfwd_end KILL && talks in && talks other && opens_slowly "$WIRE" "${VM_IP[1]}" 7000 && flood_runs && dfwd_start
 }
 lasted() {
     while ((SECONDS - FLOOD_BEGIN < 10)); do sleep 0.5; done

@@ -29,7 +29,7 @@ EOP
 }
 begin() {
     dfwd_start && vport_add 1 && vport_add 2 && policy "" || return 1
-    for port in 7001 7002 7003; do listen "$(vm 1)" "$port" || return 1; done
+    for port in 7001 7002 7003; do listen "${VM[1]}" "$port" || return 1; done
 }
 must "two vports and a policy with groups" begin
 
@@ -37,10 +37,10 @@ status() { ctl -j status | jq ".$1"; }
 in_place() { status changes_in_place; }
 staged() { status changes_staged; }
 # pings_from ADDRESS, no_ping_from ADDRESS
-pings_from() { in_wire ping -n -q -c 1 -W 10 -I "$1" "$(vm_ip 1)" >/dev/null 2>&1 || because "$1 cannot ping"; }
-no_ping_from() { ! in_wire ping -n -q -c 1 -W 1 -I "$1" "$(vm_ip 1)" >/dev/null 2>&1 || because "$1 can ping"; }
+pings_from() { in_wire ping -n -q -c 1 -W 10 -I "$1" "${VM_IP[1]}" >/dev/null 2>&1 || because "$1 cannot ping"; }
+no_ping_from() { ! in_wire ping -n -q -c 1 -W 1 -I "$1" "${VM_IP[1]}" >/dev/null 2>&1 || because "$1 can ping"; }
 # What the wire says to VM 1 comes from ADDRESS from now on.
-speak_from() { ip -n "$WIRE" route replace "$(vm_ip 1)/32" dev w0 src "$1"; }
+speak_from() { ip -n "$WIRE" route replace "${VM_IP[1]}/32" dev w0 src "$1"; }
 group() { ctl group "$@" >"$TMP/out" 2>&1 || because "group $*: $(cat "$TMP/out")"; }
 # quietly COMMAND...: without anything being staged
 quietly() {
@@ -58,12 +58,12 @@ it "who is in no group does not get in" outside
 joins() { quietly group add guests 10.77.0.201 && pings_from 10.77.0.201 && (($(in_place) > 0)); }
 it "an added address gets in at once, without a rule set being made" joins
 talking() {
-    speak_from 10.77.0.201 && talk guest "$WIRE" "$(vm_ip 1)" 7003 && talks guest
+    speak_from 10.77.0.201 && talk guest "$WIRE" "${VM_IP[1]}" 7003 && talks guest
 }
 it "...and talks" talking
 leaves() { quietly group del guests 10.77.0.201 && silent guest && no_ping_from 10.77.0.201; }
 it "a removed one stops with its next packet, in the middle of a connection" leaves
-back() { quietly group add guests 10.77.0.201 && talk guest2 "$WIRE" "$(vm_ip 1)" 7003 && talks guest2; }
+back() { quietly group add guests 10.77.0.201 && talk guest2 "$WIRE" "${VM_IP[1]}" 7003 && talks guest2; }
 it "...and may come back" back
 wide() { quietly group add guests 10.77.0.202/31 && pings_from 10.77.0.202 && pings_from 10.77.0.203 && no_ping_from 10.77.0.204; }
 it "a prefix brings in what lies in it, and nothing more" wide
@@ -82,26 +82,26 @@ both_ends() {
 it "what packets could see half of is staged: a prefix with others in it that rules name at both ends" both_ends
 six() {
     ip -n "$WIRE" addr add fd77::201/64 dev w0 nodad
-    ! in_wire ping -n -q -c 1 -W 1 -I fd77::201 "$(vm_ip6 1)" >/dev/null 2>&1 || because "in before it was added" || return 1
-    quietly group add guests fd77::201 && in_wire ping -n -q -c 1 -W 10 -I fd77::201 "$(vm_ip6 1)" >/dev/null 2>&1 || because "fd77::201 cannot ping"
+    ! in_wire ping -n -q -c 1 -W 1 -I fd77::201 "${VM_IP6[1]}" >/dev/null 2>&1 || because "in before it was added" || return 1
+    quietly group add guests fd77::201 && in_wire ping -n -q -c 1 -W 10 -I fd77::201 "${VM_IP6[1]}" >/dev/null 2>&1 || because "fd77::201 cannot ping"
 }
 it "IPv6 alike" six
 
 # ---- vports ----------------------------------------------------------------------------------------------------------
 
 tags() {
-    in_vm 2 nc -z -w 1 "$(vm_ip 1)" 7001 && { because "in before it had the tag"; return 1; }
-    quietly ctl vport set vm2 --tag role=web >/dev/null && in_vm 2 nc -z -w 10 "$(vm_ip 1)" 7001 || because "not in by its tag: ${FAIL_REASON:-}"
+    in_vm 2 nc -z -w 1 "${VM_IP[1]}" 7001 && { because "in before it had the tag"; return 1; }
+    quietly ctl vport set vm2 --tag role=web >/dev/null && in_vm 2 nc -z -w 10 "${VM_IP[1]}" 7001 || because "not in by its tag: ${FAIL_REASON:-}"
 }
 it "a tag that brings a vport into a group changes the tables in place" tags
 untagged() {
-    quietly ctl vport set vm2 --tag role=none >/dev/null && ! in_vm 2 nc -z -w 1 "$(vm_ip 1)" 7001 || because "still in: ${FAIL_REASON:-}"
+    quietly ctl vport set vm2 --tag role=none >/dev/null && ! in_vm 2 nc -z -w 1 "${VM_IP[1]}" 7001 || because "still in: ${FAIL_REASON:-}"
 }
 it "...and the one that takes it out" untagged
 third() {
     quietly ctl vport add late --dev none9 --mac 02:00:00:00:99:09 --ip 10.77.0.204 --tag role=web >/dev/null || return 1
-    in_wire nc -z -w 10 -s 10.77.0.204 "$(vm_ip 1)" 7001 || because "its address is not in the group" || return 1
-    quietly ctl vport del late >/dev/null && ! in_wire nc -z -w 1 -s 10.77.0.204 "$(vm_ip 1)" 7001 || because "still in: ${FAIL_REASON:-}"
+    in_wire nc -z -w 10 -s 10.77.0.204 "${VM_IP[1]}" 7001 || because "its address is not in the group" || return 1
+    quietly ctl vport del late >/dev/null && ! in_wire nc -z -w 1 -s 10.77.0.204 "${VM_IP[1]}" 7001 || because "still in: ${FAIL_REASON:-}"
 }
 it "a vport that comes and goes, with rules that others have, too" third
 
@@ -110,14 +110,14 @@ it "a vport that comes and goes, with rules that others have, too" third
 # A stream of each kind while other addresses of the same group change: 1,000 a second, by chance.
 undisturbed() {
     local lost opened=0 churn
-    speak_from "$WIRE_IP" && talk other "$WIRE" "$(vm_ip 1)" 7002 && talks other || return 1
+    speak_from "$WIRE_IP" && talk other "$WIRE" "${VM_IP[1]}" 7002 && talks other || return 1
     background churn "$CHURN" --instance "$ID" --rate 1000 --seconds 4 --addresses 5000 --clear guests
     churn=$LAST
-    background ping in_wire ping -q -n -i 0.001 -c 3000 -I 10.77.0.201 "$(vm_ip 1)"
+    background ping in_wire ping -q -n -i 0.001 -c 3000 -I 10.77.0.201 "${VM_IP[1]}"
     PING=$LAST
     while kill -0 "$PING" 2>/dev/null; do
-        in_wire nc -z -w 10 -s 10.77.0.201 "$(vm_ip 1)" 7003 || { because "a connection did not open, after $opened that did"; return 1; }
-        in_wire nc -z -w 10 "$(vm_ip 1)" 7002 || { because "a connection of another rule did not open"; return 1; }
+        in_wire nc -z -w 10 -s 10.77.0.201 "${VM_IP[1]}" 7003 || { because "a connection did not open, after $opened that did"; return 1; }
+        in_wire nc -z -w 10 "${VM_IP[1]}" 7002 || { because "a connection of another rule did not open"; return 1; }
         opened=$((opened + 1))
     done
     lost=$(sed -n 's/.* \([0-9.]*\)% packet loss.*/\1/p' "$TMP/ping")
@@ -130,7 +130,7 @@ undisturbed() {
 }
 it "up to 1,000 changes a second of other members: no ping, connection or stream of those who are in suffers" quietly undisturbed
 leak_free() {
-    leak_watch "$WIRE" "$(vm 1)" "$(vm_ip 1)" 7010 7011 || return 1
+    leak_watch "$WIRE" "${VM[1]}" "${VM_IP[1]}" 7010 7011 || return 1
     "$CHURN" --instance "$ID" --rate 1000 --seconds 2 --addresses 5000 --clear guests >/dev/null || return 1
     no_leak
 }

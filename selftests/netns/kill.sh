@@ -9,9 +9,9 @@ vm_up 1
 vm_up 2
 
 begin() {
-    dfwd_start && vport_add 1 && vport_add 2 && apply_open 7000 && listen "$WIRE" 7000 && listen "$(vm 1)" 7000 &&
-        listen "$(vm 1)" 7001 && talk out "$(vm 1)" "$WIRE_IP" 7000 && talk in "$WIRE" "$(vm_ip 1)" 7000 &&
-        talk vms "$(vm 2)" "$(vm_ip6 1)" 7000
+    dfwd_start && vport_add 1 && vport_add 2 && apply_open 7000 && listen "$WIRE" 7000 && listen "${VM[1]}" 7000 &&
+        listen "${VM[1]}" 7001 && talk out "${VM[1]}" "$WIRE_IP" 7000 && talk in "$WIRE" "${VM_IP[1]}" 7000 &&
+        talk vms "${VM[2]}" "${VM_IP6[1]}" 7000
 }
 must "two vports, a policy, three running TCP connections" begin
 
@@ -19,9 +19,9 @@ killed() { dfwd_end KILL && refuses 3 "" ctl status; }
 it "kill -9 of dfwd: status says at once that it is not there (exit 3)" killed
 go_on() { talks out && talks in && talks vms; }
 it "kill -9 of dfwd: running TCP goes on, out, in, and between two vports" go_on
-decided() { opens "$(vm 1)" "$WIRE_IP" 7000 && opens "$WIRE" "$(vm_ip 1)" 7000 && closed "$WIRE" "$(vm_ip 1)" 7001; }
+decided() { opens "${VM[1]}" "$WIRE_IP" 7000 && opens "$WIRE" "${VM_IP[1]}" 7000 && closed "$WIRE" "${VM_IP[1]}" 7001; }
 it "kill -9 of dfwd: new connections are decided, allowed ones open, others do not" decided
-pinged() { pings "$WIRE" "$(vm_ip 1)" && pings "$(vm 1)" "$(vm_ip6 2)"; }
+pinged() { pings "$WIRE" "${VM_IP[1]}" && pings "${VM[1]}" "${VM_IP6[2]}"; }
 it "kill -9 of dfwd: ping in and out, both families" pinged
 read_only() {
     local command
@@ -45,6 +45,6 @@ termed() { dfwd_end TERM && go_on && decided; }
 it "SIGTERM leaves enforcement in place" termed
 detached() {
     dfwd_start && ctl shutdown --detach >/dev/null && until_true 30 not kill -0 "$DFWD_PID" && DFWD_PID= &&
-        opens "$WIRE" "$(vm_ip 1)" 7001 && [[ ! -e $PINS ]] || because "pins are still there, or traffic is still filtered"
+        opens "$WIRE" "${VM_IP[1]}" 7001 && [[ ! -e $PINS ]] || because "pins are still there, or traffic is still filtered"
 }
 it "shutdown --detach takes everything away: nothing is filtered, no pin is left" detached

@@ -17,19 +17,19 @@ has() { [[ " $(addresses "$1" "$2") " == *" $3 "* ]] || because "$1 has $2 \"$(a
 lacks() { [[ " $(addresses "$1" "$2") " != *" $3 "* ]] || because "$1 has $2 $3"; }
 # own_address N ADDRESS: of VM n, besides its first; the VM asks for its neighbours anew, as one does that has booted
 own_address() {
-    ip -n "$(vm "$1")" addr add "$2/24" dev eth0
-    ip -n "$(vm "$1")" neigh flush dev eth0
+    ip -n "${VM[$1]}" addr add "$2/24" dev eth0
+    ip -n "${VM[$1]}" neigh flush dev eth0
 }
 lose_address() {
-    ip -n "$(vm "$1")" addr del "$2/24" dev eth0
-    ip -n "$(vm "$1")" neigh flush dev eth0
+    ip -n "${VM[$1]}" addr del "$2/24" dev eth0
+    ip -n "${VM[$1]}" neigh flush dev eth0
     ip -n "$WIRE" neigh flush dev w0
 }
 # speaks N FROM TO: an echo from that address is answered; the first tries teach it
 speaks() {
-    until_true 30 in_vm "$1" ping -n -q -c 1 -W 1 -I "$2" "$3" || because "$(vm "$1") cannot ping $3 from $2: $(tail -n 2 "$LOG")"
+    until_true 30 in_vm "$1" ping -n -q -c 1 -W 1 -I "$2" "$3" || because "${VM[$1]} cannot ping $3 from $2: $(tail -n 2 "$LOG")"
 }
-mute() { not in_vm "$1" ping -n -q -c 3 -i 0.3 -W 1 -I "$2" "$3" >/dev/null 2>&1 || because "$(vm "$1") can ping $3 from $2"; }
+mute() { not in_vm "$1" ping -n -q -c 3 -i 0.3 -W 1 -I "$2" "$3" >/dev/null 2>&1 || because "${VM[$1]} can ping $3 from $2"; }
 # outcomes ADDRESS: of the events about it, each once
 outcomes() { jq -r "select(.event == \"address\" and .address == \"$1\") | .outcome" "$TMP/watch" | sort -u | tr '\n' ' '; }
 told() { until_true 30 grep -q "\"address\":\"$1\".*\"outcome\":\"$2\"" "$TMP/watch" || because "no event $2 of $1: $(tail -n 3 "$TMP/watch")"; }
@@ -47,11 +47,11 @@ EOP
 }
 add() { ctl vport add "$@" >"$TMP/out" 2>&1 || because "vport add: $(cat "$TMP/out")"; }
 begin() {
-    dfwd_start && learning 3 && add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --tag app=yes --profile learns &&
-        add vm2 --dev tap2 --mac "$(vm_mac 2)" --ip "$(vm_ip 2)" --ip "$(vm_ip6 2)" --tag app=yes || return 1
+    dfwd_start && learning 3 && add vm1 --dev tap1 --mac "${VM_MAC[1]}" --ip "${VM_IP[1]}" --tag app=yes --profile learns &&
+        add vm2 --dev tap2 --mac "${VM_MAC[2]}" --ip "${VM_IP[2]}" --ip "${VM_IP6[2]}" --tag app=yes || return 1
     watch_events
     until_true 30 watches || because "watch hears nothing" || return 1
-    speaks 1 "$(vm_ip 1)" "$WIRE_IP"
+    speaks 1 "${VM_IP[1]}" "$WIRE_IP"
 }
 # It tells of a vport that is set, once it listens.
 watches() { ctl vport set vm2 --tag app=yes >/dev/null && sleep 0.2 && test -s "$TMP/watch"; }
@@ -60,26 +60,26 @@ must "a vport that learns up to 3 addresses, one that does not" begin
 # ---- link-local ------------------------------------------------------------------------------------------------------
 
 derived() {
-    are vm2 ips "$(printf '%s\n' "$(vm_ip 2)" "$(vm_ip6 2)" | sort | tr '\n' ' ' | sed 's/ $//')" && are vm2 derived_ips "$(vm_ll 2)" &&
-        are vm2 learned_ips "" && pings "$(vm 2)" "fe80::ff:fe00:77fe%eth0" && pings "$WIRE" "$(vm_ll 2)%w0"
+    are vm2 ips "$(printf '%s\n' "${VM_IP[2]}" "${VM_IP6[2]}" | sort | tr '\n' ' ' | sed 's/ $//')" && are vm2 derived_ips "${VM_LL[2]}" &&
+        are vm2 learned_ips "" && pings "${VM[2]}" "fe80::ff:fe00:77fe%eth0" && pings "$WIRE" "${VM_LL[2]}%w0"
 }
 it "a vport with an IPv6 address and a MAC has the link-local address of that MAC" derived
-none_derived() { are vm1 derived_ips "" && are vm1 ips "$(vm_ip 1)"; }
+none_derived() { are vm1 derived_ips "" && are vm1 ips "${VM_IP[1]}"; }
 it "one without an IPv6 address has none" none_derived
 listed() {
-    ctl vport set vm2 --ip "$(vm_ip 2)" --ip "$(vm_ip6 2)" --ip fe80::2:2 >/dev/null && are vm2 derived_ips "" && has vm2 ips fe80::2:2 &&
-        ctl vport set vm2 --ip "$(vm_ip 2)" --ip "$(vm_ip6 2)" >/dev/null && are vm2 derived_ips "$(vm_ll 2)"
+    ctl vport set vm2 --ip "${VM_IP[2]}" --ip "${VM_IP6[2]}" --ip fe80::2:2 >/dev/null && are vm2 derived_ips "" && has vm2 ips fe80::2:2 &&
+        ctl vport set vm2 --ip "${VM_IP[2]}" --ip "${VM_IP6[2]}" >/dev/null && are vm2 derived_ips "${VM_LL[2]}"
 }
 it "neither has one whose operator lists a link-local address" listed
 conflict() {
-    refuses 2 "belongs to vport vm2" ctl vport add vm9 --dev tap9 --mac 02:00:00:00:77:09 --ip "$(vm_ll 2)"
+    refuses 2 "belongs to vport vm2" ctl vport add vm9 --dev tap9 --mac 02:00:00:00:77:09 --ip "${VM_LL[2]}"
 }
 it "it belongs to the vport: no other can be given it" conflict
 
 # ---- learning --------------------------------------------------------------------------------------------------------
 
 by_arp() {
-    own_address 1 10.77.0.101 && speaks 1 10.77.0.101 "$WIRE_IP" && are vm1 learned_ips 10.77.0.101 && are vm1 ips "$(vm_ip 1)" && told 10.77.0.101 learned
+    own_address 1 10.77.0.101 && speaks 1 10.77.0.101 "$WIRE_IP" && are vm1 learned_ips 10.77.0.101 && are vm1 ips "${VM_IP[1]}" && told 10.77.0.101 learned
 }
 it "ARP: an address that the VM takes is learned, and its packets pass" by_arp
 reached() { until_true 20 pings "$WIRE" 10.77.0.101 || because "the wire cannot ping it"; }
@@ -88,14 +88,14 @@ not_the_other() { own_address 2 10.77.0.102 && mute 2 10.77.0.102 "$WIRE_IP" && 
 it "a vport whose profile does not learn learns nothing" not_the_other
 by_nd() {
     # The VM's link-local address is the first thing that it shows.
-    speaks 1 "$(vm_ip6 1)" "$WIRE_IP6" && has vm1 learned_ips "$(vm_ip6 1)"
+    speaks 1 "${VM_IP6[1]}" "$WIRE_IP6" && has vm1 learned_ips "${VM_IP6[1]}"
 }
 it "ND: likewise" by_nd
 taken() {
-    own_address 1 "$(vm_ip 2)"
-    in_vm 1 ping -n -q -c 2 -i 0.3 -W 1 -I "$(vm_ip 2)" "$WIRE_IP" >/dev/null 2>&1
-    lose_address 1 "$(vm_ip 2)"
-    told "$(vm_ip 2)" taken && lacks vm1 learned_ips "$(vm_ip 2)" && pings "$(vm 2)" "$WIRE_IP" && jq -ne '[inputs | select(.outcome == "taken")] | length > 0 and all(.owner == "vm2" and .vport == "vm1")' "$TMP/watch" >/dev/null ||
+    own_address 1 "${VM_IP[2]}"
+    in_vm 1 ping -n -q -c 2 -i 0.3 -W 1 -I "${VM_IP[2]}" "$WIRE_IP" >/dev/null 2>&1
+    lose_address 1 "${VM_IP[2]}"
+    told "${VM_IP[2]}" taken && lacks vm1 learned_ips "${VM_IP[2]}" && pings "${VM[2]}" "$WIRE_IP" && jq -ne '[inputs | select(.outcome == "taken")] | length > 0 and all(.owner == "vm2" and .vport == "vm1")' "$TMP/watch" >/dev/null ||
         because "${FAIL_REASON:-$(grep taken "$TMP/watch")}"
 }
 it "an address of another vport is not learned, the event says whose it is, and who has it keeps it" taken
@@ -121,7 +121,7 @@ it "...the log has one line of each address that was learned, and says why one w
 set_ip() {
     local learned
     learned=$(addresses vm1 learned_ips)
-    ctl vport set vm1 --ip "$(vm_ip 1)" --ip 10.77.0.150 >/dev/null && are vm1 learned_ips "$learned" && has vm1 ips 10.77.0.150 && ctl vport set vm1 --ip "$(vm_ip 1)" >/dev/null &&
+    ctl vport set vm1 --ip "${VM_IP[1]}" --ip 10.77.0.150 >/dev/null && are vm1 learned_ips "$learned" && has vm1 ips 10.77.0.150 && ctl vport set vm1 --ip "${VM_IP[1]}" >/dev/null &&
         are vm1 learned_ips "$learned" && lacks vm1 ips 10.77.0.150
 }
 it "vport set --ip replaces what was given, not what was learned" set_ip
@@ -135,21 +135,21 @@ restart() {
 }
 it "what was learned outlives a kill -9 of dfwd and its restart" restart
 claimed() {
-    add vm3 --dev tap3 --mac "$(vm_mac 3)" --ip "$(vm_ip 3)" --ip 10.77.0.111 --tag app=yes && lacks vm1 learned_ips 10.77.0.111 && has vm3 ips 10.77.0.111 &&
+    add vm3 --dev tap3 --mac "${VM_MAC[3]}" --ip "${VM_IP[3]}" --ip 10.77.0.111 --tag app=yes && lacks vm1 learned_ips 10.77.0.111 && has vm3 ips 10.77.0.111 &&
         mute 1 10.77.0.111 "$WIRE_IP"
 }
 it "the operator's word outweighs the VM's: an address given to another vport is unlearned" claimed
 again() { dfwd_end TERM && dfwd_start && lacks vm1 learned_ips 10.77.0.111 && has vm3 ips 10.77.0.111; }
 it "...and stays so after a restart" again
 deleted() {
-    ctl vport del vm1 >/dev/null && add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --tag app=yes && are vm1 learned_ips "" && mute 1 10.77.0.101 "$WIRE_IP"
+    ctl vport del vm1 >/dev/null && add vm1 --dev tap1 --mac "${VM_MAC[1]}" --ip "${VM_IP[1]}" --tag app=yes && are vm1 learned_ips "" && mute 1 10.77.0.101 "$WIRE_IP"
 }
 it "a deleted vport has learned nothing" deleted
 
 # ---- DAD and DHCP ----------------------------------------------------------------------------------------------------
 
 dad() {
-    ctl vport set vm2 --profile learns >/dev/null && in_vm 2 sysctl -qw net.ipv6.conf.eth0.accept_dad=1 && ip -n "$(vm 2)" addr add fd77::222/64 dev eth0 || return 1
+    ctl vport set vm2 --profile learns >/dev/null && in_vm 2 sysctl -qw net.ipv6.conf.eth0.accept_dad=1 && ip -n "${VM[2]}" addr add fd77::222/64 dev eth0 || return 1
     until_true 30 has vm2 learned_ips fd77::222 || because "not learned: $(addresses vm2 learned_ips)"
 }
 it "duplicate address detection alone teaches an address" dad

@@ -31,7 +31,7 @@ EOP
 begin() {
     dfwd_start && vport_add 2 && apply <<<"profile small { max-flows 16; max-half-open 64 }
 default in drop
-default out drop" && vport_add 1 --profile small && small && listen "$WIRE" 7000 && listen "$(vm 2)" 7000
+default out drop" && vport_add 1 --profile small && small && listen "$WIRE" 7000 && listen "${VM[2]}" 7000
 }
 must "a vport whose profile allows 16 flows" begin
 full() {
@@ -42,11 +42,11 @@ full() {
     ((n <= 16 && n >= 14)) && (($(dropped vm1 flow-limit) > 0)) || because "$n connections; $(ctl stats vm1)"
 }
 it "map full: the seventeenth connection is dropped for flow-limit" full
-others() { opens "$WIRE" "$(vm_ip 2)" 7000 && opens "$(vm 2)" "$WIRE_IP" 7000; }
+others() { opens "$WIRE" "${VM_IP[2]}" 7000 && opens "${VM[2]}" "$WIRE_IP" 7000; }
 it "...the flows of other vports are untouched" others
 recovers() {
     dfwd_end KILL && sleep 3.5 || return 1
-    opens "$(vm 1)" "$WIRE_IP" 7000 && opens "$(vm 1)" "$WIRE_IP" 7000
+    opens "${VM[1]}" "$WIRE_IP" 7000 && opens "${VM[1]}" "$WIRE_IP" 7000
 }
 it "...and new ones pass after the old have expired, with no daemon alive" recovers
 swept() {
@@ -58,9 +58,9 @@ swept() {
 }
 it "expired flows are not shown, and dfwd sweeps them" swept
 half() {
-    talk lives "$(vm 1)" "$WIRE_IP" 7000 && talks lives || return 1
+    talk lives "${VM[1]}" "$WIRE_IP" 7000 && talks lives || return 1
     # nobody is at 10.77.0.199: every SYN stays half open
-    ip -n "$(vm 1)" neigh replace 10.77.0.199 lladdr 02:00:00:00:77:c7 dev eth0
+    ip -n "${VM[1]}" neigh replace 10.77.0.199 lladdr 02:00:00:00:77:c7 dev eth0
     in_vm 1 /usr/bin/python3 -c "
 import socket
 for p in range(2000):
@@ -69,7 +69,7 @@ for p in range(2000):
     except OSError: pass
     s.close()"
     # an LRU rounds its size up, a little for each CPU
-    talks lives && opens "$(vm 1)" "$WIRE_IP" 7000 && (($(flows --vport vm1 --proto tcp) <= 64 + 128 * $(nproc) + 16)) || because "${FAIL_REASON:-$(flows --vport vm1) flows}"
+    talks lives && opens "${VM[1]}" "$WIRE_IP" 7000 && (($(flows --vport vm1 --proto tcp) <= 64 + 128 * $(nproc) + 16)) || because "${FAIL_REASON:-$(flows --vport vm1) flows}"
 }
 it "2000 half-open connections evict each other only: an established one lives, a new one opens" half
 rate() {
@@ -85,7 +85,7 @@ EOP
     in_wire /usr/bin/python3 -c "
 import socket
 for p in range(200):
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('$(vm_ip 2)', 7001))"
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('${VM_IP[2]}', 7001))"
     (($(dropped vm2 rule-limit) > 100)) || because "$(ctl stats vm2)"
 }
 it "a rule with limit 5/second: of 200 new flows at once most drop for rule-limit" rate

@@ -31,7 +31,7 @@ machine_on() {
     tap_on "$host" || return 1
     rm -f "$TMP/$host.qmp"
     background "console-$host" on "$host" "$GUEST" boot "$TMP/image" -serial null \
-        -netdev tap,id=net,ifname=tap1,script=no,downscript=no -device "virtio-net-pci,netdev=net,mac=$(vm_mac 1),romfile=" \
+        -netdev tap,id=net,ifname=tap1,script=no,downscript=no -device "virtio-net-pci,netdev=net,mac=${VM_MAC[1]},romfile=" \
         -qmp "unix:$TMP/$host.qmp,server=on,wait=off" "$@"
     QEMUS[$host]=$LAST
     until_true 20 test -S "$TMP/$host.qmp" || because "no QEMU on $host: $(tail -n 2 "$TMP/console-$host")"
@@ -52,13 +52,13 @@ image() {
         -f "$(readlink -f "$(command -v nc)"):/bin/nc.openbsd" -p "$(readlink -f "$(command -v nc)")" || because "no image"
 }
 # Its address comes before its servers, and the last of them is this one.
-serves() { in_space "$WIRE" nc -z -w 1 "$(vm_ip 1)" 7001; }
+serves() { in_space "$WIRE" nc -z -w 1 "${VM_IP[1]}" 7001; }
 boots() {
     image && machine_on a || return 1
     until_true 600 serves || because "the VM does not come up: $(tail -n 2 "$TMP/console-a" | tr -d '\r')"
 }
 vport_on_a() {
-    ctl_on a vport add vm1 --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" --tag app=web \
+    ctl_on a vport add vm1 --dev tap1 --mac "${VM_MAC[1]}" --ip "${VM_IP[1]}" --ip "${VM_IP6[1]}" --ip "${VM_LL[1]}" --tag app=web \
         >"$TMP/out" 2>&1 || because "vport add: $(cat "$TMP/out")"
 }
 policy() {
@@ -89,7 +89,7 @@ owned_by() { [[ $(owner) == "$1" ]]; }
 talk_all() {
     local i
     for ((i = 0; i < CONNECTIONS; i++)); do
-        talk "$1-$i" "$WIRE" "$(vm_ip 1)" 7000 || return 1
+        talk "$1-$i" "$WIRE" "${VM_IP[1]}" 7000 || return 1
     done
 }
 all_talk() {
@@ -113,7 +113,7 @@ must "a guest boots on host a" boots
 must "its tap becomes a vport" vport_on_a
 must "a policy is in force on all hosts" policy
 decided() {
-    opens "$WIRE" "$(vm_ip 1)" 80 && opens "$WIRE" "$(vm_ip6 1)" 80 && closed "$WIRE" "$(vm_ip 1)" 81 && pings "$WIRE" "$(vm_ip 1)"
+    opens "$WIRE" "${VM_IP[1]}" 80 && opens "$WIRE" "${VM_IP6[1]}" 80 && closed "$WIRE" "${VM_IP[1]}" 81 && pings "$WIRE" "${VM_IP[1]}"
 }
 it "the policy decides" decided
 
@@ -157,7 +157,7 @@ it "and back to host a" back
 
 cat >"$TMP/guest.xml" <<END
 <domain type='qemu'><name>web</name><devices>
-    <interface type='ethernet'><mac address='$(vm_mac 1)'/><target dev='tap1' managed='no'/></interface>
+    <interface type='ethernet'><mac address='${VM_MAC[1]}'/><target dev='tap1' managed='no'/></interface>
 </devices></domain>
 END
 # hook HOST operation part reason

@@ -26,7 +26,7 @@ EOP
 
 # ---- the VM's ways ---------------------------------------------------------------------------------------------------
 
-unplug() { ip -n "$(vm "$1")" link del eth0; }
+unplug() { ip -n "${VM[$1]}" link del eth0; }
 # plug HOST N: resumed there, and announced as QEMU does it
 plug() {
     vm_cable "$1" "$2" && in_vm "$2" /usr/bin/python3 "$HERE/netns/peer.py" announce eth0
@@ -57,7 +57,7 @@ move() {
 # ---- traffic ---------------------------------------------------------------------------------------------------------
 
 hold_idle() {
-    background idle exec ip netns exec "$WIRE" /usr/bin/python3 "$HERE/netns/peer.py" hold "$(vm_ip 1)" 7000 "$IDLE"
+    background idle exec ip netns exec "$WIRE" /usr/bin/python3 "$HERE/netns/peer.py" hold "${VM_IP[1]}" 7000 "$IDLE"
     IDLE_PID=$LAST
     until_true 30 grep -q "^$IDLE$" "$TMP/idle" || because "no $IDLE connections: $(tail -n 1 "$TMP/idle")"
 }
@@ -72,7 +72,7 @@ idle_alive() {
 begin_udp() {
     background pulse exec ip netns exec "$WIRE" /usr/bin/python3 "$HERE/netns/peer.py" pulse 7100
     until_true 30 grep -q ready "$TMP/pulse" || because "no server" || return 1
-    background talk-udp exec ip netns exec "$(vm 1)" /usr/bin/python3 "$HERE/netns/peer.py" hear "$WIRE_IP" 7100
+    background talk-udp exec ip netns exec "${VM[1]}" /usr/bin/python3 "$HERE/netns/peer.py" hear "$WIRE_IP" 7100
     until_true 30 grep -q . "$TMP/talk-udp" || because "nothing is heard"
 }
 # Not by connecting: iperf3 takes who does for its client.
@@ -80,9 +80,9 @@ listens() { [[ -n $(in_vm 1 ss -Hltn "sport = :$1") ]]; }
 # Slow enough that windows that are anchored anew still reach what was sent without a vport (DFW_RESYNC_WINDOW), on a busy
 # machine: the stream makes up at once for the seconds in which it stood still.
 begin_iperf() {
-    background iperf-server exec ip netns exec "$(vm 1)" iperf3 -s -p 5201
+    background iperf-server exec ip netns exec "${VM[1]}" iperf3 -s -p 5201
     until_true 30 listens 5201 || because "no iperf3 server" || return 1
-    background iperf exec ip netns exec "$WIRE" iperf3 -c "$(vm_ip 1)" -p 5201 -t 1200 -i 0.2 -l 16K --forceflush -b 10M
+    background iperf exec ip netns exec "$WIRE" iperf3 -c "${VM_IP[1]}" -p 5201 -t 1200 -i 0.2 -l 16K --forceflush -b 10M
     until_true 30 grep -q bits/sec "$TMP/iperf" || because "iperf3: $(tail -n 2 "$TMP/iperf")"
 }
 iperf_runs() {
@@ -98,7 +98,7 @@ all_alive_on() {
 }
 
 begin() {
-    vm_on a 1 --tag app=web && policy && listen "$(vm 1)" 7000 && talk tcp "$WIRE" "$(vm_ip 1)" 7000 && begin_udp && begin_iperf && hold_idle
+    vm_on a 1 --tag app=web && policy && listen "${VM[1]}" 7000 && talk tcp "$WIRE" "${VM_IP[1]}" 7000 && begin_udp && begin_iperf && hold_idle
 }
 must "three hosts, one cluster" cluster_up a b c
 must "vm1 on host a: strict TCP under iperf3, $IDLE idle connections, UDP that only the other end sends" begin
@@ -127,12 +127,12 @@ again() { move b c 1 && all_alive_on c && move c a 1 && all_alive_on a; }
 it "...and on to c, and back to a" again
 # For the group of a rule the VM is always somewhere: its neighbours on the host that it leaves, and on a third one, ring it
 # 1,000 times a second, and not one datagram is refused.
-bells() { local port; for port in {7200..7209}; do echo "$(vm_ip 1)/$port"; done; }
+bells() { local port; for port in {7200..7209}; do echo "${VM_IP[1]}/$port"; done; }
 ring() {
     local to
     mapfile -t to < <(bells)
-    ip -n "$(vm "$1")" neigh replace "$(vm_ip 1)" lladdr "$(vm_mac 1)" dev eth0 nud permanent &&
-        background "ring-$1" exec ip netns exec "$(vm "$1")" /usr/bin/python3 "$HERE/netns/peer.py" trickle "${to[@]}"
+    ip -n "${VM[$1]}" neigh replace "${VM_IP[1]}" lladdr "${VM_MAC[1]}" dev eth0 nud permanent &&
+        background "ring-$1" exec ip netns exec "${VM[$1]}" /usr/bin/python3 "$HERE/netns/peer.py" trickle "${to[@]}"
     RINGING+=("$LAST")
 }
 counts() { ctl_on "$1" -j stats "$2" | jq -c '[.[0].out.passed.packets, (.[0].out.reasons | map(select(.reason == "default").packets) | add // 0)]'; }
@@ -148,7 +148,7 @@ never_missing() {
     done
     kill "${RINGING[@]}"
     rings a vm2 && rings c vm3 || because "passed and refused: $(counts a vm2) on host a, $(counts c vm3) on host c" || return 1
-    for n in 2 3; do ip netns del "$(vm "$n")"; done
+    for n in 2 3; do ip netns del "${VM[n]}"; done
     ctl_on a vport del vm2 && ctl_on c vport del vm3
 }
 it "all this way it is in the groups of every host: not one packet to it is refused" never_missing
@@ -170,7 +170,7 @@ it "activated by command" by_itself
 
 # add_moved HOST: it says that vm1 is there now
 add_moved() {
-    ctl_on "$1" vport add vm1 --moved --dev tap1 --mac "$(vm_mac 1)" --ip "$(vm_ip 1)" --ip "$(vm_ip6 1)" --ip "$(vm_ll 1)" \
+    ctl_on "$1" vport add vm1 --moved --dev tap1 --mac "${VM_MAC[1]}" --ip "${VM_IP[1]}" --ip "${VM_IP6[1]}" --ip "${VM_LL[1]}" \
         --tag app=web >"$TMP/out" 2>&1 || because "vport add --moved: $(cat "$TMP/out")"
 }
 # It may hear later of who has the VM now than of who has it no more.
@@ -225,7 +225,7 @@ way_out() {
 }
 it "...the operator's way out: removed and added again it is in force; or dfwsyncd is started, and asks again" way_out
 refused_name() {
-    ! ctl_on c vport add vm1 --dev tapx --mac "$(vm_mac 9)" --ip "$(vm_ip 9)" >"$TMP/out" 2>&1 && grep -q "host b" "$TMP/out" ||
+    ! ctl_on c vport add vm1 --dev tapx --mac "${VM_MAC[9]}" --ip "${VM_IP[9]}" >"$TMP/out" 2>&1 && grep -q "host b" "$TMP/out" ||
         because "$(cat "$TMP/out")"
 }
 it "the name of another host's vport is taken, unless it is said to have moved" refused_name

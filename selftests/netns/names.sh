@@ -8,7 +8,7 @@ command -v bpftool >/dev/null || skip_all "needs bpftool"
 host_up
 vm_up 1
 
-begin() { dfwd_start && vport_add 1 && apply_open 7000 && listen "$(vm 1)" 7000 && talk one "$WIRE" "$(vm_ip 1)" 7000 && talks one; }
+begin() { dfwd_start && vport_add 1 && apply_open 7000 && listen "${VM[1]}" 7000 && talk one "$WIRE" "${VM_IP[1]}" 7000 && talks one; }
 must "a vport with a connection" begin
 folder() {
     local name
@@ -37,7 +37,7 @@ config() {
 it "...and the config, profile included" config
 json() {
     ctl -j flow list --vport vm1 --proto tcp --port 7000 >"$TMP/flows" &&
-        jq -e --arg ip "$(vm_ip 1)" --arg wire "$WIRE_IP" '.[0] | .vport == "vm1" and .proto == "tcp" and .initiator == "in" and .src == $wire and .dst == $ip and .dport == 7000
+        jq -e --arg ip "${VM_IP[1]}" --arg wire "$WIRE_IP" '.[0] | .vport == "vm1" and .proto == "tcp" and .initiator == "in" and .src == $wire and .dst == $ip and .dport == 7000
             and (.sport | type) == "number" and .state == "tcp-established" and (.rule | type) == "string" and (.generation | type) == "number"
             and .packets.orig > 0 and .bytes.reply > 0 and .age_ms >= 0 and .idle_ms >= 0 and .expires_ms > 0' "$TMP/flows" >/dev/null || because "$(head -c 600 "$TMP/flows")"
 }

@@ -26,14 +26,14 @@ flow_of() { ctl -j flow list --vport vm1 --port "$1" | jq -r "[.[] | select(.dpo
 hits() { ctl -j rules vm1 | jq "[.[] | select(.direction == \"$1\" and .name == \"test/$2\") | .packets] | add // 0"; }
 # closed_event REASON PORT: the event that told of a flow's end
 closed_event() {
-    until_true 30 jq -ne "[inputs | select(.event == \"flow-closed\" and .reason == \"$1\" and .dport == $2 and .dst == \"$(vm_ip 1)\" and .src == \"$WIRE_IP\")] | length > 0" "$TMP/watch" ||
+    until_true 30 jq -ne "[inputs | select(.event == \"flow-closed\" and .reason == \"$1\" and .dport == $2 and .dst == \"${VM_IP[1]}\" and .src == \"$WIRE_IP\")] | length > 0" "$TMP/watch" ||
         because "no flow-closed for $1 of port $2: $(grep closed "$TMP/watch" | tail -n 2)"
 }
 
 begin() {
     dfwd_start && vport_add 1 && vport_add 2 --tag role=peer && vport_add 3 && choices "" || return 1
     watch_events --flows
-    for port in 7001 7002 7003; do listen "$(vm 1)" "$port" && talk "$port" "$WIRE" "$(vm_ip 1)" "$port" || return 1; done
+    for port in 7001 7002 7003; do listen "${VM[1]}" "$port" && talk "$port" "$WIRE" "${VM_IP[1]}" "$port" || return 1; done
     talks 7001 && talks 7002 && talks 7003
 }
 must "three connections under rules with on-change keep, revalidate, kill" begin
@@ -46,7 +46,7 @@ counted() { (($(dropped vm1 flow-killed) > 0)) && closed_event flow-killed 7003 
 it "...counted as flow-killed, and told by an event" counted
 stamped() { [[ $(flow_of 7002 generation) == "$(generation)" ]] || because "generation $(flow_of 7002 generation), not $(generation)"; }
 it "...what was decided anew carries the new generation" stamped
-anew() { opens "$WIRE" "$(vm_ip 1)" 7003 && talk again "$WIRE" "$(vm_ip 1)" 7003 && talks again; }
+anew() { opens "$WIRE" "${VM_IP[1]}" 7003 && talk again "$WIRE" "${VM_IP[1]}" 7003 && talks again; }
 it "...and a new connection of the rule with kill opens" anew
 unchanged_apply() { choices "other: allow in service tcp 9" && talks 7001 && talks 7002; }
 it "the same policy again: keep and revalidate run on" unchanged_apply
@@ -72,7 +72,7 @@ tier test {
 }
 EOP
     talks 7002 && talks 7001 && apply <<<"default in drop
-default out allow" && talks 7002 && talks 7001 && closed "$WIRE" "$(vm_ip 1)" 7002 && closed "$WIRE" "$(vm_ip 1)" 7001
+default out allow" && talks 7002 && talks 7001 && closed "$WIRE" "${VM_IP[1]}" 7002 && closed "$WIRE" "${VM_IP[1]}" 7001
 }
 it "keep outlives the rule, and every later policy; new connections are refused" became_keep
 replies() {
@@ -106,8 +106,8 @@ tier test {
 EOP
 }
 joined() {
-    members && closed "$(vm 3)" "$(vm_ip 1)" 7001 && talk peer "$(vm 2)" "$(vm_ip 1)" 7001 && talk peer6 "$(vm 2)" "$(vm_ip6 1)" 7001 &&
-        talk peer-kept "$(vm 2)" "$(vm_ip 1)" 7002 && talk wire "$WIRE" "$(vm_ip 1)" 7001 && talks peer && talks peer6 && talks peer-kept && talks wire
+    members && closed "${VM[3]}" "${VM_IP[1]}" 7001 && talk peer "${VM[2]}" "${VM_IP[1]}" 7001 && talk peer6 "${VM[2]}" "${VM_IP6[1]}" 7001 &&
+        talk peer-kept "${VM[2]}" "${VM_IP[1]}" 7002 && talk wire "$WIRE" "${VM_IP[1]}" 7001 && talks peer && talks peer6 && talks peer-kept && talks wire
 }
 it "a vport of the group may connect, another may not" joined
 tags() { ctl vport set "$@" >"$TMP/out" 2>&1 || because "vport set: $(cat "$TMP/out")"; }
@@ -115,19 +115,19 @@ unrelated() { tags vm3 --tag role=other && talks peer && talks peer6 && talks pe
 it "a tag that moves nobody into or out of the group changes nothing for live flows" unrelated
 left() { tags vm2 --tag role=none && silent peer && silent peer6 && talks wire; }
 it "vport set --tag of the other vport takes effect on the next packet of live flows, both families" left
-left_kept() { talks peer-kept && closed "$(vm 2)" "$(vm_ip 1)" 7002; }
+left_kept() { talks peer-kept && closed "${VM[2]}" "${VM_IP[1]}" 7002; }
 it "...but for those of a rule with on-change keep; new ones are refused" left_kept
-back() { tags vm2 --tag role=peer && opens "$(vm 2)" "$(vm_ip 1)" 7001 && talk returned "$(vm 2)" "$(vm_ip 1)" 7001 && talks returned; }
+back() { tags vm2 --tag role=peer && opens "${VM[2]}" "${VM_IP[1]}" 7001 && talk returned "${VM[2]}" "${VM_IP[1]}" 7001 && talks returned; }
 it "the tag comes back: new connections open" back
 address() {
-    tags vm2 --ip "$(vm_ip6 2)" --ip "$(vm_ll 2)" && silent returned && tags vm2 --ip "$(vm_ip 2)" --ip "$(vm_ip6 2)" --ip "$(vm_ll 2)" && opens "$(vm 2)" "$(vm_ip 1)" 7001
+    tags vm2 --ip "${VM_IP6[2]}" --ip "${VM_LL[2]}" && silent returned && tags vm2 --ip "${VM_IP[2]}" --ip "${VM_IP6[2]}" --ip "${VM_LL[2]}" && opens "${VM[2]}" "${VM_IP[1]}" 7001
 }
 it "an address that a vport loses leaves the groups with it" address
 killed() {
-    talk peer-killed "$(vm 2)" "$(vm_ip 1)" 7003 && talks peer-killed && tags vm3 --tag role=peer && silent peer-killed && opens "$(vm 2)" "$(vm_ip 1)" 7003
+    talk peer-killed "${VM[2]}" "${VM_IP[1]}" 7003 && talks peer-killed && tags vm3 --tag role=peer && silent peer-killed && opens "${VM[2]}" "${VM_IP[1]}" 7003
 }
 it "on-change kill: a change of membership ends the flow" killed
-removed() { talk last "$(vm 3)" "$(vm_ip 1)" 7001 && talks last && ctl vport del vm3 >/dev/null && silent last; }
+removed() { talk last "${VM[3]}" "${VM_IP[1]}" 7001 && talks last && ctl vport del vm3 >/dev/null && silent last; }
 it "a vport that is deleted leaves its groups: live flows with it stop" removed
 without_dfwd() { talks wire && dfwd_end KILL && talks wire && dfwd_start && talks wire; }
 it "a restart of dfwd is no change: on-change touches nothing" without_dfwd
@@ -136,7 +136,7 @@ it "a restart of dfwd is no change: on-change touches nothing" without_dfwd
 
 kill_one() {
     local before
-    members && talk k1 "$WIRE" "$(vm_ip 1)" 7001 && talk k2 "$(vm 2)" "$(vm_ip 1)" 7001 && talks k1 && talks k2 || return 1
+    members && talk k1 "$WIRE" "${VM_IP[1]}" 7001 && talk k2 "${VM[2]}" "${VM_IP[1]}" 7001 && talks k1 && talks k2 || return 1
     before=$(ctl -j vport show vm1 | jq .flows)
     KILLED=$(ctl -j flow kill --vport vm1 --addr "$WIRE_IP" --port 7001 | jq .killed)
     ((KILLED >= 1)) && silent k1 && talks k2 && (($(ctl -j vport show vm1 | jq .flows) == before - KILLED)) && closed_event flow-killed 7001 ||
@@ -150,7 +150,7 @@ kill_all() {
 it "flow kill of all: none is left, and the number says so" kill_all
 kill_held() {
     local status=0
-    talk k3 "$WIRE" "$(vm_ip 1)" 7001 && talks k3 && lock_flows "$PINS/vports/vm1" 0x01 || return 1
+    talk k3 "$WIRE" "${VM_IP[1]}" 7001 && talks k3 && lock_flows "$PINS/vports/vm1" 0x01 || return 1
     ctl -j flow kill --vport vm1 --port 7001 >"$TMP/out" 2>"$TMP/err" || status=$?
     [[ $status == 1 && $(jq -c . "$TMP/out") == '{"killed":0,"busy":1}' ]] && grep -q "could not be killed" "$TMP/err" ||
         because "exit status $status, $(cat "$TMP/out" "$TMP/err")" || return 1
@@ -173,11 +173,11 @@ EOP
 hits_apart() {
     local in out
     # Nobody is at 10.77.0.199.
-    ip -n "$(vm 1)" neigh replace 10.77.0.199 lladdr 02:00:00:00:77:c7 dev eth0
+    ip -n "${VM[1]}" neigh replace 10.77.0.199 lladdr 02:00:00:00:77:c7 dev eth0
     both_ways "" && in_vm 1 /usr/bin/python3 -c "
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for _ in range(50): s.sendto(b'x', ('10.77.0.199', 7001))" && [[ $(in_wire /usr/bin/python3 "$HERE/netns/peer.py" udp "$(vm_ip 1)" 7001 3) == 3 ]] || return 1
+for _ in range(50): s.sendto(b'x', ('10.77.0.199', 7001))" && [[ $(in_wire /usr/bin/python3 "$HERE/netns/peer.py" udp "${VM_IP[1]}" 7001 3) == 3 ]] || return 1
     in=$(hits in both) out=$(hits out both)
     ((in == 6 && out == 50)) || because "in $in, out $out before" || return 1
     both_ways "other: allow in service tcp 9" && both_ways "" && [[ $(hits in both) == "$in" && $(hits out both) == "$out" ]] ||

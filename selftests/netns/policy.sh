@@ -47,19 +47,19 @@ count_as() { [[ $(generation) == "$1" ]] || because "generation $(generation), n
 it "every apply is a generation" count_as 21
 
 established() {
-    apply_open 7000 && listen "$(vm 1)" 7000 && listen "$WIRE" 7000 && talk in "$WIRE" "$(vm_ip 1)" 7000 && talk out "$(vm 1)" "$WIRE_IP" 7000 && talks in
+    apply_open 7000 && listen "${VM[1]}" 7000 && listen "$WIRE" 7000 && talk in "$WIRE" "${VM_IP[1]}" 7000 && talk out "${VM[1]}" "$WIRE_IP" 7000 && talks in
 }
 it "connections in and out, established" established
 same() { apply_open 7000 && talks in && talks out && apply_open 7000 7001 && talks in && talks out; }
 it "the same policy again, and one with another rule: they run on" same
 illegal() { apply_open 7001 && silent in && talks out; }
 it "a policy that makes an established flow illegal stops it on its next packet, and only it" illegal
-legal() { apply_open 7000 && opens "$WIRE" "$(vm_ip 1)" 7000 && silent in && talks out; }
+legal() { apply_open 7000 && opens "$WIRE" "${VM_IP[1]}" 7000 && silent in && talks out; }
 it "the old policy again: new connections open, what was ended stays ended" legal
 udp() {
-    [[ $(in_wire /usr/bin/python3 "$HERE/netns/peer.py" udp "$(vm_ip 1)" 7000 3) == 3 ]] || { because "no UDP before"; return 1; }
+    [[ $(in_wire /usr/bin/python3 "$HERE/netns/peer.py" udp "${VM_IP[1]}" 7000 3) == 3 ]] || { because "no UDP before"; return 1; }
     apply_open 7001
-    [[ $(in_wire /usr/bin/python3 "$HERE/netns/peer.py" udp "$(vm_ip 1)" 7000 1) == 0 ]] || because "UDP still answered"
+    [[ $(in_wire /usr/bin/python3 "$HERE/netns/peer.py" udp "${VM_IP[1]}" 7000 1) == 0 ]] || because "UDP still answered"
 }
 it "UDP likewise" udp
 keep() {
@@ -70,7 +70,7 @@ tier test {
     old: allow in service tcp 7000 on-change keep
 }
 EOP
-    talk kept "$WIRE" "$(vm_ip 1)" 7000 && apply_open 7001 && talks kept && closed "$WIRE" "$(vm_ip 1)" 7000
+    talk kept "$WIRE" "${VM_IP[1]}" 7000 && apply_open 7001 && talks kept && closed "$WIRE" "${VM_IP[1]}" 7000
 }
 it "on-change keep: the flow outlives its rule, new ones are refused" keep
 kill_() {
@@ -81,7 +81,7 @@ tier test {
     new: allow in service tcp 7000 on-change kill
 }
 EOP
-    talk killed "$WIRE" "$(vm_ip 1)" 7000 && talks killed || return 1
+    talk killed "$WIRE" "${VM_IP[1]}" 7000 && talks killed || return 1
     apply <<EOP
 default in drop
 default out drop
@@ -90,7 +90,7 @@ tier test {
     other: allow in service tcp 9
 }
 EOP
-    silent killed && opens "$WIRE" "$(vm_ip 1)" 7000
+    silent killed && opens "$WIRE" "${VM_IP[1]}" 7000
 }
 it "on-change kill: a change ends the flow though the rule still allows it, new ones open" kill_
 tagged() {
@@ -102,19 +102,19 @@ tier test {
     web-in: allow in to web service tcp 7000
 }
 EOP
-    closed "$WIRE" "$(vm_ip 1)" 7000 && ctl vport set vm1 --tag app=web >/dev/null && opens "$WIRE" "$(vm_ip 1)" 7000 &&
-        talk tagged "$WIRE" "$(vm_ip 1)" 7000 && talks tagged && ctl vport set vm1 --tag app=db >/dev/null && silent tagged
+    closed "$WIRE" "${VM_IP[1]}" 7000 && ctl vport set vm1 --tag app=web >/dev/null && opens "$WIRE" "${VM_IP[1]}" 7000 &&
+        talk tagged "$WIRE" "${VM_IP[1]}" 7000 && talks tagged && ctl vport set vm1 --tag app=db >/dev/null && silent tagged
 }
 it "a tag opens a group's port and closes it again: membership counts as a change" tagged
 back() {
     local now
-    apply_open 7000 && now=$(generation) && apply_open 7001 && ctl policy rollback >/dev/null && opens "$WIRE" "$(vm_ip 1)" 7000 &&
-        ctl policy rollback "$now" >/dev/null && opens "$WIRE" "$(vm_ip 1)" 7000 &&
+    apply_open 7000 && now=$(generation) && apply_open 7001 && ctl policy rollback >/dev/null && opens "$WIRE" "${VM_IP[1]}" 7000 &&
+        ctl policy rollback "$now" >/dev/null && opens "$WIRE" "${VM_IP[1]}" 7000 &&
         (($(generation) > now)) && (($(ctl -j policy history | jq length) >= 4)) || because "generation $(generation), history $(ctl -j policy history | jq -c . | head -c 300)"
 }
 it "rollback brings the policy before back, and one by its number, as new generations; history shows them" back
 gone() {
-    apply_open 7000 && talk closing "$WIRE" "$(vm_ip 1)" 7000 && talks closing && (($(ctl -j flow kill --vport vm1 --proto tcp --port 7000 | jq .killed) >= 1)) &&
+    apply_open 7000 && talk closing "$WIRE" "${VM_IP[1]}" 7000 && talks closing && (($(ctl -j flow kill --vport vm1 --proto tcp --port 7000 | jq .killed) >= 1)) &&
         silent closing
 }
 it "flow kill ends a connection" gone
@@ -128,7 +128,7 @@ tier test {
     no-mail: reject out service tcp 25
 }
 EOP
-    ctl rules vm1 >"$TMP/rules" && grep -q ssh-in "$TMP/rules" && grep -q no-mail "$TMP/rules" && opens "$WIRE" "$(vm_ip 1)" 7000 &&
+    ctl rules vm1 >"$TMP/rules" && grep -q ssh-in "$TMP/rules" && grep -q no-mail "$TMP/rules" && opens "$WIRE" "${VM_IP[1]}" 7000 &&
         ctl -j rules vm1 | jq -e '[.. | objects | select((.name? // "") | tostring | test("ssh-in")) | .. | .packets? // empty | select(. > 0)] | length > 0' >/dev/null ||
         because "$(cat "$TMP/rules"; ctl -j rules vm1 | jq -c .)"
 }

@@ -28,7 +28,7 @@ burst() {
 import select, socket, time
 begin, socks = time.monotonic(), []
 for _ in range($3):
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$1', 0)); s.connect(('$(vm_ip 1)', $2)); s.send(b'x'); socks.append(s)
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$1', 0)); s.connect(('${VM_IP[1]}', $2)); s.send(b'x'); socks.append(s)
 sent = time.monotonic() - begin
 got = 0
 while found := socks and select.select(socks, [], [], 2)[0]:
@@ -38,7 +38,7 @@ print(got, int(sent) + 1)"
 }
 
 begin() {
-    dfwd_start && policy "" "any: allow in" && vport_add 1 --profile tested && vport_add 2 && for port in 7001 7002 7003; do listen "$(vm 1)" "$port" || return 1; done
+    dfwd_start && policy "" "any: allow in" && vport_add 1 --profile tested && vport_add 2 && for port in 7001 7002 7003; do listen "${VM[1]}" "$port" || return 1; done
     [[ $(burst 10.77.0.201 7001 60) == "60 "* ]] || because "without a limit $(burst 10.77.0.201 7001 60) of 60"
 }
 must "without limits every flow passes" begin
@@ -61,7 +61,7 @@ it "limit 2/second burst 20: of 60 flows at once some 20 pass, the others drop f
 other_rule() { [[ $(burst 10.77.0.201 7002 60) == "60 "* ]] || because "other rules are limited too"; }
 it "...what other rules decide is not limited" other_rule
 live_flow() {
-    policy "" "live: allow in service tcp 7001, udp 7001 limit 1/second burst 1" && talk live "$WIRE" "$(vm_ip 1)" 7001 && burst 10.77.0.201 7001 20 >/dev/null && talks live
+    policy "" "live: allow in service tcp 7001, udp 7001 limit 1/second burst 1" && talk live "$WIRE" "${VM_IP[1]}" 7001 && burst 10.77.0.201 7001 20 >/dev/null && talks live
 }
 it "...nor are packets of a flow that lives" live_flow
 per_source() {
@@ -74,7 +74,7 @@ it "limit per source: one that has used up its own does not use up another's; co
 
 SHORT="timeout tcp-closed 1s; timeout tcp-time-wait 1s; timeout tcp-closing 1s; timeout tcp-fin-wait 1s"
 many() {
-    background "$1" in_wire /usr/bin/python3 "$HERE/netns/peer.py" many "$(vm_ip 1)" "$2" "$3"
+    background "$1" in_wire /usr/bin/python3 "$HERE/netns/peer.py" many "${VM_IP[1]}" "$2" "$3"
     until_true 30 grep -q . "$TMP/$1" || because "no connections"
 }
 max_flows() {
@@ -84,17 +84,17 @@ max_flows() {
     any: allow in" && ctl flow kill --vport vm1 >/dev/null && many many 7001 8 && [[ $(cat "$TMP/many") == 5 ]] && (($(dropped vm1 rule-limit) > before)) || because "$(cat "$TMP/many") connections"
 }
 it "max-flows 5 on a rule: the sixth connection drops for rule-limit" max_flows
-max_flows_other() { opens "$WIRE" "$(vm_ip 1)" 7002 && opens "$WIRE" "$(vm_ip 1)" 7003; }
+max_flows_other() { opens "$WIRE" "${VM_IP[1]}" 7002 && opens "$WIRE" "${VM_IP[1]}" 7003; }
 it "...other rules have room" max_flows_other
 max_flows_again() {
-    ctl flow kill --vport vm1 --port 7001 >/dev/null && opens "$WIRE" "$(vm_ip 1)" 7001 && many many2 7001 8 && (($(cat "$TMP/many2") >= 4)) || because "$(cat "$TMP/many2") connections"
+    ctl flow kill --vport vm1 --port 7001 >/dev/null && opens "$WIRE" "${VM_IP[1]}" 7001 && many many2 7001 8 && (($(cat "$TMP/many2") >= 4)) || because "$(cat "$TMP/many2") connections"
 }
 it "...flows that end make room: killed ones, closed ones" max_flows_again
 max_flows_swap() {
     # Flows go over to another rule, and end there: neither may count wrong afterwards.
     ctl flow kill --vport vm1 >/dev/null
     policy "$SHORT" "wide: allow in service tcp 7001 max-flows 50" && many swap 7001 8 && [[ $(cat "$TMP/swap") == 8 ]] || because "first: $(cat "$TMP/swap")" || return 1
-    talk moved "$WIRE" "$(vm_ip 1)" 7001 && policy "$SHORT" "narrow: allow in service tcp 7001 max-flows 3" && talks moved && opens "$WIRE" "$(vm_ip 1)" 7001 && ctl flow kill --vport vm1 >/dev/null &&
+    talk moved "$WIRE" "${VM_IP[1]}" 7001 && policy "$SHORT" "narrow: allow in service tcp 7001 max-flows 3" && talks moved && opens "$WIRE" "${VM_IP[1]}" 7001 && ctl flow kill --vport vm1 >/dev/null &&
         many swap2 7001 8 && [[ $(cat "$TMP/swap2") == 3 ]] || because "${FAIL_REASON:-narrow lets $(cat "$TMP/swap2") of 8 through, not 3}"
 }
 it "...and one that came from another rule leaves the right number when it ends" max_flows_swap
@@ -104,28 +104,28 @@ it "...and one that came from another rule leaves the right number when it ends"
 new_per_second() {
     local got seconds before
     ctl flow kill --vport vm1 >/dev/null
-    policy "" "any: allow in" && talk lives "$WIRE" "$(vm_ip 1)" 7001 || return 1
+    policy "" "any: allow in" && talk lives "$WIRE" "${VM_IP[1]}" 7001 || return 1
     before=$(dropped vm1 rate-limit)
     policy "new-per-second 10" "any: allow in" && read -r got seconds < <(burst 10.77.0.201 7001 60) && let_through "$got" "$seconds" 10 10 &&
         (($(dropped vm1 rate-limit) - before == 60 - got)) && talks lives || because "${FAIL_REASON:-$got passed, $(dropped vm1 rate-limit) counted}"
 }
 it "profile new-per-second 10: the others drop for rate-limit, live flows go on" new_per_second
 others() {
-    listen "$(vm 2)" 7001 && apply_open_2 && [[ $(in_wire /usr/bin/python3 "$HERE/netns/peer.py" udp "$(vm_ip 2)" 7001 3) == 3 ]] || because "vm2 is limited too"
+    listen "${VM[2]}" 7001 && apply_open_2 && [[ $(in_wire /usr/bin/python3 "$HERE/netns/peer.py" udp "${VM_IP[2]}" 7001 3) == 3 ]] || because "vm2 is limited too"
 }
 apply_open_2() { policy "new-per-second 1" "any: allow in"; }
 it "...other vports are not limited" others
 half_open() {
     local listed
-    ctl vport del vm1 >/dev/null && policy "max-half-open 64" "any: allow in" && vport_add 1 --profile tested && talk stays "$(vm 1)" "$WIRE_IP" 7005 || return 1
-    ip -n "$(vm 1)" neigh replace 10.77.0.199 lladdr 02:00:00:00:77:c7 dev eth0
+    ctl vport del vm1 >/dev/null && policy "max-half-open 64" "any: allow in" && vport_add 1 --profile tested && talk stays "${VM[1]}" "$WIRE_IP" 7005 || return 1
+    ip -n "${VM[1]}" neigh replace 10.77.0.199 lladdr 02:00:00:00:77:c7 dev eth0
     in_vm 1 /usr/bin/python3 -c "
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 for p in range(1, 3001): s.sendto(b'x', ('10.77.0.199', p))"
     listed=$(flows --vport vm1 --proto udp)
     # three pages of 28
-    ((listed <= 84 && listed >= 32)) && talks stays && opens "$(vm 1)" "$WIRE_IP" 7005 || because "${FAIL_REASON:-$listed half-open flows}"
+    ((listed <= 84 && listed >= 32)) && talks stays && opens "${VM[1]}" "$WIRE_IP" 7005 || because "${FAIL_REASON:-$listed half-open flows}"
 }
 listen "$WIRE" 7005
 it "profile max-half-open 64: 3000 questions without answer push out one another, and nothing else" half_open
@@ -162,7 +162,7 @@ it "...flow list shows when a flow will end" shown
 idle_tcp() {
     background idle in_wire /usr/bin/python3 -c "
 import socket, time
-s = socket.create_connection(('$(vm_ip 1)', 7001)); s.settimeout(5)
+s = socket.create_connection(('${VM_IP[1]}', 7001)); s.settimeout(5)
 for pause in (1, 1, 1, 1, 6):
     s.sendall(b'x'); print(s.recv(9), flush=True); time.sleep(pause)
 s.settimeout(2); s.sendall(b'late')
@@ -177,7 +177,7 @@ it "timeout tcp-established 3s: each packet refreshes the flow; after 6 silent s
 
 # A connection that is there before the vport.
 older() {
-    ctl vport del vm1 >/dev/null && policy "$1" "any: allow in" && talk "$2" "$WIRE" "$(vm_ip 1)" 7001 && talk "$2-out" "$(vm 1)" "$WIRE_IP" 7005 && vport_add 1 --profile tested
+    ctl vport del vm1 >/dev/null && policy "$1" "any: allow in" && talk "$2" "$WIRE" "${VM_IP[1]}" 7001 && talk "$2-out" "${VM[1]}" "$WIRE_IP" 7005 && vport_add 1 --profile tested
 }
 strict() { older "strict on" strict && silent strict && silent strict-out && (($(dropped vm1 tcp-no-flow) > 0)) || because "${FAIL_REASON:-$(ctl stats vm1)}"; }
 it "strict: a connection older than the vport does not go on" strict
@@ -185,7 +185,7 @@ loose() { older "strict off" loose && talks loose && talks loose-out && [[ $(ctl
 it "strict off: it is picked up, both ways" loose
 # forge FLAGS SEQ-OFFSET ACK-OFFSET COUNT: segments to vm1 within the connection of `talk loose`, off by so much from what it sends
 forge() {
-    in_wire timeout 30 /usr/bin/python3 - "$(vm_ip 1)" "$@" <<'PY'
+    in_wire timeout 30 /usr/bin/python3 - "${VM_IP[1]}" "$@" <<'PY'
 import sys
 from scapy.all import AsyncSniffer, Ether, IP, Raw, TCP, sendp, sniff
 vm, flags, seq, ack, count = sys.argv[1], sys.argv[2], int(sys.argv[3], 0), int(sys.argv[4], 0), int(sys.argv[5])
@@ -218,7 +218,7 @@ else
     skip "windows of a connection picked up" "needs Debian's python3-scapy"
 fi
 not_allowed() {
-    ctl vport del vm1 >/dev/null && apply <<EOP && talk denied "$WIRE" "$(vm_ip 1)" 7001 && vport_add 1 --profile tested && silent denied
+    ctl vport del vm1 >/dev/null && apply <<EOP && talk denied "$WIRE" "${VM_IP[1]}" 7001 && vport_add 1 --profile tested && silent denied
 profile tested { strict off }
 default in drop
 default out drop

@@ -9,7 +9,7 @@ host_up
 vm_up 1
 vm_up 2
 
-begin() { dfwd_start && vport_add 1 && vport_add 2 && apply_open 5201 7000 && listen "$(vm 1)" 7000 && listen "$(vm 1)" 7001; }
+begin() { dfwd_start && vport_add 1 && vport_add 2 && apply_open 5201 7000 && listen "${VM[1]}" 7000 && listen "${VM[1]}" 7001; }
 must "two vports and a policy" begin
 stream() {
     local before
@@ -17,7 +17,7 @@ stream() {
     background server in_vm 1 iperf3 -s -1 -p 5201
     SERVER=$LAST
     until_true 30 in_vm 1 bash -c 'ss -tln | grep -q :5201' || return 1
-    background client in_vm 2 iperf3 -c "$(vm_ip 1)" -p 5201 -t 600
+    background client in_vm 2 iperf3 -c "${VM_IP[1]}" -p 5201 -t 600
     CLIENT=$LAST
     streams "$before"
 }
@@ -38,7 +38,7 @@ restart() {
     local before
     stream && before=$(ids) || return 1
     for how in TERM KILL TERM; do
-        dfwd_end "$how" && closed "$(vm 2)" "$(vm_ip 1)" 7001 && dfwd_start && opens "$(vm 2)" "$(vm_ip 1)" 7000 || return 1
+        dfwd_end "$how" && closed "${VM[2]}" "${VM_IP[1]}" 7001 && dfwd_start && opens "${VM[2]}" "${VM_IP[1]}" 7000 || return 1
     done
     [[ $before == "$(ids)" ]] || { because "another map: $before, then $(ids)"; return 1; }
     survived
@@ -61,12 +61,12 @@ upgrade() {
     new=$(bpftool prog show pinned "$program" | sed -n 1p)
     [[ $old != "$new" ]] || { because "the programs are still those of the old build: $new"; return 1; }
     not grep -q 0.0.0 <(bpftool map dump pinned "$PINS/layout") || because "the layout still tells of build 0.0.0" || return 1
-    opens "$(vm 2)" "$(vm_ip 1)" 7000 && closed "$(vm 2)" "$(vm_ip 1)" 7001 && survived
+    opens "${VM[2]}" "${VM_IP[1]}" 7000 && closed "${VM[2]}" "${VM_IP[1]}" 7001 && survived
 }
 it "upgrade from another build under iperf3: new programs under the same links, no connection lost" upgrade
 
 leak() {
-    apply_open 7020 && leak_watch "$WIRE" "$(vm 1)" "$(vm_ip 1)" 7020 7021 || return 1
+    apply_open 7020 && leak_watch "$WIRE" "${VM[1]}" "${VM_IP[1]}" 7020 7021 || return 1
     for how in TERM KILL TERM KILL; do
         dfwd_end "$how" && dfwd_start || return 1
     done

@@ -16,15 +16,15 @@ CLIENT_IP=10.88.0.1
 
 # router N: between the client's network and the wire
 router() {
-    cable "$CLIENT" "in$1" "$(vm "$1")" in0 && ip -n "$CLIENT" link set "in$1" master inside &&
-        ip -n "$(vm "$1")" addr add "10.88.0.1$1/24" dev in0 &&
+    cable "$CLIENT" "in$1" "${VM[$1]}" in0 && ip -n "$CLIENT" link set "in$1" master inside &&
+        ip -n "${VM[$1]}" addr add "10.88.0.1$1/24" dev in0 &&
         in_vm "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 \
             net.ipv4.conf.eth0.rp_filter=0 net.ipv4.conf.in0.rp_filter=0 net.ipv4.conf.all.send_redirects=0 \
             net.ipv4.conf.eth0.send_redirects=0 net.ipv4.conf.in0.send_redirects=0
 }
 # The client sends through router N; what is sent to it comes through router M.
 ways() {
-    ip -n "$CLIENT" route replace default via "10.88.0.1$1" && ip -n "$WIRE" route replace 10.88.0.0/24 via "$(vm_ip "$2")"
+    ip -n "$CLIENT" route replace default via "10.88.0.1$1" && ip -n "$WIRE" route replace 10.88.0.0/24 via "${VM_IP[$2]}"
 }
 pair() {
     cluster_up a b || return 1

@@ -16,14 +16,14 @@ tier t { open: allow service tcp 7000, udp 7000 }
 EOP
 }
 must "two hosts are one cluster, two VMs are on one of them" begin
-must "a server" listen "$(vm 2)" 7000
+must "a server" listen "${VM[2]}" 7000
 
 in_kb() { awk '$1 == "VmRSS:" { print $2 }' "/proc/${SYNCD_PIDS[$1]}/status"; }
 counted() { ctl_on "$1" -j sync counters | jq -r --arg c "$2" '.network[$c]'; }
 # Connections that are made, live for three seconds and end, without end
 churn() {
     # shellcheck disable=SC2016
-    background churn in_vm 1 bash -c 'while :; do timeout 3 /usr/bin/python3 "$1" many "$2" 7000 3000; done' churn "$HERE/netns/peer.py" "$(vm_ip 2)"
+    background churn in_vm 1 bash -c 'while :; do timeout 3 /usr/bin/python3 "$1" many "$2" 7000 3000; done' churn "$HERE/netns/peer.py" "${VM_IP[2]}"
     CHURN=$LAST
 }
 replicates() { ctl_on a -j sync status | jq -e '[.vports[].peers[] | select(.changes >= 0)] | length > 0' >/dev/null; }

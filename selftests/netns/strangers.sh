@@ -33,9 +33,9 @@ tier t {
 }
 EOP
 }
-vms() { vm_on a 1 && vm_on b 2 && vm_on c 3 && policy && listen "$(vm 2)" 7000 && listen "$(vm 3)" 7000; }
+vms() { vm_on a 1 && vm_on b 2 && vm_on c 3 && policy && listen "${VM[2]}" 7000 && listen "${VM[3]}" 7000; }
 must "VMs on the three, and a policy" vms
-watched() { talk lives "$(vm 1)" "$(vm_ip 2)" 7000 && leak_watch "$(vm 2)" "$(vm 3)" "$(vm_ip 3)" 7002 7003 trickle; }
+watched() { talk lives "${VM[1]}" "${VM_IP[2]}" 7000 && leak_watch "${VM[2]}" "${VM[3]}" "${VM_IP[3]}" 7002 7003 trickle; }
 must "a connection, and datagrams of which the policy lets one kind through" watched
 
 # ---- the flood -------------------------------------------------------------------------------------------------------
@@ -51,13 +51,13 @@ load() {
     echo $((($(ticks "$1") - before) * 100 / $2 / $(getconf CLK_TCK)))
 }
 counted() { ctl_on "$1" -j sync counters | jq -r --arg c "$2" '.network[$c]'; }
-# floods HOW PLANE [more]: at hosts a and b; ends with flood_ends
+# floods HOW PLANE [more]: at hosts a and b; ends with flood_ends. A stranger's machine is his own: he takes what ours have left.
 FLOODS=()
 floods() {
     local how=$1 plane=$2 host
     shift 2
     for host in a b; do
-        background "flood-$how-$plane-$host" on x /usr/bin/python3 "$HERE/netns/stranger.py" "$how" "$(host_address "$host")" $((7472 + plane)) "$@"
+        background "flood-$how-$plane-$host" on x nice -n 10 /usr/bin/python3 "$HERE/netns/stranger.py" "$how" "$(host_address "$host")" $((7472 + plane)) "$@"
         FLOODS+=("$LAST")
     done
 }
@@ -67,7 +67,7 @@ flood_ends() {
     FLOODS=()
 }
 # What must hold at any time: packets are decided as ever, a policy is realised, the members see each other.
-decides() { talks lives && opens "$(vm 1)" "$(vm_ip 3)" 7000 && closed "$(vm 1)" "$(vm_ip 3)" 7001; }
+decides() { talks lives && opens "${VM[1]}" "${VM_IP[3]}" 7000 && closed "${VM[1]}" "${VM_IP[3]}" 7001; }
 goes_on() {
     local before
     decides || return 1
@@ -134,7 +134,9 @@ joins() {
     echo "# after $((SECONDS - began)) s; host a: $(files a) files, $(in_kb a VmRSS) KiB, $(ctl_on a -j sync counters | jq -c '.network | {strangers_refused, strangers_expired, connections_refused}')"
 }
 it "...one that nobody knows yet joins" joins
-spared() { (($(files a) < 600 && $(files b) < 600)) || because "hosts a and b have $(files a) and $(files b) files" || return 1; goes_on && flood_ends && calm; }
+# More may have come for a moment, when the machine had no time for the door. Without one it were thousands, all the time.
+few_taken() { (($(files a) < 600 && $(files b) < 600)); }
+spared() { until_true 30 few_taken || because "hosts a and b have $(files a) and $(files b) files" || return 1; goes_on && flood_ends && calm; }
 it "...few files are taken, and the cluster goes on" spared
 
 few_files() {
@@ -160,7 +162,8 @@ stolen() {
     syncd_end_on c KILL || return 1
     background liar on c "$BUILD/selftests/liar" "$(host_state c)/cluster" "$(host_address c):7472" "$(host_address a):7472"
     LIAR=$LAST
-    until_true 30 grep -q member "$TMP/liar" && until_true 30 sees a c alive || because "$(cat "$TMP/liar")" || return 1
+    until_true 60 grep -q member "$TMP/liar" || because "it is no member: $(cat "$TMP/liar" "/proc/$LIAR/status" 2>&1 | grep -v '^[A-Z][a-z]*_' | head -n 4 | tr '\n' ' ')" || return 1
+    until_true 30 sees a c alive || because "host a does not see it: $(ctl_on a cluster status | grep 10.99.0.3)" || return 1
     # shellcheck disable=SC2317
     crowded() { (($(ctl_on "$1" -j sync counters | jq .core.crowded) > 0)); }
     until_true 30 crowded a && until_true 30 crowded b || because "nothing is refused: $(ctl_on a -j sync counters | jq -c .core)"
@@ -182,11 +185,11 @@ unharmed() {
 }
 it "...the others live, remember no more than there can be, and decide as ever" unharmed
 hears() {
-    vm_on b 4 --tag app=late && listen "$(vm 1)" 7001 || return 1
+    vm_on b 4 --tag app=late && listen "${VM[1]}" 7001 || return 1
     # The stolen one follows nothing, and is named alone.
     ! policy 'late: allow from tag app=late to any-vport service tcp 7001' && [[ $(<"$TMP/out") == *"host c has not realised"* && $(wc -l <"$TMP/out") == 1 ]] ||
         because "apply says: $(head -n 3 "$TMP/out")" || return 1
-    until_true 30 opens "$(vm 4)" "$(vm_ip 1)" 7001 && closed "$(vm 2)" "$(vm_ip 1)" 7001
+    until_true 30 opens "${VM[4]}" "${VM_IP[1]}" 7001 && closed "${VM[2]}" "${VM_IP[1]}" 7001
 }
 it "...and hear of each other's new VMs" hears
 revoked() {

@@ -71,14 +71,14 @@ tier t { open: allow service tcp 7000, icmp-echo, icmp6-echo }
 END
 }
 works() {
-    vm_on a 1 && vm_on b 2 && policy && listen "$(vm 2)" 7000 && talk lives "$(vm 1)" "$(vm_ip 2)" 7000 && closed "$(vm 1)" "$(vm_ip 2)" 7001
+    vm_on a 1 && vm_on b 2 && policy && listen "${VM[2]}" 7000 && talk lives "${VM[1]}" "${VM_IP[2]}" 7000 && closed "${VM[1]}" "${VM_IP[2]}" 7001
 }
 it "vports, and a policy for both" works
 uplinked() { ctl_on a uplink add up0 >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1; talks lives && ctl_on a uplink del up0 >/dev/null; }
 it "an uplink with XDP" uplinked
 moved() {
     ctl_on a migrate prepare vm1 --to b >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
-    ip -n "$(vm 1)" link del eth0
+    ip -n "${VM[1]}" link del eth0
     ctl_on a migrate start vm1 >"$TMP/out" 2>&1 && vm_cable b 1 && ctl_on b migrate activate vm1 >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
     in_vm 1 /usr/bin/python3 "$HERE/netns/peer.py" announce eth0
     talks lives

@@ -17,7 +17,7 @@ must "dfwd starts" dfwd_start
 must "a vport" vport_add 1
 must "another" vport_add 2
 must "a policy" apply_open 7000 5201
-listen "$(vm 1)" 7000 && listen "$(vm 2)" 7000 && listen "$WIRE" 7000 || exit 1
+listen "${VM[1]}" 7000 && listen "${VM[2]}" 7000 && listen "$WIRE" 7000 || exit 1
 
 # ---- the commands ----------------------------------------------------------------------------------------------------
 
@@ -43,7 +43,7 @@ it "a device may come later, and go" later
 
 # ---- the fast path in tc ---------------------------------------------------------------------------------------------
 
-talk in "$WIRE" "$(vm_ip 1)" 7000 && talk out "$(vm 1)" "$WIRE_IP" 7000 && talk across "$(vm 2)" "$(vm_ip6 1)" 7000 || exit 1
+talk in "$WIRE" "${VM_IP[1]}" 7000 && talk out "${VM[1]}" "$WIRE_IP" 7000 && talk across "${VM[2]}" "${VM_IP6[1]}" 7000 || exit 1
 both_talk() { talks in && talks out; }
 all_talk() { talks in && talks out && talks across; }
 it "established packets from the wire go straight to their port" grows up0 tc direct talks in
@@ -56,7 +56,7 @@ both_count() {
     ((after > before)) || because "in: $before, then $after"
 }
 it "...and their vport counts them" both_count
-it "what no rule allows stays out" closed "$WIRE" "$(vm_ip 1)" 7001
+it "what no rule allows stays out" closed "$WIRE" "${VM_IP[1]}" 7001
 it "a path is a second old at most: then one packet takes the bridge" grows up0 tc expired sleep 1.5
 quiet() { ctl uplink set up0 --fast-path off >/dev/null && stays up0 tc direct all_talk; }
 it "--fast-path off: all take the bridge" quiet
@@ -73,7 +73,7 @@ move_to() {
     ip -n "$WIRE" link set "$old" address 02:00:00:00:77:f"${old: -1}"
     ip -n "$WIRE" link set "$dev" address "$WIRE_MAC"
     ip -n "$WIRE" addr add "$WIRE_IP/24" dev "$dev"
-    in_wire ping -n -q -c 1 -W 1 "$(vm_ip 2)" >/dev/null 2>&1
+    in_wire ping -n -q -c 1 -W 1 "${VM_IP[2]}" >/dev/null 2>&1
 }
 moves() {
     move_to w1
@@ -86,11 +86,11 @@ mtu() {
     ip -n "$HOST" link set tap1 mtu 1400 || return 1
     talks in && grows up0 tc mtu no_big_ping && talks in || return 1
     ip -n "$HOST" link set tap1 mtu 1500
-    in_wire ping -n -q -c 2 -W 10 -i 0.2 -s 1450 "$(vm_ip 1)" >/dev/null || because "no large ping with the large MTU"
+    in_wire ping -n -q -c 2 -W 10 -i 0.2 -s 1450 "${VM_IP[1]}" >/dev/null || because "no large ping with the large MTU"
 }
 no_big_ping() {
-    in_wire ping -n -q -c 1 -W 1 -s 100 "$(vm_ip 1)" >/dev/null || because "no small ping" || return 1
-    ! in_wire ping -n -q -c 2 -W 1 -i 0.2 -s 1450 -M "do" "$(vm_ip 1)" >/dev/null || because "a packet above the MTU passes"
+    in_wire ping -n -q -c 1 -W 1 -s 100 "${VM_IP[1]}" >/dev/null || because "no small ping" || return 1
+    ! in_wire ping -n -q -c 2 -W 1 -i 0.2 -s 1450 -M "do" "${VM_IP[1]}" >/dev/null || because "a packet above the MTU passes"
 }
 it "a packet above the target's MTU meets the bridge, which drops it" mtu
 down() {
@@ -100,7 +100,7 @@ down() {
 it "a port's device that goes down and comes up again" down
 gone() {
     ip -n "$HOST" link del tap2 && talks in && talks out || return 1
-    vm_plug 2 && pings "$(vm 2)" "$(vm_ip 1)" && talks in
+    vm_plug 2 && pings "${VM[2]}" "${VM_IP[1]}" && talks in
 }
 it "a device that goes, and another that comes in its place" gone
 
@@ -143,13 +143,13 @@ native() {
 must "--mode native: a program at the driver, which sees VLAN tags" native
 it "established packets go from the driver straight to the port" grows up0 xdp direct talks in
 it "...and connections of all kinds go on" both_talk
-to_the_other() { talk wire2 "$WIRE" "$(vm_ip 2)" 7000 && talks wire2; }
+to_the_other() { talk wire2 "$WIRE" "${VM_IP[2]}" 7000 && talks wire2; }
 it "a port whose device takes no frames from XDP gets them from tc" grows up0 xdp no-xmit to_the_other
 flood() {
     in_wire /usr/bin/python3 -c '
 import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for i in range(500): s.sendto(b"%d" % i, ("'"$(vm_ip 1)"'", 7001)); time.sleep(.0005)'
+for i in range(500): s.sendto(b"%d" % i, ("'"${VM_IP[1]}"'", 7001)); time.sleep(.0005)'
 }
 denied() {
     local before after
@@ -180,7 +180,7 @@ moves_native() {
     talks out && talks in
 }
 it "a station that moves is followed" moves_native
-native_kill() { dfwd_end KILL && grows up0 xdp direct talks in && talks out && closed "$WIRE" "$(vm_ip 1)" 7001; }
+native_kill() { dfwd_end KILL && grows up0 xdp direct talks in && talks out && closed "$WIRE" "${VM_IP[1]}" 7001; }
 it "dfwd killed: XDP goes on" native_kill
 native_restart() {
     local before
@@ -229,6 +229,6 @@ detached() {
     printf '[uplinks "up0"]\nmode = native\n' >"$TMP/dfwd.conf"
     kill -HUP "$DFWD_PID"
     until_true 30 hooked up0 native && dfwd_end KILL && nsenter --net="/run/netns/$HOST" "$DFWD" -i "$ID" --detach >"$TMP/out" 2>&1 &&
-        opens "$WIRE" "$(vm_ip 1)" 7000 && [[ ! -e $PINS && $(program) == 0 ]] || because "$FAIL_REASON $(cat "$TMP/out") program $(program)"
+        opens "$WIRE" "${VM_IP[1]}" 7000 && [[ ! -e $PINS && $(program) == 0 ]] || because "$FAIL_REASON $(cat "$TMP/out") program $(program)"
 }
 it "dfwd --detach ends XDP, too" detached

@@ -21,7 +21,7 @@ boot() {
     mkfifo "$TMP/vm.in" "$TMP/vm.out"
     exec 8<>"$TMP/vm.in" 9<>"$TMP/vm.out"
     background console in_host "$GUEST" boot "$TMP/image" -chardev "pipe,id=commands,path=$TMP/vm" -serial chardev:commands \
-        -netdev tap,id=net,ifname=tap1,script=no,downscript=no -device "virtio-net-pci,netdev=net,mac=$(vm_mac 1),romfile="
+        -netdev tap,id=net,ifname=tap1,script=no,downscript=no -device "virtio-net-pci,netdev=net,mac=${VM_MAC[1]},romfile="
     QEMU_PID=$LAST
     answer 600 0 >/dev/null || because "the VM does not come up: $(tail -n 2 "$TMP/console" | tr -d '\r')"
 }
@@ -57,7 +57,7 @@ echo "# guest: $(vm_does uname -r), boots in $SECONDS s"
 
 must "dfwd starts" dfwd_start
 must "the tap becomes a vport" vport_add 1
-denied() { no_ping "$WIRE" "$(vm_ip 1)" && closed "$WIRE" "$(vm_ip 1)" 80 && ! vm_does ping -c 1 -W 1 "$WIRE_IP" >/dev/null; }
+denied() { no_ping "$WIRE" "${VM_IP[1]}" && closed "$WIRE" "${VM_IP[1]}" 80 && ! vm_does ping -c 1 -W 1 "$WIRE_IP" >/dev/null; }
 it "no policy: the VM hears and says nothing" denied
 policy() {
     apply <<'END'
@@ -77,18 +77,18 @@ END
 must "a policy file is applied" policy
 listen "$WIRE" 7000 && listen "$WIRE" 7001 && listen "$WIRE" 25 || exit 1
 
-pinged() { pings "$WIRE" "$(vm_ip 1)" && pings "$WIRE" "$(vm_ip6 1)" && vm_pings "$WIRE_IP" && vm_pings "$WIRE_IP6"; }
+pinged() { pings "$WIRE" "${VM_IP[1]}" && pings "$WIRE" "${VM_IP6[1]}" && vm_pings "$WIRE_IP" && vm_pings "$WIRE_IP6"; }
 it "ping to the VM and from it, both families" pinged
 opened() {
-    [[ $(fetch "http://$(vm_ip 1)/") == "hello from the VM" ]] || because "no web page" || return 1
-    [[ $(fetch "http://[$(vm_ip6 1)]/") == "hello from the VM" ]] || because "no web page over IPv6"
+    [[ $(fetch "http://${VM_IP[1]}/") == "hello from the VM" ]] || because "no web page" || return 1
+    [[ $(fetch "http://[${VM_IP6[1]}]/") == "hello from the VM" ]] || because "no web page over IPv6"
 }
 it "the VM's web server answers, both families" opened
 out() { vm_opens "$WIRE_IP" 7000 && vm_opens "$WIRE_IP6" 7000; }
 it "TCP from the VM opens, both families" out
 # nc ends when it has heard nothing for two seconds, which in an emulated machine may be less than an answer takes.
 udp_in() {
-    hears() { said=$(echo ping | in_wire nc -u -w 2 "$(vm_ip 1)" 7000) && [[ $said == ping ]]; }
+    hears() { said=$(echo ping | in_wire nc -u -w 2 "${VM_IP[1]}" 7000) && [[ $said == ping ]]; }
     said=
     until_true 60 hears || because "the VM does not answer over UDP: $said"
 }
@@ -99,10 +99,10 @@ udp_out() {
     until_true 60 hears || because "the VM hears no answer over UDP: $said"
 }
 it "UDP from the VM, and its answer" udp_out
-stopped() { closed "$WIRE" "$(vm_ip 1)" 7001 && vm_closed "$WIRE_IP" 7001; }
+stopped() { closed "$WIRE" "${VM_IP[1]}" 7001 && vm_closed "$WIRE_IP" 7001; }
 it "a port without a rule does not open, to the VM and from it" stopped
 rejected() {
-    refused "$WIRE" "$(vm_ip 1)" 81 && refused "$WIRE" "$(vm_ip6 1)" 81 && vm_refused "$WIRE_IP" 25 && vm_refused "$WIRE_IP6" 25
+    refused "$WIRE" "${VM_IP[1]}" 81 && refused "$WIRE" "${VM_IP6[1]}" 81 && vm_refused "$WIRE_IP" 25 && vm_refused "$WIRE_IP6" 25
 }
 it "a closed port is refused at once, to the VM and from it, both families" rejected
 
@@ -122,7 +122,7 @@ it "the VM's network card has its offloads: TSO, checksums" offloads
 tso() {
     local bytes packets
     bytes=$(counter rx_bytes) packets=$(counter rx_packets)
-    (($(fetch "http://$(vm_ip 1)/big" 300 | wc -c) == 48 << 20)) || because "the stream is cut" || return 1
+    (($(fetch "http://${VM_IP[1]}/big" 300 | wc -c) == 48 << 20)) || because "the stream is cut" || return 1
     bytes=$(($(counter rx_bytes) - bytes)) packets=$(($(counter rx_packets) - packets))
     echo "# from the VM: $bytes bytes in $packets frames"
     sized "from the VM" "$bytes" "$packets" || return 1
@@ -148,7 +148,7 @@ it "a stream to the VM too, over IPv6" gro
 # ---- past the bridge -------------------------------------------------------------------------------------------------
 
 uplink() {
-    ctl uplink add up0 >/dev/null && talk fast "$WIRE" "$(vm_ip 1)" 7000 && grows up0 tc direct talks fast && grows vports tc direct talks fast &&
+    ctl uplink add up0 >/dev/null && talk fast "$WIRE" "${VM_IP[1]}" 7000 && grows up0 tc direct talks fast && grows vports tc direct talks fast &&
         opened && out && stopped && rejected
 }
 it "an uplink: the VM's traffic goes past the bridge, and is decided as before" uplink
@@ -167,16 +167,16 @@ it "without the uplink all take the bridge again" slow
 # ---- without dfwd ----------------------------------------------------------------------------------------------------
 
 filtered() { talks life && opened && out && vm_pings "$WIRE_IP" && stopped && rejected; }
-killed() { talk life "$WIRE" "$(vm_ip 1)" 7000 && dfwd_end KILL && filtered; }
+killed() { talk life "$WIRE" "${VM_IP[1]}" 7000 && dfwd_end KILL && filtered; }
 it "kill -9 of dfwd: the VM's traffic is decided as before, a running connection goes on" killed
 again() { dfwd_start && filtered; }
 it "started again: adopted, nothing changes for the VM" again
 detached() {
-    ctl shutdown --detach >/dev/null && until_true 30 not kill -0 "$DFWD_PID" && DFWD_PID= && opens "$WIRE" "$(vm_ip 1)" 7001
+    ctl shutdown --detach >/dev/null && until_true 30 not kill -0 "$DFWD_PID" && DFWD_PID= && opens "$WIRE" "${VM_IP[1]}" 7001
 }
 it "shutdown --detach: nothing is filtered" detached
 ended() {
     echo "0 end" >&8
-    until_true 20 not kill -0 "$QEMU_PID" && grep -q '^guest: exit 0' "$TMP/console" || because "console: $(tail -n 3 "$TMP/console")"
+    until_true 60 not kill -0 "$QEMU_PID" && grep -q '^guest: exit 0' "$TMP/console" || because "console: $(tail -n 3 "$TMP/console")"
 }
 it "the VM ends by itself" ended
