@@ -138,7 +138,7 @@ it "status --drift finds that all kernels enforce what the policy says" no_drift
 # element_of OUTER: sets MAP, KEY and VALUE to the first element of the largest of the maps in it on host c; others may be out of use
 element_of() {
     local id most=0 nr
-    for id in $(bpftool -j map dump pinned "/sys/fs/bpf/dfw/$(host_instance c)/$1" | jq -r '.[].value | "0x" + (map(ltrimstr("0x")) | reverse | add)'); do
+    for id in $(bpftool -j map dump pinned "/sys/fs/bpf/dfw/${HOST_INSTANCE[c]}/$1" | jq -r '.[].value | "0x" + (map(ltrimstr("0x")) | reverse | add)'); do
         nr=$(bpftool -j map dump id $((id)) 2>/dev/null | tee "$TMP/map" | jq length)
         ((nr > most)) || continue
         most=$nr MAP=$((id)) KEY=$(jq -r '.[0].key | join(" ")' "$TMP/map") VALUE=$(jq -r '.[0].value | join(" ")' "$TMP/map")
@@ -204,6 +204,16 @@ syncd_back() {
     cluster_whole && decides && [[ $(generation_of b) == 3 ]]
 }
 it "they come back as members, without touching a packet" syncd_back
+# Nobody waits longer for it than the last time: nanomsg would, twice as long each time.
+answers() { [[ $(ctl_on a -j cluster status | jq -c --arg h "$1" '.hosts[] | select(.host == $h) | [.state, .error]') == '["alive",null]' ]]; }
+again_and_again() {
+    local time
+    for time in first second third fourth; do
+        syncd_end_on b KILL && sleep 1 && syncd_on b || return 1
+        until_true 20 answers b || because "the $time time: $(ctl_on a -j cluster status | jq -c '.hosts[] | [.host, .state, .error]' | tr '\n' ' ')" || return 1
+    done
+}
+it "one that is started again and again is back each time" again_and_again
 
 host_dead() {
     host_die c || return 1
@@ -274,7 +284,7 @@ it "a clock that leaps by a year changes no verdict, nor does one that leaps bac
 plain_host() { refuses 1,2 "operator" ctl_on b cluster takeover; }
 it "a host that is no operator cannot become the writer" plain_host
 promoted() {
-    ctl_on a cluster invite b --operator >"$TMP/invitation-b" 2>"$TMP/out" && ctl_on b cluster join "$TMP/invitation-b" --address "$(host_address b)" >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    ctl_on a cluster invite b --operator >"$TMP/invitation-b" 2>"$TMP/out" && ctl_on b cluster join "$TMP/invitation-b" --address "${HOST_ADDRESS[b]}" >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
     cluster_whole
 }
 took_over() {

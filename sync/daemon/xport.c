@@ -32,7 +32,7 @@
 #define SOCKET_BYTES  (1 << 20)	 /* at most, of what is under way: the kernel may allow less */
 #define LANE_BYTES    (64 << 20) /* that wait for all lanes together */
 #define RECONNECT_MS  1000
-#define RECONNECT_MAX 30000
+#define RECONNECT_MAX 2000 /* nanomsg doubles its pause at each loss, and no success shortens it */
 #define DATAGRAM_SIZE 8192 /* longer ones are not even read: the connection is closed */
 #define FRAME_SIZE    (128 << 10)
 #define LOOK_MS	      50     /* how often we look whether somebody has connected */
