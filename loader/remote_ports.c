@@ -204,25 +204,23 @@ static int keep_others(const struct dfwd *d, const json_t *told, json_t *list)
 	return 0;
 }
 
-static void realise(struct dfwd *d, struct remote_ports *next, int *r)
+/* `r` says whether the kernel has taken what d->remote is now. Else all is as it was. Returns it. */
+static int keep_or_restore(struct dfwd *d, struct remote_ports *former, int r)
 {
-	struct remote_ports former = d->remote;
-
-	d->remote = *next;
-	*r = vports_realise(d);
-	if (*r < 0) {
-		d->remote = former;
-		remote_ports_free(next);
-		return;
+	if (r < 0) {
+		remote_ports_free(&d->remote);
+		d->remote = *former;
+		return r;
 	}
-	remote_ports_free(&former);
+	remote_ports_free(former);
 	d->cluster.save_remote = true;
+	return 0;
 }
 
 int remote_ports_set(struct dfwd *d, const struct link_packet *packet, struct cluster_reply *reply)
 {
 	_cleanup_json_ json_t *told = NULL, *list = NULL;
-	struct remote_ports next;
+	struct remote_ports former = d->remote, next;
 	int r = link_packet_text(packet, &told);
 
 	(void)reply;
@@ -236,9 +234,10 @@ int remote_ports_set(struct dfwd *d, const struct link_packet *packet, struct cl
 	if (json_equal(list, d->remote.json))
 		return 0;
 	r = read_ports(list, &next);
-	if (r == 0)
-		realise(d, &next, &r);
-	return r;
+	if (r < 0)
+		return r;
+	d->remote = next;
+	return keep_or_restore(d, &former, vports_realise(d));
 }
 
 /* ---- A port goes to another host -------------------------------------------------------------------------------- */
@@ -251,7 +250,8 @@ static bool is_known(const struct dfwd *d, const struct vport_spec *spec)
 	return false;
 }
 
-static int add_given(const struct dfwd *d, const struct vport_spec *spec, const char *host,
+/* The list with `spec` as a port of `host`. */
+static int read_with(const struct dfwd *d, const struct vport_spec *spec, const char *host,
 		     struct remote_ports *next)
 {
 	_cleanup_json_ json_t *list = d->remote.json ? json_copy(d->remote.json) : json_array();
@@ -274,19 +274,11 @@ int remote_ports_give(struct dfwd *d, struct port *port, const char *host,
 
 	if (is_known(d, port->spec))
 		return vport_del(d, port, errors);
-	r = add_given(d, port->spec, host, &next);
+	r = read_with(d, port->spec, host, &next);
 	if (r < 0)
 		return r;
 	d->remote = next;
-	r = vport_del(d, port, errors);
-	if (r < 0) {
-		d->remote = former;
-		remote_ports_free(&next);
-		return r;
-	}
-	remote_ports_free(&former);
-	d->cluster.save_remote = true;
-	return 0;
+	return keep_or_restore(d, &former, vport_del(d, port, errors));
 }
 
 /* ---- For policies ----------------------------------------------------------------------------------------------- */

@@ -22,14 +22,19 @@ declare -A DFWD_PIDS=() SYNCD_PIDS=()
 
 # ---- names -----------------------------------------------------------------------------------------------------------
 
-# host_number a: 1
-host_number() { printf '%d' $(($(printf '%d' "'$1") - 96)); }
-host_space() { echo "${ID}h$1"; }
-host_instance() { echo "$ID$1"; }
-host_address() { echo "10.99.0.$(host_number "$1")"; }
-host_state() { echo "/var/lib/dfw/$ID$1"; }
-host_log() { echo "$TMP/dfwd-$1.log"; }
-syncd_log() { echo "$TMP/dfwsyncd-$1.log"; }
+# Of host a, b, ...: ready made, as those of the VMs.
+declare -A HOST_NUMBER=() HOST_SPACE=() HOST_INSTANCE=() HOST_ADDRESS=() HOST_STATE=() HOST_LOG=() SYNCD_LOG=()
+# shellcheck disable=SC2034
+for host in {a..z}; do
+    HOST_NUMBER[$host]=$((${#HOST_NUMBER[@]} + 1))
+    HOST_SPACE[$host]=${ID}h$host
+    HOST_INSTANCE[$host]=$ID$host
+    HOST_ADDRESS[$host]=10.99.0.${HOST_NUMBER[$host]}
+    HOST_STATE[$host]=/var/lib/dfw/$ID$host
+    HOST_LOG[$host]=$TMP/dfwd-$host.log
+    SYNCD_LOG[$host]=$TMP/dfwsyncd-$host.log
+done
+unset host
 
 in_space() {
     local space=$1
@@ -40,13 +45,13 @@ in_space() {
 on() {
     local host=$1
     shift
-    $EXEC nsenter --net="/run/netns/${ID}h$host" "$@"
+    $EXEC nsenter --net="/run/netns/${HOST_SPACE[$host]}" "$@"
 }
 # ctl_on HOST arguments of dfwctl
 ctl_on() {
     local host=$1
     shift
-    on "$host" "$DFWCTL" -i "$ID$host" "$@"
+    on "$host" "$DFWCTL" -i "${HOST_INSTANCE[$host]}" "$@"
 }
 
 # ---- the network -----------------------------------------------------------------------------------------------------
@@ -80,7 +85,7 @@ cluster_hosts() {
     ip -n "$WIRE" addr add "$WIRE_IP/24" dev w0
     ip -n "$WIRE" addr add "$WIRE_IP6/64" dev w0 nodad
     for host in "$@"; do
-        space=$(host_space "$host")
+        space=${HOST_SPACE[$host]}
         space_add "$space"
         bridge_up "$space" br0
         cable "$space" m0 "$SWITCH" "m$host"
@@ -89,7 +94,7 @@ cluster_hosts() {
         ip -n "$SWITCH" link set dev "f$host" master fabric
         no_ipv6 "$space" up0
         ip -n "$space" link set up0 master br0
-        ip -n "$space" addr add "$(host_address "$host")/24" dev m0
+        ip -n "$space" addr add "${HOST_ADDRESS[$host]}/24" dev m0
     done
 }
 
@@ -99,7 +104,7 @@ silence() {
 table ip silence {
     chain in {
         type filter hook input priority -300; policy accept;
-        ip saddr $(host_address "$1") drop
+        ip saddr ${HOST_ADDRESS[$1]} drop
     }
 }
 EOF
@@ -127,9 +132,9 @@ heal() {
 dfwd_on() {
     local host=$1 log
     shift
-    log=$(host_log "$host")
+    log=${HOST_LOG[$host]}
     # Not by `on`: the number must be the daemon's own.
-    nsenter --net="/run/netns/$(host_space "$host")" "$DFWD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
+    nsenter --net="/run/netns/${HOST_SPACE[$host]}" "$DFWD" -i "${HOST_INSTANCE[$host]}" "$@" >>"$log" 2>&1 </dev/null &
     DFWD_PIDS[$host]=$!
     PIDS+=("$!")
     until_true "${DFWD_WAIT:-120}" ctl_on "$host" status --wait 1 || because "dfwd of host $host does not come up: $(tail -n 3 "$log")"
@@ -139,11 +144,11 @@ dfwd_on() {
 syncd_on() {
     local host=$1 log
     shift
-    log=$(syncd_log "$host")
-    nsenter --net="/run/netns/$(host_space "$host")" ${SYNCD_TIME:+"--time=$SYNCD_TIME"} "$DFWSYNCD" -i "$(host_instance "$host")" "$@" >>"$log" 2>&1 </dev/null &
+    log=${SYNCD_LOG[$host]}
+    nsenter --net="/run/netns/${HOST_SPACE[$host]}" ${SYNCD_TIME:+"--time=$SYNCD_TIME"} "$DFWSYNCD" -i "${HOST_INSTANCE[$host]}" "$@" >>"$log" 2>&1 </dev/null &
     SYNCD_PIDS[$host]=$!
     PIDS+=("$!")
-    until_true 30 test -S "/run/dfw/$(host_instance "$host")/sync-control.sock" || because "dfwsyncd of host $host does not come up: $(tail -n 3 "$log")"
+    until_true 30 test -S "/run/dfw/${HOST_INSTANCE[$host]}/sync-control.sock" || because "dfwsyncd of host $host does not come up: $(tail -n 3 "$log")"
 }
 
 # pid_end PID SIGNAL: and wait until it is gone
@@ -167,12 +172,12 @@ host_rise() {
 
 # cluster_init HOST: the first one, operator and writer
 cluster_init() {
-    ctl_on "$1" cluster init --name "$1" --address "$(host_address "$1")" >"$TMP/out" 2>&1 || because "cluster init: $(cat "$TMP/out")"
+    ctl_on "$1" cluster init --name "$1" --address "${HOST_ADDRESS[$1]}" >"$TMP/out" 2>&1 || because "cluster init: $(cat "$TMP/out")"
 }
 # cluster_join OPERATOR HOST
 cluster_join() {
     ctl_on "$1" cluster invite "$2" >"$TMP/invitation-$2" 2>"$TMP/out" || because "cluster invite: $(cat "$TMP/out")" || return 1
-    ctl_on "$2" cluster join "$TMP/invitation-$2" --address "$(host_address "$2")" >"$TMP/out" 2>&1 || because "cluster join: $(cat "$TMP/out")"
+    ctl_on "$2" cluster join "$TMP/invitation-$2" --address "${HOST_ADDRESS[$2]}" >"$TMP/out" 2>&1 || because "cluster join: $(cat "$TMP/out")"
 }
 
 # How HOST sees another one: alive, suspect, dead, left
@@ -222,7 +227,7 @@ apply_on() {
 # vm_cable HOST N: its cable, tapN on the host's bridge. A VM that has one elsewhere is unplugged there.
 vm_cable() {
     local space
-    space=$(host_space "$1")
+    space=${HOST_SPACE[$1]}
     ip -n "${VM[$2]}" link del eth0 2>/dev/null
     ip link add eth0 netns "${VM[$2]}" address "${VM_MAC[$2]}" type veth peer name "tap$2" netns "$space" || return 1
     no_ipv6 "$space" "tap$2"

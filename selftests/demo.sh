@@ -68,10 +68,10 @@ words "Three hosts, a, b and c, are network namespaces, each with a bridge, dfwd
 step "Three hosts become one firewall"
 cluster_hosts a b c
 for host in a b c; do dfwd_on $host && syncd_on $host || end_demo; done
-on_host a cluster init --name a --address "$(host_address a)"
+on_host a cluster init --name a --address "${HOST_ADDRESS[a]}"
 for host in b c; do
     cluster_join a $host || end_demo
-    words "${DIM}a\$ dfwctl cluster invite $host > invitation; $host\$ dfwctl cluster join invitation --address $(host_address $host)$NORMAL"
+    words "${DIM}a\$ dfwctl cluster invite $host > invitation; $host\$ dfwctl cluster join invitation --address ${HOST_ADDRESS[$host]}$NORMAL"
 done
 cluster_whole || end_demo
 on_host c cluster status

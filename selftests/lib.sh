@@ -323,8 +323,8 @@ background() {
 
 # watch_events [options of watch]: the events in $TMP/watch, a JSON object a line. What it says beside them (that dfwd has ended)
 # goes elsewhere: jq would read no further.
-watch_events() { background watch watch_apart "$@"; }
-watch_apart() { ctl -j watch "$@" 2>"$TMP/watch.said"; }
+watch_events() { background watch events_only "$@"; }
+events_only() { ctl -j watch "$@" 2>"$TMP/watch.said"; }
 
 # Does TCP from SPACE to ADDRESS PORT open? `refused` and `dropped` tell how it does not.
 opens() {

@@ -413,6 +413,7 @@ static bool port_expired(struct sync *sync, struct port *port)
 	return false;
 }
 
+/* R8: of a port that this host gave away the registry says nothing by its word any more. */
 static void withdraw(struct sync *sync, struct port *port)
 {
 	port->withdraw_ms = 0;
@@ -483,7 +484,7 @@ static void entry_changed(void *data, const struct entry *entry)
 		port = port_find(sync, entry->id);
 		if (port && !entry->deleted)
 			move_higher_epoch(sync, port, entry->epoch, entry->origin->host);
-		/* Whoever took it over has removed it, or given it on: our word for it is not wanted any more. */
+		/* Whoever took it over has removed it. */
 		else if (port && port->withdraw_ms && entry->epoch >= port->fence)
 			withdraw(sync, port);
 		/* It may have joined a group, or left it. */
@@ -545,16 +546,18 @@ int sync_port_find(const struct sync *sync, struct uuid id, struct sync_vport *v
 {
 	const struct entry *owner = registry_owner(&sync->registry, id);
 	const struct port *port = port_find(sync, id);
-	bool given;
 
 	if (!owner)
 		return -ENOENT;
-	/* R8: our own word for it only stands until the new owner's has come. */
-	given = port && port->withdraw_ms && owner->origin == sync->registry.own;
 	*vport = (struct sync_vport){.port = id,
-				     .host = given ? epoch_host(port->fence) : owner->origin->host,
-				     .epoch = given ? port->fence : owner->epoch,
+				     .host = owner->origin->host,
+				     .epoch = owner->epoch,
 				     .description = entry_value(owner)};
+	/* R8: given away, and the new owner's word has not come yet. */
+	if (owner->origin == sync->registry.own && port && port->withdraw_ms) {
+		vport->host = epoch_host(port->fence);
+		vport->epoch = port->fence;
+	}
 	return 0;
 }
 

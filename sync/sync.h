@@ -101,7 +101,7 @@ struct sync_vport {
 	uint64_t epoch;
 	struct slice description;
 };
-/* The port's owner by the registry. -ENOENT. */
+/* The port's owner by the registry; of a port that this host gave away, until that has heard of it, who claimed it. -ENOENT. */
 int sync_port_find(const struct sync *sync, struct uuid port, struct sync_vport *vport);
 /* Calls `each` for every port in the registry, by its owner's word; this host's too. */
 void sync_each_vport(const struct sync *sync,

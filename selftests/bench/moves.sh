@@ -16,10 +16,10 @@ begin() {
     local host
     cluster_hosts a b
     for host in a b; do
-        dfwd_on "$host" && syncd_on "$host" && ip -n "$(host_space "$host")" link add tap1 type veth peer name vm1 &&
-            ip -n "$(host_space "$host")" link set tap1 up || return 1
+        dfwd_on "$host" && syncd_on "$host" && ip -n "${HOST_SPACE[$host]}" link add tap1 type veth peer name vm1 &&
+            ip -n "${HOST_SPACE[$host]}" link set tap1 up || return 1
     done
-    ctl_on a cluster init --name a --address "$(host_address a)" --replicas "$REPLICAS" >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    ctl_on a cluster init --name a --address "${HOST_ADDRESS[a]}" --replicas "$REPLICAS" >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
     cluster_join a b && cluster_whole
 }
 must "two hosts" begin
@@ -47,7 +47,7 @@ apart() {
 }
 must "a processor for each host" apart
 "$BUILD/selftests/bench/moves" "$RUNS" "$FLOWS" "$DELTA" vm1 \
-    "a:$(host_instance a):$(host_space a):tap1:${SYNCD_PIDS[a]}" "b:$(host_instance b):$(host_space b):tap1:${SYNCD_PIDS[b]}" || {
-    tail -n 5 "$(syncd_log a)" "$(syncd_log b)"
+    "a:${HOST_INSTANCE[a]}:${HOST_SPACE[a]}:tap1:${SYNCD_PIDS[a]}" "b:${HOST_INSTANCE[b]}:${HOST_SPACE[b]}:tap1:${SYNCD_PIDS[b]}" || {
+    tail -n 5 "${SYNCD_LOG[a]}" "${SYNCD_LOG[b]}"
     FAILED=1
 }

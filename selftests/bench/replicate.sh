@@ -13,9 +13,9 @@ begin() {
     local host
     cluster_hosts a b
     for host in a b; do dfwd_on "$host" && syncd_on "$host" || return 1; done
-    ip -n "$(host_space a)" link add tap1 type veth peer name vm1 && ip -n "$(host_space a)" link set tap1 master br0 up &&
-        ip -n "$(host_space a)" link set vm1 up || because "no device" || return 1
-    ctl_on a cluster init --name a --address "$(host_address a)" --replicas 1 >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
+    ip -n "${HOST_SPACE[a]}" link add tap1 type veth peer name vm1 && ip -n "${HOST_SPACE[a]}" link set tap1 master br0 up &&
+        ip -n "${HOST_SPACE[a]}" link set vm1 up || because "no device" || return 1
+    ctl_on a cluster init --name a --address "${HOST_ADDRESS[a]}" --replicas 1 >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
     cluster_join a b && cluster_whole || return 1
     apply_on a --wait 10 <<EOP
 profile big { max-flows 1000000; max-half-open 65536; timeout udp-new 600s; timeout udp-replied 600s; timeout udp-stream 600s }

@@ -29,7 +29,7 @@ cluster_join() {
     [[ $2 != b ]] || options=(--operator)
     ctl_on "$1" cluster invite "$2" ${options[@]+"${options[@]}"} >"$TMP/invitation-$2" 2>"$TMP/out" ||
         because "cluster invite: $(cat "$TMP/out")" || return 1
-    ctl_on "$2" cluster join "$TMP/invitation-$2" --address "$(host_address "$2")" >"$TMP/out" 2>&1 ||
+    ctl_on "$2" cluster join "$TMP/invitation-$2" --address "${HOST_ADDRESS[$2]}" >"$TMP/out" 2>&1 ||
         because "cluster join: $(cat "$TMP/out")"
 }
 
@@ -78,7 +78,7 @@ moves_to_etcd() {
     for host in "${HOSTS[@]}"; do
         ctl_on "$host" cluster store "etcd=$URL" >"$TMP/out" 2>&1 || because "cluster store on $host: $(cat "$TMP/out")" || return 1
     done
-    until_true 20 stores_reachable true || because "etcd is not spoken to: $(tail -n 3 "$(syncd_log a)")" || return 1
+    until_true 20 stores_reachable true || because "etcd is not spoken to: $(tail -n 3 "${SYNCD_LOG[a]}")" || return 1
     cluster_whole && everywhere "$before" || return 1
     until_true 30 in_etcd || because "nothing lies in etcd" || return 1
     opens "${VM[3]}" "${VM_IP[2]}" 80 && closed "${VM[3]}" "${VM_IP[2]}" 81
@@ -104,7 +104,7 @@ it "another host may not" no_operator
 at_once() {
     local host pids=() status=0
     for host in a b; do
-        policy "$((8000 + $(host_number "$host")))" >"$TMP/at-once-$host.dfw"
+        policy "$((8000 + HOST_NUMBER[$host]))" >"$TMP/at-once-$host.dfw"
     done
     for host in a b; do
         ctl_on "$host" policy apply "$TMP/at-once-$host.dfw" --wait 60 >"$TMP/at-once-$host" 2>&1 &

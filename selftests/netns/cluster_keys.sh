@@ -6,8 +6,8 @@
 need_root
 [[ -x $DFWSYNCD ]] || skip_all "dfwsyncd is not built in $BUILD"
 
-folder() { echo "/var/lib/dfw/$(host_instance "$1")/cluster"; }
-ca_folder() { echo "/var/lib/dfw/$(host_instance "$1")/ca"; }
+folder() { echo "/var/lib/dfw/${HOST_INSTANCE[$1]}/cluster"; }
+ca_folder() { echo "/var/lib/dfw/${HOST_INSTANCE[$1]}/ca"; }
 status_of() { ctl_on "$1" -j cluster status 2>/dev/null; }
 
 # ---- becoming a member -----------------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ bad_init() {
 it "wrong input makes nothing" bad_init
 must "a makes the cluster" cluster_init a
 again() {
-    refuses 1 "in a cluster already" ctl_on a cluster init --address "$(host_address a)" || return 1
+    refuses 1 "in a cluster already" ctl_on a cluster init --address "${HOST_ADDRESS[a]}" || return 1
     [[ $(stat -c %a:%U "$(ca_folder a)" "$(ca_folder a)/ca.key" | tr '\n' ' ') == "700:root 600:root " ]] ||
         because "$(stat -c %n:%a:%U "$(ca_folder a)"/*)" || return 1
     [[ $(stat -c %a "$(folder a)"/host.key) == 600 ]] || because "host.key can be read by others"
@@ -51,23 +51,23 @@ asks() {
     ctl_on a cluster invite c --request - --out "$TMP/for-c" <"$TMP/request" || return 1
     [[ $(stat -c %a "$TMP/for-c") == 600 ]] || because "the invitation can be read by others" || return 1
     jq -e '.invitation | has("certificate") and (has("secret") | not)' "$TMP/for-c" >/dev/null || because "a secret left host a" || return 1
-    refuses 2 "another key" ctl_on d cluster join "$TMP/for-c" --address "$(host_address d)" || return 1
-    ctl_on c cluster join "$TMP/for-c" --address "$(host_address c)" >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")"
+    refuses 2 "another key" ctl_on d cluster join "$TMP/for-c" --address "${HOST_ADDRESS[d]}" || return 1
+    ctl_on c cluster join "$TMP/for-c" --address "${HOST_ADDRESS[c]}" >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")"
 }
 it "c asks for a certificate; its key stays where it is, and nobody else can use the invitation" asks
 HOSTS=(a b c)
 must "the three see each other" cluster_whole
 
 bad_join() {
-    refuses 1 "no such file" ctl_on d cluster join "$TMP/nothing" --address "$(host_address d)" 2>/dev/null ||
-        refuses 2 "o such file" ctl_on d cluster join "$TMP/nothing" --address "$(host_address d)" || return 1
+    refuses 1 "no such file" ctl_on d cluster join "$TMP/nothing" --address "${HOST_ADDRESS[d]}" 2>/dev/null ||
+        refuses 2 "o such file" ctl_on d cluster join "$TMP/nothing" --address "${HOST_ADDRESS[d]}" || return 1
     echo '{"invitation": {}}' >"$TMP/empty"
-    refuses 2 "is no invitation" ctl_on d cluster join "$TMP/empty" --address "$(host_address d)" || return 1
+    refuses 2 "is no invitation" ctl_on d cluster join "$TMP/empty" --address "${HOST_ADDRESS[d]}" || return 1
     ctl_on a cluster invite d --out "$TMP/for-d" || return 1
     refuses 2 "address is needed" ctl_on d cluster join "$TMP/for-d" || return 1
     jq '.invitation.certificate |= (.[0:60] + "AAAA" + .[64:])' "$TMP/for-d" >"$TMP/changed"
-    refuses 2 "is no invitation" ctl_on d cluster join "$TMP/changed" --address "$(host_address d)" || return 1
-    refuses 1 "of a cluster already" ctl_on b cluster join "$TMP/for-d" --address "$(host_address b)" || return 1
+    refuses 2 "is no invitation" ctl_on d cluster join "$TMP/changed" --address "${HOST_ADDRESS[d]}" || return 1
+    refuses 1 "of a cluster already" ctl_on b cluster join "$TMP/for-d" --address "${HOST_ADDRESS[b]}" || return 1
     refuses 2 "there is a host b already" ctl_on a cluster invite b || return 1
     refuses 1 "CA is not on this host" ctl_on b cluster invite x || return 1
     [[ ! -e $(folder d)/cluster.json && ! -e $(folder d)/host.cert ]] || because "something was made: $(ls "$(folder d)")"
@@ -77,8 +77,8 @@ it "what is no invitation, or was changed, or is for another host, changes nothi
 # ---- strangers -------------------------------------------------------------------------------------------------------
 
 strange() {
-    ctl_on d cluster init --name d --address "$(host_address d)" >/dev/null || return 1
-    jq --arg a "$(host_address a):7472" '.seeds = [$a]' "$(folder d)/cluster.json" >"$TMP/config" || return 1
+    ctl_on d cluster init --name d --address "${HOST_ADDRESS[d]}" >/dev/null || return 1
+    jq --arg a "${HOST_ADDRESS[a]}:7472" '.seeds = [$a]' "$(folder d)/cluster.json" >"$TMP/config" || return 1
     cat "$TMP/config" >"$(folder d)/cluster.json"
     member() { status_of d | jq -e '.hosts | length > 0' >/dev/null; }
     until_true 30 member || because "d does not start" || return 1

@@ -19,7 +19,7 @@ declare -A QEMUS
 
 tap_on() {
     local space
-    space=$(host_space "$1")
+    space=${HOST_SPACE[$1]}
     ip -n "$space" tuntap add tap1 mode tap vnet_hdr || because "no tap" || return 1
     no_ipv6 "$space" tap1
     ip -n "$space" link set tap1 master br0 up
@@ -39,7 +39,7 @@ machine_on() {
 machine_end() {
     pid_end "${QEMUS[$1]}" KILL
     unset "QEMUS[$1]"
-    ip -n "$(host_space "$1")" link del tap1
+    ip -n "${HOST_SPACE[$1]}" link del tap1
 }
 qmp() {
     printf '%s\n' '{"execute":"qmp_capabilities"}' "$2" | timeout 20 nc -U -N -w 10 "$TMP/$1.qmp" 2>/dev/null
@@ -76,12 +76,12 @@ END
 
 # ---- moving ----------------------------------------------------------------------------------------------------------
 
-dfwctl_of() { echo "nsenter --net=/run/netns/$(host_space "$1") $DFWCTL -i $(host_instance "$1")"; }
+dfwctl_of() { echo "nsenter --net=/run/netns/${HOST_SPACE[$1]} $DFWCTL -i ${HOST_INSTANCE[$1]}"; }
 # migrate FROM TO [options]: what it says is in $TMP/moved
 migrate() {
     local from=$1 to=$2
     shift 2
-    "$MIGRATE" --source "$TMP/$from.qmp" --destination "$TMP/$to.qmp" --uri "tcp:$(host_address "$to"):4444" --to "$to" \
+    "$MIGRATE" --source "$TMP/$from.qmp" --destination "$TMP/$to.qmp" --uri "tcp:${HOST_ADDRESS[$to]}:4444" --to "$to" \
         --source-dfwctl "$(dfwctl_of "$from")" --destination-dfwctl "$(dfwctl_of "$to")" "$@" vm1 >"$TMP/moved" 2>&1
 }
 owner() { ctl_on c -j vport list | jq -r '.[] | select(.name == "vm1").host'; }
@@ -164,10 +164,10 @@ END
 hook() {
     local host=$1
     shift
-    printf '%s\n' "INSTANCE=$(host_instance "$host")" "DFWCTL=$DFWCTL" STRICT=yes >"$TMP/settings"
+    printf '%s\n' "INSTANCE=${HOST_INSTANCE[$host]}" "DFWCTL=$DFWCTL" STRICT=yes >"$TMP/settings"
     on "$host" env DFW_HOOK_SETTINGS="$TMP/settings" "$ROOT/contrib/libvirt/qemu" web "$@" <"$TMP/guest.xml" >"$TMP/hook.out" 2>"$TMP/hook.err"
 }
-uri() { printf '{"execute":"%s","arguments":{"uri":"tcp:%s:4444"}}' "$1" "$(host_address b)"; }
+uri() { printf '{"execute":"%s","arguments":{"uri":"tcp:%s:4444"}}' "$1" "${HOST_ADDRESS[b]}"; }
 # The destination's QEMU ends before the guest ran there. libvirt 9 tells no reason.
 comes_to_nothing() {
     machine_on b -incoming defer || return 1

@@ -127,6 +127,7 @@ again() { move b c 1 && all_alive_on c && move c a 1 && all_alive_on a; }
 it "...and on to c, and back to a" again
 # For the group of a rule the VM is always somewhere: its neighbours on the host that it leaves, and on a third one, ring it
 # 1,000 times a second, and not one datagram is refused.
+RINGING=()
 bells() { local port; for port in {7200..7209}; do echo "${VM_IP[1]}/$port"; done; }
 ring() {
     local to
@@ -137,7 +138,6 @@ ring() {
 }
 counts() { ctl_on "$1" -j stats "$2" | jq -c '[.[0].out.passed.packets, (.[0].out.reasons | map(select(.reason == "default").packets) | add // 0)]'; }
 rings() { [[ $(counts "$1" "$2" | jq '.[0] > 1000 and .[1] == 0') == true ]]; }
-RINGING=()
 never_missing() {
     local path n
     vm_on a 2 && vm_on c 3 && ring 2 && ring 3 && until_true 30 rings a vm2 && until_true 30 rings c vm3 || because "${FAIL_REASON:-passed and refused: $(counts a vm2), $(counts c vm3)}" || return 1
@@ -198,15 +198,15 @@ runs_ahead() {
 it "...and so when the VM talks there before its vport is added" runs_ahead
 # The source says that the VM is there still, and goes on saying so.
 stays_held() {
-    ip -n "$(host_space c)" link add tap1 type veth peer name pat1 && until_true 30 add_moved c || return 1
+    ip -n "${HOST_SPACE[c]}" link add tap1 type veth peer name pat1 && until_true 30 add_moved c || return 1
     sleep 4
     role_is c 1 pulling && [[ $(ctl_on c -j migrate status vm1 | jq .held) == true ]] || because "$(ctl_on c migrate status vm1)" || return 1
-    role_is b 1 active && talks tcp && ctl_on c vport del vm1 && ip -n "$(host_space c)" link del tap1 && all_alive_on b
+    role_is b 1 active && talks tcp && ctl_on c vport del vm1 && ip -n "${HOST_SPACE[c]}" link del tap1 && all_alive_on b
 }
 it "said to have moved while it runs where it was: it denies there, and runs on here" stays_held
 # Nobody is there who could end it: that is to be seen, and there is a way out of it.
 held_alone() {
-    ip -n "$(host_space c)" link add tap1 type veth peer name pat1 && until_true 10 add_moved c && sleep 1 && role_is c 1 pulling || return 1
+    ip -n "${HOST_SPACE[c]}" link add tap1 type veth peer name pat1 && until_true 10 add_moved c && sleep 1 && role_is c 1 pulling || return 1
     syncd_end_on c KILL && sleep 4
     [[ $(ctl_on c -j status | jq -c '[.dfwsyncd, (.held | map([.vport, .ms > 4000, .why]))]') == '[false,[["vm1",true,"it has come from another host, which has not given it up yet"]]]' ]] ||
         because "$(ctl_on c -j status)" || return 1
@@ -221,7 +221,7 @@ way_out() {
     [[ $(ctl_on c -j vport show vm1 | jq -c '[.held, .held_why]') == '[false,null]' && $(ctl_on c -j status | jq -c .held) == '[]' ]] ||
         because "$(ctl_on c -j vport show vm1)" || return 1
     ctl_on c vport del vm1 && syncd_on c && cluster_whole && until_true 10 add_moved c && sleep 1 && role_is c 1 pulling || return 1
-    ctl_on c vport del vm1 && ip -n "$(host_space c)" link del tap1 && role_is b 1 active && all_alive_on b
+    ctl_on c vport del vm1 && ip -n "${HOST_SPACE[c]}" link del tap1 && role_is b 1 active && all_alive_on b
 }
 it "...the operator's way out: removed and added again it is in force; or dfwsyncd is started, and asks again" way_out
 refused_name() {

@@ -83,10 +83,10 @@ shown() {
 it "vport list, vport show and sync status show it; an address of both is no conflict" shown
 
 known() {
-    until_true 30 listed a 2 && until_true 30 listed b 1 || because "a: $(grep remote "$(host_log a)" | tail -n 2)"
+    until_true 30 listed a 2 && until_true 30 listed b 1 || because "a: $(grep remote "${HOST_LOG[a]}" | tail -n 2)"
 }
 # listed HOST N: dfwd of HOST has taken VM n's vport over from the other host
-listed() { jq -e --arg v "vm$2" --arg a "$CLIENT_IP" 'any(.vports[]; .name == $v and .share == "edge" and (.ips | index($a)))' "$(host_state "$1")/remote-vports.json" >/dev/null; }
+listed() { jq -e --arg v "vm$2" --arg a "$CLIENT_IP" 'any(.vports[]; .name == $v and .share == "edge" and (.ips | index($a)))' "${HOST_STATE[$1]}/remote-vports.json" >/dev/null; }
 it "each host's dfwd takes the other member over, with the address that is its own vport's too" known
 
 together() {
@@ -149,7 +149,7 @@ it "flows killed on one member are gone on the other, and do not come back" kill
 # Nobody else uses the locks of flows that no packet comes for.
 killed_late() {
     local pins talker
-    pins=/sys/fs/bpf/dfw/$(host_instance b)/vports/vm2
+    pins=/sys/fs/bpf/dfw/${HOST_INSTANCE[b]}/vports/vm2
     talk late "$CLIENT" "$WIRE_IP" 7000 && talker=$LAST && until_true 5 has_flow b "tcp tcp-established" || return 1
     kill -STOP "$talker" && sleep 0.5 && lock_flows "$pins" 0x01 && ctl_on a flow kill --vport vm1 --proto tcp >/dev/null || return 1
     sleep 1
@@ -181,7 +181,7 @@ killed_last() {
     whole && talks_on_both quick && kill_on_a && syncd_end_on a KILL && syncd_on a && stays_dead quick
 }
 it "...also those that were killed in its last moments" killed_last
-graves_of() { bpftool -j map dump pinned "/sys/fs/bpf/dfw/$(host_instance "$1")/graves" | jq length; }
+graves_of() { bpftool -j map dump pinned "/sys/fs/bpf/dfw/${HOST_INSTANCE[$1]}/graves" | jq length; }
 killed_again() {
     local before
     whole && talks_on_both again && before=$(graves_of b) && kill_on_a && until_true 5 not has_flow b tcp || because "$FAIL_REASON; b: $(flows_of b)" || return 1

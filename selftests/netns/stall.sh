@@ -44,7 +44,7 @@ watch_kb() {
 ask_b() {
     local i
     for ((i = 0; i < 3; i++)); do
-        timeout 5 nsenter --net="/run/netns/$(host_space a)" "$DFWCTL" -i "$(host_instance a)" flow find --port 7000 >/dev/null 2>&1 &
+        timeout 5 nsenter --net="/run/netns/${HOST_SPACE[a]}" "$DFWCTL" -i "${HOST_INSTANCE[a]}" flow find --port 7000 >/dev/null 2>&1 &
         PIDS+=("$!")
         disown "$!"
     done

@@ -57,7 +57,7 @@ floods() {
     local how=$1 plane=$2 host
     shift 2
     for host in a b; do
-        background "flood-$how-$plane-$host" on x nice -n 10 /usr/bin/python3 "$HERE/netns/stranger.py" "$how" "$(host_address "$host")" $((7472 + plane)) "$@"
+        background "flood-$how-$plane-$host" on x nice -n 10 /usr/bin/python3 "$HERE/netns/stranger.py" "$how" "${HOST_ADDRESS[$host]}" $((7472 + plane)) "$@"
         FLOODS+=("$LAST")
     done
 }
@@ -103,7 +103,7 @@ it "garbage, and messages said to be longer than any" flooded "" garbage
 shapes() { floods messages 0 && floods messages 1; }
 it "messages of every shape: dropped and counted by name" flooded "truncated oversized unknown_type wrong_cluster" shapes
 looked_at() {
-    "$HANDSHAKES" "$(host_state b)/cluster" 2000 >"$TMP/handshakes" && floods handshakes 0 "$TMP/handshakes"
+    "$HANDSHAKES" "${HOST_STATE[b]}/cluster" 2000 >"$TMP/handshakes" && floods handshakes 0 "$TMP/handshakes"
 }
 it "handshakes as of members, and of hosts that nobody knows: few are looked at" flooded "flooded bad_certificate bad_signature" looked_at
 held() { floods hold 0 "$HELD" && floods hold 1 "$HELD"; }
@@ -117,7 +117,7 @@ NETWORK=10.99.4.0/22
 scattered() {
     local host
     on x ip route add local "$NETWORK" dev lo || return 1
-    for host in a b c d; do on "$host" ip route add "$NETWORK" via "$(host_address x)" || return 1; done
+    for host in a b c d; do on "$host" ip route add "$NETWORK" via "${HOST_ADDRESS[x]}" || return 1; done
     floods hold 0 "$HELD" "$NETWORK" && floods hold 1 "$HELD" "$NETWORK" && until_true 30 refuses || because "nothing is refused" || return 1
     refused=$(counted a strangers_refused)
 }
@@ -160,7 +160,7 @@ it "afterwards all is as before" goes_on
 # Its dfwd and its VM go on.
 stolen() {
     syncd_end_on c KILL || return 1
-    background liar on c "$BUILD/selftests/liar" "$(host_state c)/cluster" "$(host_address c):7472" "$(host_address a):7472"
+    background liar on c "$BUILD/selftests/liar" "${HOST_STATE[c]}/cluster" "${HOST_ADDRESS[c]}:7472" "${HOST_ADDRESS[a]}:7472"
     LIAR=$LAST
     until_true 60 grep -q member "$TMP/liar" || because "it is no member: $(cat "$TMP/liar" "/proc/$LIAR/status" 2>&1 | grep -v '^[A-Z][a-z]*_' | head -n 4 | tr '\n' ' ')" || return 1
     until_true 30 sees a c alive || because "host a does not see it: $(ctl_on a cluster status | grep 10.99.0.3)" || return 1
@@ -172,13 +172,13 @@ must "a member that was stolen says what no host says: vports of no name, member
 unharmed() {
     local host
     for host in a b; do
-        kill -0 "${SYNCD_PIDS[$host]}" && kill -0 "${DFWD_PIDS[$host]}" || because "a daemon of host $host has died: $(tail -n 2 "$(syncd_log "$host")")" || return 1
+        kill -0 "${SYNCD_PIDS[$host]}" && kill -0 "${DFWD_PIDS[$host]}" || because "a daemon of host $host has died: $(tail -n 2 "${SYNCD_LOG[$host]}")" || return 1
         (($(in_kb "$host" VmRSS) < 3 * GREW)) || because "dfwsyncd of host $host takes $(in_kb "$host" VmRSS) KiB" || return 1
         sees "$host" a alive && sees "$host" b alive || return 1
     done
     for host in a b; do
-        ! LC_ALL=C grep -q '[[:cntrl:]]' "$(host_log "$host")" "$(syncd_log "$host")" || because "a name acts on who reads the log of host $host" || return 1
-        (($(cat "$(host_log "$host")" "$(syncd_log "$host")" | wc -l) < 3000)) || because "the logs of host $host have no end" || return 1
+        ! LC_ALL=C grep -q '[[:cntrl:]]' "${HOST_LOG[$host]}" "${SYNCD_LOG[$host]}" || because "a name acts on who reads the log of host $host" || return 1
+        (($(cat "${HOST_LOG[$host]}" "${SYNCD_LOG[$host]}" | wc -l) < 3000)) || because "the logs of host $host have no end" || return 1
     done
     echo "# dfwsyncd of host a: $(in_kb a VmRSS) KiB, $(ctl_on a -j cluster status | jq '.hosts | length') hosts; refused: $(ctl_on a -j sync counters | jq -c '.core | {crowded}')"
     decides

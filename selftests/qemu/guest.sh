@@ -131,7 +131,8 @@ boot() {
     shift
     kernel_find || die "no kernel: guest.sh need"
     # Under TCG a boot is work: no devices but those asked for, no mitigations. A panic ends qemu. The HPET is the clock: when
-    # this host is busy, the TSC's calibration goes wrong and the guest's seconds become a fraction of ours.
+    # this host is busy, the TSC's calibration goes wrong and the guest's seconds become a fraction of ours. No fast string
+    # instructions: TCG carries them out byte by byte, and the verifier copies much.
     exec $QEMU -M q35 -accel tcg,thread=multi -cpu max,erms=off,fsrm=off -smp 2 -m 512 -nodefaults -no-user-config -display none -no-reboot \
         -serial stdio -kernel "$KERNEL" -initrd "$file" \
         -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=unstable clocksource=hpet" "$@"
