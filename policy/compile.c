@@ -764,8 +764,9 @@ static int build_rulesets(struct compiler *compiler)
 	return r;
 }
 
-static void build_hash(struct compiled *out)
+static void build_hash(struct compiler *compiler)
 {
+	struct compiled *out = compiler->out;
 	uint64_t halves[2] = {0x6466772d74616273ULL, 0x6c65732068617368ULL};
 	const size_t sizes[] = {out->room_exact, out->room_prefixes, out->room_v4_nodes};
 
@@ -775,7 +776,8 @@ static void build_hash(struct compiled *out)
 		hash = hash_bytes(hash, out->exact, out->nr_exact * sizeof(*out->exact));
 		hash = hash_bytes(hash, out->prefixes, out->nr_prefixes * sizeof(*out->prefixes));
 		hash = hash_bytes(hash, out->v4_nodes, out->nr_v4_nodes * sizeof(*out->v4_nodes));
-		halves[i] = hash_bytes(hash, out->l4, DFW_L4_BLOCKS * sizeof(*out->l4));
+		hash = value_classes_hash(&compiler->classes.values, hash);
+		halves[i] = value_classes_hash(&compiler->classes.sources, hash);
 	}
 	memcpy(out->hash, halves, sizeof(out->hash));
 }
@@ -826,7 +828,7 @@ static int compile(struct compiler *compiler)
 		r = build_rulesets(compiler);
 	if (r < 0)
 		return r;
-	build_hash(compiler->out);
+	build_hash(compiler);
 	return copy_ports(compiler);
 }
 

@@ -58,6 +58,17 @@ static struct class *find_class(struct arena *arena, struct table *table,
 	return table_add(arena, table, &class->combination, sizeof(class->combination), class);
 }
 
+/* Class 0 is there already; what is not touched costs no page of memory. */
+static void enter_classes(const struct value_classes *classes, struct dfw_l4_block *l4)
+{
+	for (size_t i = 0; i + 1 < classes->nr_steps; i++) {
+		const struct value_step *step = &classes->steps[i];
+
+		for (uint32_t value = step->value; step->class && value < step[1].value; value++)
+			l4[value / DFW_L4_BLOCK].classes[value % DFW_L4_BLOCK] = step->class;
+	}
+}
+
 int value_classes_build(struct arena *arena, const struct value_sets *sets, struct dfw_l4_block *l4,
 			struct value_classes *classes)
 {
@@ -101,10 +112,14 @@ int value_classes_build(struct arena *arena, const struct value_sets *sets, stru
 			return -ENOMEM;
 		step->class = class->id;
 	}
-	for (size_t i = 0; i + 1 < classes->nr_steps; i++)
-		for (uint32_t value = classes->steps[i].value; value < classes->steps[i + 1].value;
-		     value++)
-			l4[value / DFW_L4_BLOCK].classes[value % DFW_L4_BLOCK] =
-				classes->steps[i].class;
+	enter_classes(classes, l4);
 	return 0;
+}
+
+uint64_t value_classes_hash(const struct value_classes *classes, uint64_t hash)
+{
+	for (size_t i = 0; i < classes->nr_steps; i++)
+		hash = hash_word(hash,
+				 (uint64_t)classes->steps[i].value << 32 | classes->steps[i].class);
+	return hash_mix(hash_word(hash, classes->nr_steps));
 }

@@ -43,8 +43,11 @@ struct value_classes {
 	size_t nr_steps;
 };
 
-/* Lies in the arena; enters the classes in `l4`. Returns 0 or -ENOMEM. */
+/* Lies in the arena; enters the classes in `l4`, which is all zeroes where these sets have values. Returns 0 or -ENOMEM. */
 int value_classes_build(struct arena *arena, const struct value_sets *sets, struct dfw_l4_block *l4,
 			struct value_classes *classes);
+
+/* Goes on with `hash`: the same for the same classes of the same values. */
+uint64_t value_classes_hash(const struct value_classes *classes, uint64_t hash);
 
 #endif

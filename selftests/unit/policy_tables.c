@@ -202,6 +202,37 @@ static void test_rules(void)
 		CHECK(memcmp(ruleset(&a, 0, DFW_IN)->header.hash,
 			     ruleset(&d, 0, DFW_IN)->header.hash, 16) != 0);
 	}
+	TEST("the hash of the tables tells those of the same services from others")
+	{
+		static const char *const policies[] = {
+			"r: allow in",
+			"r: allow in service tcp 80",
+			"r: allow in service tcp 81",
+			"r: allow in service tcp 80-81",
+			"r: allow in service tcp 80, tcp 82",
+			"r: allow in service udp 80",
+			"r: allow in service tcp from-port 80",
+			"r: allow in service tcp 80-65535",
+			"r: allow in service protocol 80",
+			"r: allow in service icmp 0/80",
+			/* Which values belong together, not how many there are, is what these two differ in. */
+			"r: allow in service tcp 1, tcp 2\ns: allow in service tcp 3",
+			"r: allow in service tcp 1, tcp 3\ns: allow in service tcp 2",
+		};
+		struct world worlds[ARRAY_SIZE(policies)];
+
+		for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+			_cleanup_world_ struct world again = world_make(policies[i], ports, 2);
+
+			worlds[i] = world_make(policies[i], ports, 2);
+			CHECK(memcmp(worlds[i].compiled->hash, again.compiled->hash, 16) == 0);
+			for (size_t j = 0; j < i; j++)
+				CHECK(memcmp(worlds[i].compiled->hash, worlds[j].compiled->hash,
+					     16) != 0);
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
+			world_free(&worlds[i]);
+	}
 	TEST("a rule's info says what the rule says")
 	{
 		_cleanup_world_ struct world world = world_make(
