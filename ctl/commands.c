@@ -262,7 +262,8 @@ static const struct field_spec status_fields[] = {
 	{"instance", "name of the instance"},
 	{"version", "version of dfwd"},
 	{"pid", "its process id"},
-	{"ready", "true: devices and policy are in place"},
+	{"ready",
+	 "true: policy is in place, and every device of a vport that is there is filtered"},
 	{"uptime_ms", "how long dfwd runs"},
 	{"generation", "the policy generation in force, 0: none"},
 	{"revision",
@@ -652,7 +653,9 @@ const struct command commands[] = {
 	{.name = "vport del",
 	 .argument = VPORT_ARGUMENT("name of the vport"),
 	 .help = "remove a vport and its flows",
-	 .details = "Its device, if it is there, is not filtered any more.",
+	 .details =
+		 "Its device, if it is there, is not filtered any more. A vport that a [vports] "
+		 "section of the configuration makes stays while its device is there, see dfwd(8).",
 	 .json = "An object:",
 	 FIELDS(vport_del_fields),
 	 .run = run_vport_del},

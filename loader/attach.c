@@ -58,27 +58,111 @@ bool attach_is_late(uint32_t ifindex)
 	return links_received(ifindex, &packets) < 0 || packets;
 }
 
-int attach_device(const struct hooks *hooks, struct port *port, uint32_t ifindex)
+static uint32_t slot_of(const struct object *object, uint32_t ifindex)
+{
+	uint32_t slot;
+
+	return map_get(object->port_slots, &ifindex, &slot) == 0 ? slot + 1 : 0;
+}
+
+static void slot_back(const struct object *object, uint32_t ifindex, uint32_t former)
+{
+	if (former)
+		slot_put(object, ifindex, former - 1);
+	else
+		slot_remove(object, ifindex);
+}
+
+int attach_begin(const struct hooks *hooks, const struct port *port, uint32_t ifindex,
+		 struct attaching *attaching)
 {
 	const struct hook_owner owner = owner_of(port);
-	int r = slot_put(hooks->object, ifindex, port->slot);
+	int r;
 
+	*attaching = (struct attaching){.hooks = hooks};
+	if (!ifindex)
+		return 0;
+	attaching->ifindex = ifindex;
+	attaching->former = slot_of(hooks->object, ifindex);
+	r = slot_put(hooks->object, ifindex, port->slot);
 	if (r == 0)
-		r = hooks_attach(hooks, &owner, ifindex);
+		r = hooks_begin(hooks, &owner, ifindex, &attaching->hooked);
 	if (r < 0)
-		return log_errno(r, "vport %s: cannot attach to device %s", port->spec->name,
-				 port->spec->dev);
-	port->ifindex = ifindex;
-	port->late = attach_is_late(ifindex);
+		attach_drop(attaching);
+	return r;
+}
+
+void attach_drop(struct attaching *attaching)
+{
+	const struct hooks *hooks = attaching->hooks;
+
+	attaching->hooks = NULL;
+	if (!hooks || !attaching->ifindex)
+		return;
+	hooks_drop(hooks, &attaching->hooked);
+	slot_back(hooks->object, attaching->ifindex, attaching->former);
+}
+
+int attach_keep(struct attaching *attaching, struct port *port)
+{
+	const struct hooks *hooks = attaching->hooks;
+	const struct hook_owner owner = owner_of(port);
+	int r;
+
+	if (!attaching->ifindex) {
+		attaching->hooks = NULL;
+		return port->ifindex ? detach_device(hooks, port) : 0;
+	}
+	r = hooks_keep(hooks, &owner, &attaching->hooked, port->ifindex);
+	if (port->ifindex && port->ifindex != attaching->ifindex)
+		slot_remove(hooks->object, port->ifindex);
+	port->ifindex = 0;
+	if (r < 0)
+		return r;
+	attaching->hooks = NULL;
+	port->ifindex = attaching->ifindex;
+	port->late = attach_is_late(port->ifindex);
 	return 0;
 }
 
-int detach_device(const struct hooks *hooks, struct port *port, bool slot_too)
+int attach_device(const struct hooks *hooks, struct port *port, uint32_t ifindex)
+{
+	_cleanup_attaching_ struct attaching attaching;
+	int r = attach_begin(hooks, port, ifindex, &attaching);
+
+	if (r == 0)
+		r = attach_keep(&attaching, port);
+	if (r < 0 && !port->attach_failed)
+		log_errno(r, "vport %s: cannot attach to device %s", port->spec->name,
+			  port->spec->dev);
+	return r;
+}
+
+int attach_pass(const struct hooks *hooks, struct port *from, struct port *to)
+{
+	const struct hook_owner old = owner_of(from), new = owner_of(to);
+	uint32_t ifindex = from->ifindex;
+	int r = slot_put(hooks->object, ifindex, to->slot);
+
+	if (r == 0)
+		r = hooks_pass(hooks, &old, &new);
+	if (r < 0) {
+		slot_put(hooks->object, ifindex, from->slot);
+		return log_errno(r, "vport %s: cannot take device %s over from vport %s",
+				 to->spec->name, to->spec->dev, from->spec->name);
+	}
+	from->ifindex = 0;
+	to->ifindex = ifindex;
+	to->late = attach_is_late(ifindex);
+	return 0;
+}
+
+int detach_device(const struct hooks *hooks, struct port *port)
 {
 	const struct hook_owner owner = owner_of(port);
 	uint32_t ifindex = port->ifindex;
 	int r = hooks_detach(hooks, &owner, ifindex);
-	int one = slot_too ? slot_remove(hooks->object, ifindex) : 0;
+	int one = slot_remove(hooks->object, ifindex);
 
 	r = r < 0 ? r : one;
 	if (r < 0)
@@ -101,11 +185,36 @@ static uint32_t find_slot(const struct hooks *hooks, const struct port *port)
 	return 0;
 }
 
+/* Who has a device is said by port_slots: a daemon may have died before it moved the links. */
 int attach_find(const struct hooks *hooks, struct port *port)
 {
 	const struct hook_owner owner = owner_of(port);
+	uint32_t linked;
+	int r = hooks_find(hooks, &owner, 0, &linked);
 
+	port->ifindex = 0;
+	if (r < 0)
+		return r;
+	if (linked && slot_of(hooks->object, linked) == port->slot + 1) {
+		port->ifindex = linked;
+		return 0;
+	}
 	return hooks_find(hooks, &owner, find_slot(hooks, port), &port->ifindex);
+}
+
+bool attach_lives(const struct hooks *hooks, const struct port *port)
+{
+	const struct hook_owner owner = owner_of(port);
+	uint32_t ifindex;
+
+	return hooks_find(hooks, &owner, port->ifindex, &ifindex) < 0 || ifindex == port->ifindex;
+}
+
+void attach_forget(const struct hooks *hooks, const struct port *port)
+{
+	const struct hook_owner owner = owner_of(port);
+
+	hooks_unpin(hooks, &owner);
 }
 
 /* ---- Upgrade ---------------------------------------------------------------------------------------------------- */

@@ -64,14 +64,15 @@ static int run_status(struct dfwd *d, const json_t *arguments, struct reply *rep
 		"{s:s, s:s, s:i, s:b, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
 		"s:b, s:o}",
 		"instance", d->instance, "version", DFW_VERSION, "pid", (int)getpid(), "ready",
-		d->ready, "uptime_ms", (json_int_t)ago_ms(d->started_ns), "generation",
-		(json_int_t)d->revision.generation, "revision", (int)d->revision.revision,
-		"active_since_ms", (json_int_t)ago_ms(d->active_since_ns), "vports",
-		(json_int_t)d->nr_ports, "attached", attached, "flows", flows, "events_lost",
-		(json_int_t)d->events.losses, "log_suppressed", (json_int_t)d->events.suppressed,
-		"changes_in_place", (json_int_t)d->changes.in_place, "changes_staged",
-		(json_int_t)d->changes.staged, "changes_no_room", (json_int_t)d->changes.no_room,
-		"dfwsyncd", d->cluster.link.fd >= 0, "held", moves_held_json(d));
+		d->ready && devices_enforced(d), "uptime_ms", (json_int_t)ago_ms(d->started_ns),
+		"generation", (json_int_t)d->revision.generation, "revision",
+		(int)d->revision.revision, "active_since_ms",
+		(json_int_t)ago_ms(d->active_since_ns), "vports", (json_int_t)d->nr_ports,
+		"attached", attached, "flows", flows, "events_lost", (json_int_t)d->events.losses,
+		"log_suppressed", (json_int_t)d->events.suppressed, "changes_in_place",
+		(json_int_t)d->changes.in_place, "changes_staged", (json_int_t)d->changes.staged,
+		"changes_no_room", (json_int_t)d->changes.no_room, "dfwsyncd",
+		d->cluster.link.fd >= 0, "held", moves_held_json(d));
 	return 0;
 }
 
@@ -153,6 +154,8 @@ static int run_vport_del(struct dfwd *d, const json_t *arguments, struct reply *
 	struct port *port;
 	int r = find_vport(d, arguments, &port);
 
+	if (r == 0)
+		r = vport_must_be_ours(d, port);
 	return r < 0 ? r : vport_del(d, port, &reply->errors);
 }
 

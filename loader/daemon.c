@@ -83,6 +83,8 @@ static int start_ports(struct dfwd *d)
 	if (r == 0)
 		r = devices_scan(d);
 	if (r == 0)
+		devices_forget_former(d);
+	if (r == 0)
 		r = vports_realise(d);
 	return r < 0 ? r : bridges_open(d);
 }
@@ -307,7 +309,7 @@ int daemon_detach(struct dfwd *d)
 	int r = 0, one;
 
 	for (size_t i = 0; i < d->nr_ports; i++) {
-		one = d->ports[i]->ifindex ? detach_device(&d->hooks, d->ports[i], true) : 0;
+		one = d->ports[i]->ifindex ? detach_device(&d->hooks, d->ports[i]) : 0;
 		r = r < 0 ? r : one;
 	}
 	one = uplinks_detach(d);

@@ -76,6 +76,13 @@ struct dfwd {
 	} staged;
 	struct remote_ports remote;
 
+	/* Devices for which a pattern could make no vport. */
+	struct {
+		bool any;
+		int pause; /* seconds between two attempts */
+		int wait;
+	} unmade;
+
 	uint64_t started_ns;
 	bool ready;
 	bool detached; /* enforcement was taken away: nothing is left to be done */

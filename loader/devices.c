@@ -21,31 +21,76 @@ static void tell(struct dfwd *d, const struct port *port, const char *change)
 				 "dev", port->spec->dev));
 }
 
-int device_enforce(struct dfwd *d, struct port *port)
+/* Its name may have been another port's a moment ago: then programs and all go over to this one. */
+static int enforce(struct dfwd *d, struct port *port, uint32_t ifindex)
 {
-	uint32_t ifindex = if_nametoindex(port->spec->dev);
+	struct port *holder = ports_find_ifindex(d, ifindex);
 	int r;
 
-	if (!ifindex)
+	if (holder == port)
 		return 0;
-	r = attach_device(&d->hooks, port, ifindex);
-	if (r == 0)
-		tell(d, port, "is enforced");
-	return r;
+	r = holder ? attach_pass(&d->hooks, holder, port) : attach_device(&d->hooks, port, ifindex);
+	if (r < 0)
+		return r;
+	port->attach_failed = false;
+	if (holder)
+		tell(d, holder, "has another name now");
+	tell(d, port, "is enforced");
+	return 0;
+}
+
+int device_enforce(struct dfwd *d, struct port *port)
+{
+	uint32_t ifindex = links_index(port->spec->dev);
+
+	return ifindex ? enforce(d, port, ifindex) : 0;
+}
+
+int device_check(const char *name)
+{
+	uint32_t ifindex = links_index(name);
+	const char *unfit = NULL;
+
+	if (!ifindex)
+		return links_check_name(name);
+	if (links_unfit(ifindex, &unfit) < 0 || !unfit)
+		return 0;
+	log_error("dev: %s %s: it cannot be a vport's", name, unfit);
+	return -EINVAL;
+}
+
+int device_begin(struct dfwd *d, const struct port *port, const char *name,
+		 struct attaching *attaching)
+{
+	uint32_t ifindex = links_index(name);
+	int r;
+
+	if (ifindex && ports_find_ifindex(d, ifindex)) {
+		log_error("dev: %s has just been another vport's: try again", name);
+		return -EBUSY;
+	}
+	r = attach_begin(&d->hooks, port, ifindex, attaching);
+	return r < 0 ? log_errno(r, "vport %s: cannot attach to device %s", port->spec->name, name)
+		     : 0;
 }
 
 /* A port that a pattern made has no reason to be without its device. */
-static void let_go(struct dfwd *d, struct port *port, bool slot_too, const char *why)
+static void end_pattern(struct dfwd *d, struct port *port)
 {
 	struct policy_errors errors = {};
 
-	detach_device(&d->hooks, port, slot_too);
-	port->ifindex = 0;
-	port->attach_failed = false;
-	tell(d, port, why);
 	if (port->spec->pattern[0] && vport_del(d, port, &errors) < 0)
 		log_warning("vport %s: cannot be removed now", port->spec->name);
 	policy_errors_free(&errors);
+}
+
+static void let_go(struct dfwd *d, struct port *port, const char *why)
+{
+	detach_device(&d->hooks, port);
+	port->ifindex = 0;
+	port->attach_failed = false;
+	tell(d, port, why);
+	end_pattern(d, port);
 }
 
 /*
@@ -59,34 +104,52 @@ static bool is_over(uint32_t ifindex, const char *name)
 	return !if_indextoname(ifindex, now) || strcmp(now, name) != 0;
 }
 
-static void seen(struct dfwd *d, uint32_t ifindex, const char *name)
+/* The device is there, is the port's by its name, and stays unguarded. */
+static void refuse(struct dfwd *d, struct port *port, const struct link_event *event)
 {
-	struct port *holder = ports_find_ifindex(d, ifindex);
-	struct port *owner = ports_find_device(d, name);
+	if (port->ifindex)
+		let_go(d, port, "went, and came again");
+	if (!port->attach_failed)
+		log_error("vport %s: device %s %s: it cannot be a vport's", port->spec->name,
+			  event->name, event->unfit);
+	port->attach_failed = true;
+}
 
-	if (is_over(ifindex, name))
+static void belongs(struct dfwd *d, struct port *owner, const struct link_event *event)
+{
+	if (event->unfit)
+		refuse(d, owner, event);
+	else
+		owner->attach_failed = enforce(d, owner, event->ifindex) < 0;
+}
+
+static void seen(struct dfwd *d, const struct link_event *event)
+{
+	struct port *holder = ports_find_ifindex(d, event->ifindex);
+	struct port *owner = ports_find_device(d, event->name);
+
+	if (is_over(event->ifindex, event->name))
 		return;
-	if (holder && uplinks_find(d, name)) {
-		let_go(d, holder, true, "has another name now");
+	if (holder && uplinks_find(d, event->name)) {
+		let_go(d, holder, "has another name now");
 		holder = NULL;
 	}
-	if (uplinks_seen(d, ifindex, name))
+	if (uplinks_seen(d, event->ifindex, event->name))
 		return;
 	if (holder && holder == owner)
 		return;
 	if (owner && owner->ifindex)
-		let_go(d, owner, true, "went, and came again");
-	owner = ports_find_device(d, name);
-	if (owner) {
-		owner->attach_failed = attach_device(&d->hooks, owner, ifindex) < 0;
-		if (!owner->attach_failed)
-			tell(d, owner, "is enforced");
-	}
-	/* Renamed: whom it belongs to now, if to anybody, enforces it already. */
-	if (holder)
-		let_go(d, holder, !owner, "has another name now");
-	if (!owner)
-		vport_add_by_pattern(d, name);
+		let_go(d, owner, "went, and came again");
+	owner = ports_find_device(d, event->name);
+	if (owner)
+		belongs(d, owner, event);
+	else if (!event->unfit && vport_add_by_pattern(d, event->name) < 0)
+		d->unmade.any = true;
+	/* Renamed: whom it belongs to now, if to anybody, has taken it over. */
+	if (holder && holder->ifindex)
+		let_go(d, holder, "has another name now");
+	else if (holder)
+		end_pattern(d, holder);
 }
 
 static void gone(struct dfwd *d, uint32_t ifindex)
@@ -94,7 +157,7 @@ static void gone(struct dfwd *d, uint32_t ifindex)
 	struct port *port = ports_find_ifindex(d, ifindex);
 
 	if (port)
-		let_go(d, port, true, "has gone");
+		let_go(d, port, "has gone");
 	uplinks_gone(d, ifindex);
 }
 
@@ -105,7 +168,7 @@ static void handle(const struct link_event *event, void *data)
 	if (event->gone)
 		gone(d, event->ifindex);
 	else
-		seen(d, event->ifindex, event->name);
+		seen(d, event);
 }
 
 /* ---- All of them ------------------------------------------------------------------------------------------------ */
@@ -155,6 +218,11 @@ static bool is_there(const struct scan *scan, uint32_t ifindex)
 	return false;
 }
 
+static bool has_lost(const struct dfwd *d, const struct port *port, const struct scan *scan)
+{
+	return port->ifindex && (!is_there(scan, port->ifindex) || !attach_lives(&d->hooks, port));
+}
+
 /* A snapshot first, since handling one device may change the list of ports under our feet. */
 int devices_scan(struct dfwd *d)
 {
@@ -165,9 +233,8 @@ int devices_scan(struct dfwd *d)
 		r = -ENOMEM;
 	if (r == 0) {
 		for (size_t i = d->nr_ports; i > 0; i--)
-			if (i <= d->nr_ports && d->ports[i - 1]->ifindex &&
-			    !is_there(&scan, d->ports[i - 1]->ifindex))
-				gone(d, d->ports[i - 1]->ifindex);
+			if (i <= d->nr_ports && has_lost(d, d->ports[i - 1], &scan))
+				let_go(d, d->ports[i - 1], "has gone");
 		for (size_t i = 0; i < DFW_MAX_UPLINKS; i++)
 			if (d->uplinks[i] && d->uplinks[i]->ifindex &&
 			    !is_there(&scan, d->uplinks[i]->ifindex))
@@ -191,10 +258,41 @@ void devices_read(struct dfwd *d)
 		log_errno(r, "cannot read what the kernel tells about devices");
 }
 
-/* Its device went while no daemon ran. */
+void devices_forget_former(const struct dfwd *d)
+{
+	for (size_t i = 0; i < d->nr_ports; i++)
+		if (!d->ports[i]->ifindex)
+			attach_forget(&d->hooks, d->ports[i]);
+}
+
+/* Its device went while no daemon ran, or has become another port's. */
 static bool is_left_over(const struct port *port)
 {
-	return port->spec->pattern[0] && !port->ifindex && !if_nametoindex(port->spec->dev);
+	return port->spec->pattern[0] && !port->ifindex && !links_index(port->spec->dev);
+}
+
+/* What it failed of has been logged. */
+static int device_retry(struct dfwd *d, struct port *port)
+{
+	const char *unfit = NULL;
+	uint32_t ifindex = links_index(port->spec->dev);
+
+	if (!ifindex)
+		return 0;
+	if (links_unfit(ifindex, &unfit) < 0 || unfit)
+		return -EINVAL;
+	return enforce(d, port, ifindex);
+}
+
+/* Devices that a pattern wants and that could not be had: rarer and rarer, since what hinders it may stay, and is logged. */
+static void retry_patterns(struct dfwd *d)
+{
+	if (!d->unmade.any || d->unmade.wait-- > 0)
+		return;
+	d->unmade.any = false;
+	devices_scan(d);
+	d->unmade.pause = d->unmade.any ? 2 * d->unmade.pause % 64 + 1 : 0;
+	d->unmade.wait = d->unmade.pause;
 }
 
 void devices_retry(struct dfwd *d)
@@ -203,10 +301,11 @@ void devices_retry(struct dfwd *d)
 		struct port *port = d->ports[i - 1];
 
 		if (port->attach_failed)
-			port->attach_failed = device_enforce(d, port) < 0;
+			port->attach_failed = device_retry(d, port) < 0;
 		else if (is_left_over(port))
-			let_go(d, port, true, "has gone");
+			let_go(d, port, "has gone");
 	}
+	retry_patterns(d);
 }
 
 bool devices_enforced(const struct dfwd *d)
@@ -214,5 +313,5 @@ bool devices_enforced(const struct dfwd *d)
 	for (size_t i = 0; i < d->nr_ports; i++)
 		if (d->ports[i]->attach_failed)
 			return false;
-	return true;
+	return !d->unmade.any;
 }

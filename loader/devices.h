@@ -17,5 +17,12 @@ bool devices_enforced(const struct dfwd *d);
 
 /* Enforces the port when its device is there. */
 int device_enforce(struct dfwd *d, struct port *port);
+/* -EINVAL, logged: the device is there and cannot be a vport's, or the name is another name of a device. */
+int device_check(const char *name);
+/* Enforces the port on the device of this name too, if it is there; see attach_begin. Errors are logged. */
+int device_begin(struct dfwd *d, const struct port *port, const char *name,
+		 struct attaching *attaching);
+/* At a start, when all devices have been looked at: forgets links of ports that have none. */
+void devices_forget_former(const struct dfwd *d);
 
 #endif

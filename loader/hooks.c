@@ -21,6 +21,9 @@
 #define TCX_INGRESS ((enum bpf_attach_type)46)
 #define TCX_EGRESS  ((enum bpf_attach_type)47)
 
+/* The most that the kernel lets attach to one side of a device (BPF_MPROG_MAX). */
+#define TCX_MAX_PROGRAMS 64
+
 /* Our filter on a clsact qdisc. A priority of one's own, so that an operator's filters before and after it have room. */
 #define CLSACT_PRIORITY 0xdf0
 #define CLSACT_HANDLE	0xdf0
@@ -61,25 +64,34 @@ static const char *side_path(const struct hooks *hooks, const struct hook_owner 
 
 /* Both links first, then the pins: each link waits for the kernel's lock on devices, and between them whoever made the
  * device might get that lock, to bring it up. */
-static int tcx_attach(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex)
+static int tcx_begin(const struct hooks *hooks, const struct hook_owner *owner,
+		     struct hooked *hooked)
 {
-	int links[HOOK_SIDES], r = 0;
-	char path[PATH_MAX];
-
 	for (size_t i = 0; i < HOOK_SIDES; i++) {
 		const struct hook_side *side = &owner->sides[i];
 
-		links[i] = r < 0 ? -1
-				 : bpf_link_create(side_program(&hooks->object->programs, side),
-						   (int)ifindex,
+		hooked->links[i] = bpf_link_create(side_program(&hooks->object->programs, side),
+						   (int)hooked->ifindex,
 						   side->egress ? TCX_EGRESS : TCX_INGRESS, NULL);
-		r = r < 0 ? r : links[i] < 0 ? links[i] : 0;
+		if (hooked->links[i] < 0)
+			return hooked->links[i];
 	}
-	for (size_t i = 0; i < HOOK_SIDES; i++) {
-		if (r == 0)
-			r = pin_replace(links[i], side_path(hooks, owner, &owner->sides[i], path));
-		cleanup_close(&links[i]);
-	}
+	return 0;
+}
+
+/* The former link is detached, not only left without its pin: its last reference may be given up some time later. */
+static int tcx_keep_side(const struct hooks *hooks, const struct hook_owner *owner,
+			 const struct hook_side *side, int link)
+{
+	char path[PATH_MAX];
+	_cleanup_close_ int former = -1;
+	int r;
+
+	side_path(hooks, owner, side, path);
+	former = pin_open(path);
+	r = pin_replace(link, path);
+	if (r == 0 && former >= 0)
+		bpf_link_detach(former);
 	return r;
 }
 
@@ -101,6 +113,20 @@ static int tcx_detach_side(const struct hooks *hooks, const struct hook_owner *o
 	return pin_remove(path);
 }
 
+/* A link goes with its device into another network namespace, where its index may be that of another device here. */
+static bool tcx_is_there(uint32_t ifindex, const struct hook_side *side, uint32_t program)
+{
+	uint32_t ids[TCX_MAX_PROGRAMS], nr = TCX_MAX_PROGRAMS;
+
+	if (bpf_prog_query((int)ifindex, side->egress ? TCX_EGRESS : TCX_INGRESS, 0, NULL, ids,
+			   &nr) < 0)
+		return false;
+	for (uint32_t i = 0; i < nr; i++)
+		if (ids[i] == program)
+			return true;
+	return false;
+}
+
 /* The device of a pinned link; 0: it has gone, or there is no link. */
 static int tcx_find_side(const struct hooks *hooks, const struct hook_owner *owner,
 			 const struct hook_side *side, uint32_t *ifindex)
@@ -118,7 +144,8 @@ static int tcx_find_side(const struct hooks *hooks, const struct hook_owner *own
 	if (r < 0)
 		return log_errno(r, "%s", path);
 	/* info.tcx, which headers of 6.1 lack, begins like info.xdp. */
-	*ifindex = info.xdp.ifindex;
+	if (info.xdp.ifindex && tcx_is_there(info.xdp.ifindex, side, info.prog_id))
+		*ifindex = info.xdp.ifindex;
 	return 0;
 }
 
@@ -214,8 +241,7 @@ static int clsact_detach_side(bool egress, uint32_t ifindex)
 
 /* ---- Both ------------------------------------------------------------------------------------------------------- */
 
-static int clsact_attach(const struct hooks *hooks, const struct hook_owner *owner,
-			 uint32_t ifindex)
+static int clsact_begin(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex)
 {
 	int r = clsact_make(hooks, ifindex);
 
@@ -225,6 +251,15 @@ static int clsact_attach(const struct hooks *hooks, const struct hook_owner *own
 	return r;
 }
 
+static int clsact_end(const char *run_dir, uint32_t ifindex)
+{
+	int ingress = clsact_detach_side(false, ifindex);
+	int egress = clsact_detach_side(true, ifindex);
+	int r = clsact_remove(run_dir, ifindex);
+
+	return ingress < 0 ? ingress : egress < 0 ? egress : r;
+}
+
 int hooks_detach(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex)
 {
 	int r = 0, one;
@@ -232,21 +267,91 @@ int hooks_detach(const struct hooks *hooks, const struct hook_owner *owner, uint
 	for (size_t i = 0; i < HOOK_SIDES; i++) {
 		one = tcx_detach_side(hooks, owner, &owner->sides[i]);
 		r = r < 0 ? r : one;
-		one = clsact_detach_side(owner->sides[i].egress, ifindex);
-		r = r < 0 ? r : one;
 	}
-	one = clsact_remove(hooks->run_dir, ifindex);
+	one = clsact_end(hooks->run_dir, ifindex);
 	return r < 0 ? r : one;
+}
+
+int hooks_begin(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex,
+		struct hooked *hooked)
+{
+	int r;
+
+	*hooked = (struct hooked){.ifindex = ifindex, .links = {-1, -1}};
+	r = hooks->hook == HOOK_TCX ? tcx_begin(hooks, owner, hooked)
+				    : clsact_begin(hooks, owner, ifindex);
+	if (r < 0)
+		hooks_drop(hooks, hooked);
+	return r;
+}
+
+void hooks_drop(const struct hooks *hooks, struct hooked *hooked)
+{
+	for (size_t i = 0; hooked->ifindex && i < HOOK_SIDES; i++)
+		cleanup_close(&hooked->links[i]);
+	if (hooked->ifindex && hooks->hook == HOOK_CLSACT)
+		clsact_end(hooks->run_dir, hooked->ifindex);
+	hooked->ifindex = 0;
+}
+
+int hooks_keep(const struct hooks *hooks, const struct hook_owner *owner, struct hooked *hooked,
+	       uint32_t former)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < HOOK_SIDES && r == 0; i++)
+		if (hooked->links[i] >= 0)
+			r = tcx_keep_side(hooks, owner, &owner->sides[i], hooked->links[i]);
+	if (r < 0) {
+		hooks_detach(hooks, owner, hooked->ifindex);
+		return r;
+	}
+	if (former && former != hooked->ifindex)
+		clsact_end(hooks->run_dir, former);
+	for (size_t i = 0; i < HOOK_SIDES; i++)
+		cleanup_close(&hooked->links[i]);
+	hooked->ifindex = 0;
+	return 0;
 }
 
 int hooks_attach(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex)
 {
-	int r = hooks->hook == HOOK_TCX ? tcx_attach(hooks, owner, ifindex)
-					: clsact_attach(hooks, owner, ifindex);
+	struct hooked hooked;
+	int r = hooks_begin(hooks, owner, ifindex, &hooked);
 
-	if (r < 0)
-		hooks_detach(hooks, owner, ifindex);
+	if (r == 0)
+		r = hooks_keep(hooks, owner, &hooked, 0);
+	hooks_drop(hooks, &hooked);
 	return r;
+}
+
+int hooks_pass(const struct hooks *hooks, const struct hook_owner *from,
+	       const struct hook_owner *to)
+{
+	for (size_t i = 0; i < HOOK_SIDES; i++) {
+		char old[PATH_MAX], new[PATH_MAX];
+		int r = rename(side_path(hooks, from, &from->sides[i], old),
+			       side_path(hooks, to, &to->sides[i], new)) < 0
+				? -errno
+				: 0;
+
+		/* A filter on a clsact qdisc has no pin, and is nobody's. */
+		if (r == 0 || r == -ENOENT)
+			continue;
+		for (; i > 0; i--)
+			rename(side_path(hooks, to, &to->sides[i - 1], new),
+			       side_path(hooks, from, &from->sides[i - 1], old));
+		return r;
+	}
+	return 0;
+}
+
+void hooks_unpin(const struct hooks *hooks, const struct hook_owner *owner)
+{
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < HOOK_SIDES; i++)
+		pin_remove(side_path(hooks, owner, &owner->sides[i], path));
 }
 
 int hooks_find(const struct hooks *hooks, const struct hook_owner *owner, uint32_t known,
@@ -264,8 +369,8 @@ int hooks_find(const struct hooks *hooks, const struct hook_owner *owner, uint32
 			found[i] = known;
 	}
 	/* Half of a hook is none: it is made anew, over what is there. */
-	if (known && found[0] == known && found[1] == known)
-		*ifindex = known;
+	if (found[0] == found[1] && (!known || found[0] == known))
+		*ifindex = found[0];
 	return 0;
 }
 
@@ -311,11 +416,7 @@ int hooks_end_links(const char *folder, const struct hook_side *sides)
 
 int hooks_end_filters(const char *run_dir, uint32_t ifindex)
 {
-	int r = clsact_detach_side(false, ifindex);
+	int r = clsact_end(run_dir, ifindex);
 
-	if (r == 0)
-		r = clsact_detach_side(true, ifindex);
-	if (r == 0)
-		r = clsact_remove(run_dir, ifindex);
 	return r < 0 ? log_errno(r, "cannot take the filters away from device %u", ifindex) : 0;
 }

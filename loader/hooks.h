@@ -39,13 +39,33 @@ struct hook_owner {
 /* Asks the kernel once, on the loopback device, without attaching anything. `clsact`: do not even ask. */
 int hooks_init(struct hooks *hooks, const struct object *object, const char *run_dir, bool clsact);
 
-/* Both sides, or none. */
+/* A device that is hooked, but not yet for good. */
+struct hooked {
+	uint32_t ifindex; /* 0: none */
+	int links[HOOK_SIDES];
+};
+
+/* Both sides, or none; whatever else the owner is attached to stays. */
+int hooks_begin(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex,
+		struct hooked *hooked);
+/* Makes it the owner's, in the place of `former`, the device that it had until now (0: none). */
+int hooks_keep(const struct hooks *hooks, const struct hook_owner *owner, struct hooked *hooked,
+	       uint32_t former);
+/* Goes back, unless it was kept. */
+void hooks_drop(const struct hooks *hooks, struct hooked *hooked);
+
 int hooks_attach(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex);
 /* The device may have gone. */
 int hooks_detach(const struct hooks *hooks, const struct hook_owner *owner, uint32_t ifindex);
 
+/* What is attached for one owner becomes the other's, who has nothing; the programs are the same. */
+int hooks_pass(const struct hooks *hooks, const struct hook_owner *from,
+	       const struct hook_owner *to);
+/* Forgets links that are not the owner's any more: a daemon died between what it did. */
+void hooks_unpin(const struct hooks *hooks, const struct hook_owner *owner);
+
 /* The device that a daemon before us left the owner attached to, at both sides: *ifindex, 0: none. `known`: the device
- * that the maps name; a filter, unlike a link, does not tell whose it is. */
+ * that the maps name, since a filter, unlike a link, does not tell whose it is; 0: look at links only. */
 int hooks_find(const struct hooks *hooks, const struct hook_owner *owner, uint32_t known,
 	       uint32_t *ifindex);
 

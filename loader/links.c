@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <net/if.h>
+#include <net/if_arp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -10,6 +13,7 @@
 #include "links.h"
 #include "log.h"
 #include "netlink.h"
+#include "util.h"
 
 int links_open(struct links *links)
 {
@@ -31,24 +35,63 @@ struct link_walk {
 	void *data;
 };
 
+static const struct nlattr *find(const struct nlmsghdr *header, uint16_t type)
+{
+	struct nlattr *attribute;
+
+	mnl_attr_for_each(attribute, header, sizeof(struct ifinfomsg))
+	{
+		if (mnl_attr_get_type(attribute) == type)
+			return attribute;
+	}
+	return NULL;
+}
+
+/* Devices that receive what their guest is sent, and send what it sends: the other way round than a port. */
+static bool is_reversed(const struct nlattr *info)
+{
+	static const char *const kinds[] = {"macvlan", "macvtap", "ipvlan", "ipvtap"};
+	struct nlattr *attribute;
+
+	mnl_attr_for_each_nested(attribute, info)
+	{
+		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+			if (mnl_attr_get_type(attribute) == IFLA_INFO_KIND &&
+			    strcmp(mnl_attr_get_str(attribute), kinds[i]) == 0)
+				return true;
+	}
+	return false;
+}
+
+static const char *why_unfit(const struct nlmsghdr *header)
+{
+	const struct ifinfomsg *message = mnl_nlmsg_get_payload(header);
+	const struct nlattr *info = find(header, IFLA_LINKINFO);
+
+	if (message->ifi_type != ARPHRD_ETHER)
+		return "has no Ethernet frames";
+	return info && is_reversed(info)
+		       ? "is a macvlan or ipvlan, which sends what a port receives"
+		       : NULL;
+}
+
 static int handle_message(const struct nlmsghdr *header, void *data)
 {
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(header);
 	const struct link_walk *walk = data;
 	struct link_event event = {.gone = header->nlmsg_type == RTM_DELLINK};
-	struct nlattr *attribute;
+	const struct nlattr *name;
 
 	if (header->nlmsg_type != RTM_NEWLINK && header->nlmsg_type != RTM_DELLINK)
 		return MNL_CB_OK;
+	name = find(header, IFLA_IFNAME);
 	/* A bridge tells of its ports by messages of its own family; its RTM_DELLINK is a device that left the bridge. */
-	if (info->ifi_family != AF_UNSPEC)
+	if (info->ifi_family != AF_UNSPEC || !name)
 		return MNL_CB_OK;
 	event.ifindex = (uint32_t)info->ifi_index;
-	mnl_attr_for_each(attribute, header,
-			  sizeof(*info)) if (mnl_attr_get_type(attribute) == IFLA_IFNAME)
-		event.name = mnl_attr_get_str(attribute);
-	if (event.name)
-		walk->handler(&event, walk->data);
+	event.name = mnl_attr_get_str(name);
+	event.unfit = why_unfit(header);
+	walk->handler(&event, walk->data);
 	return MNL_CB_OK;
 }
 
@@ -70,26 +113,27 @@ int links_list(link_handler handler, void *data)
 	return netlink_dump(NETLINK_ROUTE, request, handle_message, &walk);
 }
 
-static int read_received(const struct nlmsghdr *header, void *data)
+uint32_t links_index(const char *name)
 {
-	struct rtnl_link_stats64 stats = {};
-	struct nlattr *attribute;
+	uint32_t ifindex = if_nametoindex(name);
+	char now[IF_NAMESIZE];
 
-	mnl_attr_for_each(attribute, header, sizeof(struct ifinfomsg))
-	{
-		size_t bytes = mnl_attr_get_payload_len(attribute);
-
-		if (mnl_attr_get_type(attribute) != IFLA_STATS64)
-			continue;
-		/* Other kernels count more, or less. */
-		memcpy(&stats, mnl_attr_get_payload(attribute),
-		       bytes < sizeof(stats) ? bytes : sizeof(stats));
-	}
-	*(uint64_t *)data = stats.rx_packets;
-	return MNL_CB_OK;
+	return ifindex && if_indextoname(ifindex, now) && strcmp(now, name) == 0 ? ifindex : 0;
 }
 
-int links_received(uint32_t ifindex, uint64_t *packets)
+int links_check_name(const char *name)
+{
+	uint32_t ifindex = if_nametoindex(name);
+	char now[IF_NAMESIZE];
+
+	if (!ifindex || !if_indextoname(ifindex, now) || strcmp(now, name) == 0)
+		return 0;
+	log_error("dev: %s is another name of device %s; dfw goes by that one only", name, now);
+	return -EINVAL;
+}
+
+/* Asks for one device. */
+static int ask(uint32_t ifindex, mnl_cb_t callback, void *data)
 {
 	char buffer[256] = {};
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
@@ -98,7 +142,37 @@ int links_received(uint32_t ifindex, uint64_t *packets)
 	request->nlmsg_type = RTM_GETLINK;
 	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
 	info->ifi_index = (int)ifindex;
-	return netlink_ask(NETLINK_ROUTE, request, read_received, packets);
+	return netlink_ask(NETLINK_ROUTE, request, callback, data);
+}
+
+static int read_unfit(const struct nlmsghdr *header, void *data)
+{
+	*(const char **)data = why_unfit(header);
+	return MNL_CB_OK;
+}
+
+int links_unfit(uint32_t ifindex, const char **unfit)
+{
+	return ask(ifindex, read_unfit, unfit);
+}
+
+static int read_received(const struct nlmsghdr *header, void *data)
+{
+	struct rtnl_link_stats64 stats = {};
+	const struct nlattr *attribute = find(header, IFLA_STATS64);
+	size_t bytes = attribute ? mnl_attr_get_payload_len(attribute) : 0;
+
+	/* Other kernels count more, or less. */
+	if (bytes)
+		memcpy(&stats, mnl_attr_get_payload(attribute),
+		       bytes < sizeof(stats) ? bytes : sizeof(stats));
+	*(uint64_t *)data = stats.rx_packets;
+	return MNL_CB_OK;
+}
+
+int links_received(uint32_t ifindex, uint64_t *packets)
+{
+	return ask(ifindex, read_received, packets);
 }
 
 static int count_filter(const struct nlmsghdr *header, void *data)

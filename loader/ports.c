@@ -106,7 +106,7 @@ void ports_take(struct dfwd *d, struct port *port)
 void port_remove(struct dfwd *d, struct port *port)
 {
 	if (port->ifindex)
-		detach_device(&d->hooks, port, true);
+		detach_device(&d->hooks, port);
 	port_destroy(&d->object, port->spec->name, port->slot);
 	port_free(port);
 }

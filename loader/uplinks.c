@@ -197,8 +197,7 @@ void uplinks_retry(struct dfwd *d)
 {
 	for (size_t i = 0; i < DFW_MAX_UPLINKS; i++) {
 		struct uplink *uplink = d->uplinks[i];
-		uint32_t ifindex =
-			uplink && uplink->attach_failed ? if_nametoindex(uplink->name) : 0;
+		uint32_t ifindex = uplink && uplink->attach_failed ? links_index(uplink->name) : 0;
 
 		if (ifindex)
 			attach(d, uplink, ifindex);
@@ -250,7 +249,7 @@ static int check_wish(const struct dfwd *d, const struct uplink_wish *wish)
 		log_error("device %s is that of vport %s", wish->name, port->spec->name);
 		return -EEXIST;
 	}
-	return 0;
+	return links_check_name(wish->name);
 }
 
 /* The counters of an uplink that had this number before are not this one's. */
@@ -289,7 +288,7 @@ static void settle(struct dfwd *d)
 int uplink_add(struct dfwd *d, const struct uplink_wish *wish, bool configured)
 {
 	struct uplink *uplink;
-	uint32_t number, ifindex = if_nametoindex(wish->name);
+	uint32_t number = 0, ifindex = links_index(wish->name);
 	int r = check_wish(d, wish);
 
 	if (r == 0)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
@@ -107,6 +108,8 @@ int vport_add(struct dfwd *d, struct vport_spec **spec, struct policy_errors *er
 
 	r = ports_conflict(d, *spec, NULL);
 	if (r == 0)
+		r = device_check((*spec)->dev);
+	if (r == 0)
 		r = check_profile(d, *spec);
 	if (r == 0)
 		r = prepare(d, NULL, *spec, &revision, &index, &file, errors);
@@ -138,15 +141,21 @@ int vport_set(struct dfwd *d, struct port *port, struct vport_spec **spec,
 {
 	_cleanup_revision_ struct revision *revision = NULL;
 	_cleanup_staged_ struct staged_file file = {};
+	_cleanup_attaching_ struct attaching attaching = {};
 	bool moves = strcmp(port->spec->dev, (*spec)->dev) != 0;
 	size_t index;
 	int r;
 
 	r = ports_conflict(d, *spec, port);
+	if (r == 0 && moves)
+		r = device_check((*spec)->dev);
 	if (r == 0)
 		r = check_profile(d, *spec);
 	if (r == 0)
 		r = prepare(d, port, *spec, &revision, &index, &file, errors);
+	/* Both devices deny or decide by the old rules until the new ones are in force. */
+	if (r == 0 && moves)
+		r = device_begin(d, port, (*spec)->dev, &attaching);
 	if (r == 0)
 		r = revision_commit(revision);
 	if (r < 0)
@@ -156,11 +165,8 @@ int vport_set(struct dfwd *d, struct port *port, struct vport_spec **spec,
 	r = commit_file(&file);
 	if (moves_share(d, port) < 0 && r == 0)
 		r = -EIO;
-	/* The new device was nobody's until now, and the old one is from here on: which is first makes no difference. */
-	if (moves && port->ifindex)
-		detach_device(&d->hooks, port, true);
-	if (moves && device_enforce(d, port) < 0)
-		port->attach_failed = true;
+	if (moves)
+		port->attach_failed = attach_keep(&attaching, port) < 0;
 	tell(d, "changed", port);
 	return r;
 }
@@ -190,26 +196,43 @@ int vport_del(struct dfwd *d, struct port *port, struct policy_errors *errors)
 /* ---- By pattern ------------------------------------------------------------------------------------------------- */
 
 /* It stays, denying, and every port else goes on; the next policy may take it. */
-static void add_left_out(struct dfwd *d, struct vport_spec **spec)
+static int add_left_out(struct dfwd *d, struct vport_spec **spec)
 {
 	struct port *port = NULL;
 	int r = make_port(d, spec, profile_default(), &port);
 
-	if (r < 0 && port) {
-		ports_take(d, port);
-		port_remove(d, port);
-		return;
+	if (r < 0) {
+		if (port) {
+			ports_take(d, port);
+			port_remove(d, port);
+		}
+		return r;
 	}
-	if (r == 0) {
-		port->left_out = true;
-		/* A restart must know the port, or it would take it for one that a crash left behind. */
-		ports_save(d);
-		log_warning("vport %s: %s; it denies everything", port->spec->name,
-			    d->policy ? "the policy does not take it" : "there is no policy yet");
-	}
+	port->left_out = true;
+	/* A restart must know the port, or it would take it for one that a crash left behind. */
+	ports_save(d);
+	log_warning("vport %s: %s; it denies everything", port->spec->name,
+		    d->policy ? "the policy does not take it" : "there is no policy yet");
+	return 0;
 }
 
-void vport_add_by_pattern(struct dfwd *d, const char *device)
+/* The device's name as far as a vport's may be so, and not another vport's. */
+static int name_after(const struct dfwd *d, const char *device, struct vport_spec *spec)
+{
+	char name[DFW_PORT_NAME_LEN];
+	size_t bytes;
+
+	snprintf(name, sizeof(name) - sizeof("-1000"), "%s", device);
+	bytes = strlen(name);
+	for (size_t i = 0; i < bytes; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("_-:", name[i]))
+			name[i] = '_';
+	for (int i = 2; i < 1000 && ports_find(d, name); i++)
+		sprintf(name + bytes, "-%d", i);
+	return spec_set_name(spec, name);
+}
+
+int vport_add_by_pattern(struct dfwd *d, const char *device)
 {
 	const struct vport_pattern *pattern = config_match(&d->config, device);
 	_cleanup_spec_ struct vport_spec *spec = NULL;
@@ -217,20 +240,37 @@ void vport_add_by_pattern(struct dfwd *d, const char *device)
 	int r;
 
 	if (!pattern)
-		return;
+		return 0;
 	spec = spec_copy(pattern->template);
 	if (!spec || getrandom(spec->uuid, sizeof(spec->uuid), 0) < 0)
-		return;
+		return log_errno(-ENOMEM, "device %s", device);
 	strcpy(spec->pattern, pattern->pattern);
 	snprintf(spec->dev, sizeof(spec->dev), "%s", device);
-	if (spec_set_name(spec, device) < 0 || ports_conflict(d, spec, NULL) < 0)
-		return;
+	r = name_after(d, device, spec);
+	if (r == 0)
+		r = ports_conflict(d, spec, NULL);
+	if (r < 0)
+		return r;
 	r = d->policy ? vport_add(d, &spec, &errors) : 0;
 	for (size_t i = 0; i < errors.nr; i++)
 		log_error("vport %s: %s", device, errors.list[i].text);
 	policy_errors_free(&errors);
 	if (!d->policy || (r < 0 && spec))
-		add_left_out(d, &spec);
+		r = add_left_out(d, &spec);
+	return r;
+}
+
+int vport_must_be_ours(const struct dfwd *d, const struct port *port)
+{
+	const struct vport_spec *spec = port->spec;
+	const struct vport_pattern *pattern = config_match(&d->config, spec->dev);
+
+	if (!spec->pattern[0] || !port->ifindex || !pattern)
+		return 0;
+	log_error("vport %s is made by [vports \"%s\"] of %s while there is a device %s: change it "
+		  "there, and reload dfwd",
+		  spec->name, pattern->pattern, d->config_path, spec->dev);
+	return -EINVAL;
 }
 
 /* ---- All -------------------------------------------------------------------------------------------------------- */

@@ -14,8 +14,11 @@ int vport_set(struct dfwd *d, struct port *port, struct vport_spec **spec,
 	      struct policy_errors *errors);
 int vport_del(struct dfwd *d, struct port *port, struct policy_errors *errors);
 
-/* A port for a device that a pattern of the configuration matches. When the policy does not take it, it denies. */
-void vport_add_by_pattern(struct dfwd *d, const char *device);
+/* A port for a device that a pattern of the configuration matches, if one does. When the policy does not take it, it
+ * denies. Errors are logged, and leave the device unguarded. */
+int vport_add_by_pattern(struct dfwd *d, const char *device);
+/* -EINVAL, logged: the configuration makes this port as long as its device is there. */
+int vport_must_be_ours(const struct dfwd *d, const struct port *port);
 
 /* Brings the policy in force to all ports as they are; done when nothing differs. */
 int vports_realise(struct dfwd *d);

@@ -430,6 +430,18 @@ no_leak() {
     ((bad == 0)) || because "$bad forbidden datagrams arrived (and $good allowed ones)"
 }
 
+# ---- dfwd and devices ------------------------------------------------------------------------------------------------
+
+# More about devices than the socket of dfwd's messages takes.
+much_to_tell() {
+    for _ in {1..4000}; do
+        echo "link set up0 mtu 1400"
+        echo "link set up0 mtu 1500"
+    done | ip -n "$HOST" -batch -
+}
+# told LINES TEXT: dfwd's log has it behind that many lines
+told() { grep -q "$2" <(tail -n +$(($1 + 1)) "$LOG"); }
+
 # ---- refusals --------------------------------------------------------------------------------------------------------
 
 # refuses STATUS PATTERN command...: it fails with that exit status ("1,2": one of these) and says something that matches

@@ -61,14 +61,6 @@ overrun() {
     (($(tail -n +$((before + 1)) "$LOG" | grep -c "vm2: device tap2 is enforced") == 1)) && not told "$before" "cannot attach" ||
         because "$(tail -n +$((before + 1)) "$LOG" | tr '\n' ' ')"
 }
-# More than the socket of its messages takes.
-much_to_tell() {
-    for _ in {1..4000}; do
-        echo "link set up0 mtu 1400"
-        echo "link set up0 mtu 1500"
-    done | ip -n "$HOST" -batch -
-}
-told() { grep -q "$2" <(tail -n +$(($1 + 1)) "$LOG"); }
 it "messages about devices that have been do not end what is enforced now" overrun
 absent() {
     dfwd_end TERM && ip -n "$HOST" link del tap2
