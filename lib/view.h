@@ -68,7 +68,7 @@ struct flow_filter {
 	uint8_t protocol; /* 0: any */
 	bool has_address;
 	struct dfw_addr address; /* of either end, */
-	uint32_t prefix_bits;	 /* within this prefix, of 128 */
+	uint32_t prefix_bits;	 /* within this prefix, of 128; below 96: of IPv6 alone */
 	uint16_t port;		 /* of either end, 0: any */
 };
 

@@ -21,6 +21,9 @@ static bool in_prefix(const struct dfw_addr *addr, const struct flow_filter *fil
 {
 	struct dfw_addr masked = *addr;
 
+	/* IPv4 is held v4-mapped: a short prefix of IPv6, as ::/0 is one, would hold it all. */
+	if (addr_is_v4(addr) && filter->prefix_bits < DFW_V4_PREFIX_BITS)
+		return false;
 	addr_mask(&masked, filter->prefix_bits);
 	return memcmp(&masked, &filter->address, sizeof(masked)) == 0;
 }

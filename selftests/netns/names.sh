@@ -43,9 +43,9 @@ json() {
 }
 it "flow list -j has the documented fields" json
 filters() {
-    [[ $(flows --vport vm1 --port 7000) == 1 && $(flows --proto udp) == 0 && $(flows --addr "$WIRE_IP") == 1 && $(flows --addr 10.77.0.0/24) == 1 && $(flows --addr 10.78.0.0/24) == 0 && $(flows --port 7) == 0 ]] || because "$(ctl flow list)"
+    [[ $(flows --vport vm1 --port 7000) == 1 && $(flows --proto udp) == 0 && $(flows --addr "$WIRE_IP") == 1 && $(flows --addr 10.77.0.0/24) == 1 && $(flows --addr 10.78.0.0/24) == 0 && $(flows --port 7) == 0 && $(flows --addr 0.0.0.0/0) == 1 && $(flows --addr ::/0) == 0 && $(flows --addr ::/64) == 0 ]] || because "$(ctl flow list)"
 }
-it "flow list filters by vport, protocol, address, prefix and port" filters
+it "flow list filters by vport, protocol, address, prefix and port; no prefix of IPv6 is one of IPv4" filters
 small() {
     local entry page
     # of a table, and of what found no room there: key and value, the kernel's part of an element, its size class

@@ -143,6 +143,11 @@ kill_one() {
         because "${FAIL_REASON:-killed $KILLED of $before, $(ctl -j vport show vm1 | jq .flows) left}"
 }
 it "flow kill ends what matches and nothing else; the number of flows follows, an event tells" kill_one
+kill_families() {
+    ctl -j flow list --addr ::/0 >"$TMP/before" && ctl -j flow kill --addr ::/0 >"$TMP/out" && ctl flow kill --addr ::/1 >/dev/null && talks k2 || because "${FAIL_REASON:-$(cat "$TMP/out")}" || return 1
+    not grep -q "${VM_IP[1]}" "$TMP/before" || because "$(grep "${VM_IP[1]}" "$TMP/before")"
+}
+it "flow kill by a prefix of IPv6 leaves flows of IPv4, ::/0 too" kill_families
 kill_all() {
     talks k2 && ctl flow kill --vport vm1 >/dev/null && silent k2 && [[ $(ctl -j vport show vm1 | jq .flows) == 0 && $(flows --vport vm1) == 0 ]] ||
         because "${FAIL_REASON:-$(ctl -j vport show vm1 | jq .flows) flows; $(ctl flow list --vport vm1)}"

@@ -434,6 +434,14 @@ static int count(const struct flow_filter *filter)
 	return r < 0 ? r : tally.flows;
 }
 
+static int count_in(const char *prefix)
+{
+	struct flow_filter filter = {.has_address = true};
+
+	prefix_parse(prefix, &filter.address, &filter.prefix_bits);
+	return count(&filter);
+}
+
 static void test_flows(void)
 {
 	struct flow_filter address = {.has_address = true}, prefix = {.has_address = true};
@@ -452,6 +460,10 @@ static void test_flows(void)
 	check(count(&address) == 1, "a filter by address");
 	check(count(&prefix) == 256, "a filter by prefix");
 	check(count(&own) == ESTABLISHED + 2, "an address is that of either end");
+	check(count_in("0.0.0.0/0") == ESTABLISHED + 2, "0.0.0.0/0 is all of IPv4");
+	check(count_in("::/0") == 0 && count_in("::/1") == 0 && count_in("::/64") == 0 &&
+		      count_in("::/80") == 0 && count_in("::fffe:0:0/95") == 0,
+	      "a prefix of IPv6, however short, is no flow of IPv4");
 	check(count(&https) == 1,
 	      "a port is that of either end, and an ICMP identifier is no port");
 	tally = (struct tally){.stop_at = 3};
