@@ -76,15 +76,9 @@ static int list_flow(const struct view_flow *flow, void *data)
 static int list_vport(const struct invocation *call, const char *vport,
 		      struct flow_listing *listing)
 {
-	int r;
-
 	listing->vport = vport;
-	listing->names = rule_names_new(call->instance, vport);
-	if (!listing->names)
-		return -ENOMEM;
-	r = view_flows(call->instance, vport, &listing->filter, list_flow, listing);
-	rule_names_free(listing->names);
-	return r;
+	rule_names_of(listing->names, vport);
+	return view_flows(call->instance, vport, &listing->filter, list_flow, listing);
 }
 
 static enum exit_status list_vports(const struct invocation *call, struct flow_listing *listing)
@@ -117,11 +111,17 @@ enum exit_status run_flow_list(const struct invocation *call)
 	_cleanup_table_ struct table *table =
 		call->json ? NULL : table_new(columns, ARRAY_SIZE(columns), call->color);
 	struct flow_listing listing = {.table = table};
+	enum exit_status status;
 
 	if (!call->json && !table)
 		return no_memory();
+	listing.names = rule_names_new(call->instance);
+	if (!listing.names)
+		return no_memory();
 	filter_given(call, &listing.filter);
-	return list_vports(call, &listing);
+	status = list_vports(call, &listing);
+	rule_names_free(listing.names);
+	return status;
 }
 
 struct kills {

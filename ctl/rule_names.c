@@ -21,11 +21,13 @@ struct name_list {
 	size_t room;
 };
 
+/* An id is a hash of the name: it means the same in every generation, so that one list has the names of all. */
 struct rule_names {
 	char *instance;
-	struct name_list kernel;
-	uint32_t generation; /* of `former`; 0: none was read */
-	struct name_list former;
+	struct name_list kernel; /* of one port */
+	struct name_list former; /* of the generations that were read */
+	uint32_t *read;		 /* which ones, sorted; those of which nothing is left too */
+	size_t nr_read;
 	char id_text[ID_TEXT_LEN];
 };
 
@@ -54,10 +56,17 @@ static void list_add(struct name_list *list, uint32_t id, const char *name)
 	list->nr++;
 }
 
+/* Sorts, and keeps each id once: most rules of a generation are those of the one before. */
 static void list_sort(struct name_list *list)
 {
+	size_t unique = 0;
+
 	if (list->nr)
 		qsort(list->entries, list->nr, sizeof(*list->entries), compare_entries);
+	for (size_t i = 0; i < list->nr; i++)
+		if (unique == 0 || list->entries[unique - 1].id != list->entries[i].id)
+			list->entries[unique++] = list->entries[i];
+	list->nr = unique;
 }
 
 static const char *list_find(const struct name_list *list, uint32_t id)
@@ -69,8 +78,9 @@ static const char *list_find(const struct name_list *list, uint32_t id)
 	return found ? found->name : NULL;
 }
 
-static void read_kernel(struct rule_names *names, const char *vport)
+void rule_names_of(struct rule_names *names, const char *vport)
 {
+	names->kernel.nr = 0;
 	for (int direction = 0; direction < DFW_DIRECTIONS; direction++) {
 		_cleanup_free_ struct view_rule *rules = NULL;
 		struct dfw_ruleset header;
@@ -104,6 +114,30 @@ static void add_tier(struct name_list *list, const json_t *tier)
 	}
 }
 
+static int compare_generations(const void *a, const void *b)
+{
+	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* Whether the generation is to be read; it is not a second time, whatever comes of it. */
+static bool read_first(struct rule_names *names, uint32_t generation)
+{
+	uint32_t *more;
+
+	if (names->nr_read && bsearch(&generation, names->read, names->nr_read, sizeof(generation),
+				      compare_generations))
+		return false;
+	more = realloc(names->read, (names->nr_read + 1) * sizeof(*more));
+	if (!more)
+		return false;
+	names->read = more;
+	more[names->nr_read++] = generation;
+	qsort(more, names->nr_read, sizeof(*more), compare_generations);
+	return true;
+}
+
 static void read_former(struct rule_names *names, uint32_t generation)
 {
 	_cleanup_(policy_errors_free) struct policy_errors errors = {};
@@ -113,8 +147,8 @@ static void read_former(struct rule_names *names, uint32_t generation)
 	const json_t *tier;
 	size_t i;
 
-	names->generation = generation;
-	names->former.nr = 0;
+	if (!read_first(names, generation))
+		return;
 	if (bundle_saved(names->instance, generation, &bundle) < 0 ||
 	    bundle_parse(bundle, &policy, &errors) < 0 || policy_to_json(policy, &text) < 0)
 		return;
@@ -124,7 +158,7 @@ static void read_former(struct rule_names *names, uint32_t generation)
 	list_sort(&names->former);
 }
 
-struct rule_names *rule_names_new(const char *instance, const char *vport)
+struct rule_names *rule_names_new(const char *instance)
 {
 	struct rule_names *names = calloc(1, sizeof(*names));
 
@@ -135,7 +169,6 @@ struct rule_names *rule_names_new(const char *instance, const char *vport)
 		rule_names_free(names);
 		return NULL;
 	}
-	read_kernel(names, vport);
 	return names;
 }
 
@@ -146,6 +179,7 @@ void rule_names_free(struct rule_names *names)
 	free(names->instance);
 	free(names->kernel.entries);
 	free(names->former.entries);
+	free(names->read);
 	free(names);
 }
 
@@ -153,9 +187,10 @@ const char *rule_name(struct rule_names *names, uint32_t id, uint32_t generation
 {
 	const char *found = list_find(&names->kernel, id);
 
-	if (!found) {
-		if (generation && generation != names->generation)
-			read_former(names, generation);
+	if (!found)
+		found = list_find(&names->former, id);
+	if (!found && generation) {
+		read_former(names, generation);
 		found = list_find(&names->former, id);
 	}
 	if (found)
