@@ -110,6 +110,12 @@ enum exit_status client_answer(const struct invocation *call, int r, const json_
 	return take_answer(call, DFWD, r, reply, result);
 }
 
+enum exit_status sync_answer(const struct invocation *call, int r, const json_t *reply,
+			     json_t **result)
+{
+	return take_answer(call, DFWSYNCD, r, reply, result);
+}
+
 enum exit_status client_call(const struct invocation *call, const char *command, json_t *arguments,
 			     json_t **result)
 {

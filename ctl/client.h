@@ -30,8 +30,10 @@ enum exit_status client_answer(const struct invocation *call, int r, const json_
 enum exit_status sync_call(const struct invocation *call, const char *command, json_t *arguments,
 			   json_t **result);
 
-/* As client_request, with dfwsyncd, for what can do without an answer. */
+/* As client_request and client_answer, with dfwsyncd. */
 int sync_request(const char *instance, const char *command, json_t *arguments, json_t **reply);
+enum exit_status sync_answer(const struct invocation *call, int r, const json_t *reply,
+			     json_t **result);
 /* What went wrong between us and a daemon, in words on stderr. */
 enum exit_status daemon_failed(const char *instance, enum daemon_id daemon, const char *command,
 			       int error);

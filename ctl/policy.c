@@ -11,6 +11,7 @@
 #include "instance.h"
 #include "json.h"
 #include "output.h"
+#include "refusal.h"
 #include "value.h"
 #include "view.h"
 
@@ -18,27 +19,12 @@
 
 /* ---- check, apply --------------------------------------------------------------------------------------------- */
 
-static json_t *errors_json(const struct policy_errors *errors)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < errors->nr; i++) {
-		const struct policy_error *error = &errors->list[i];
-
-		json_array_append_new(list, json_pack("{s:s?, s:i, s:i, s:s}", "file", error->file,
-						      "line", error->line, "column", error->column,
-						      "text", error->text));
-	}
-	return json_pack("{s:b, s:o, s:I}", "valid", errors->nr == 0, "errors", list, "unreported",
-			 (json_int_t)errors->nr_unreported);
-}
-
 /* On stderr, and with -j as JSON too. */
 static void show_errors(const struct invocation *call, const struct policy_errors *errors)
 {
 	policy_errors_print(errors, stderr);
 	if (call->json && errors->nr)
-		print_json(errors_json(errors));
+		print_json(refusal_json(errors));
 }
 
 /* Reads, parses and shows the errors. */
@@ -61,7 +47,7 @@ enum exit_status run_policy_check(const struct invocation *call)
 	if (status != EXIT_DONE)
 		return status;
 	if (call->json)
-		return print_json(errors_json(&none));
+		return print_json(refusal_json(&none));
 	printf("%s: valid\n", json_text(bundle, "main"));
 	return EXIT_DONE;
 }
@@ -78,14 +64,17 @@ static bool good_policy(const struct invocation *call, const json_t *bundle)
 }
 
 /* dfwd parses what it gets, whoever sends it. To do so here before it does would be half of the time that the operator
- * waits; so that is done when it was not well, for it may be that the policy is to blame. */
-static enum exit_status apply_unread(const struct invocation *call, json_t *bundle, json_t **result)
+ * waits; so a file that was read `unparsed` is parsed when it was not well, for it may be that the policy is to blame. */
+static enum exit_status apply_bundle(const struct invocation *call, json_t *bundle, bool unparsed,
+				     json_t **result)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	int r = client_request(call->instance, "policy-apply", json_incref(bundle), &reply);
 
-	if ((r < 0 || json_number(reply, "status") != EXIT_DONE) && !good_policy(call, bundle))
+	if (unparsed && (r < 0 || json_number(reply, "status") != EXIT_DONE) &&
+	    !good_policy(call, bundle))
 		return EXIT_INPUT;
+	show_refusal(call, reply, json_text(bundle, "main"));
 	return client_answer(call, r, reply, result);
 }
 
@@ -95,10 +84,9 @@ static enum exit_status apply(const struct invocation *call, json_t **result)
 	enum exit_status status;
 
 	if (bundle_read_alone(given_argument(call), &bundle) == 0)
-		return apply_unread(call, bundle, result);
+		return apply_bundle(call, bundle, true, result);
 	status = read_policy(call, &bundle);
-	return status == EXIT_DONE ? client_call(call, "policy-apply", json_incref(bundle), result)
-				   : status;
+	return status == EXIT_DONE ? apply_bundle(call, bundle, false, result) : status;
 }
 
 static enum exit_status apply_in_cluster(const struct invocation *call)

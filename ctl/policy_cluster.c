@@ -5,6 +5,7 @@
 #include "json.h"
 #include "output.h"
 #include "policy_cluster.h"
+#include "refusal.h"
 #include "value.h"
 #include "view_pins.h"
 
@@ -92,11 +93,15 @@ static void print_result(const struct invocation *call, const json_t *result, js
 enum exit_status cluster_apply(const struct invocation *call, const json_t *bundle,
 			       const char *cause, json_int_t from)
 {
-	_cleanup_json_ json_t *result = NULL;
+	_cleanup_json_ json_t *result = NULL, *reply = NULL;
 	json_t *arguments = json_pack("{s:O, s:O, s:s}", "main", json_object_get(bundle, "main"),
 				      "files", json_object_get(bundle, "files"), "cause", cause);
-	enum exit_status status = sync_call(call, "policy-apply", arguments, &result);
+	int r = sync_request(call->instance, "policy-apply", arguments, &reply);
+	enum exit_status status;
 
+	if (!from)
+		show_refusal(call, reply, json_text(bundle, "main"));
+	status = sync_answer(call, r, reply, &result);
 	if (status == EXIT_DONE && realised(result) && given(call, "--wait"))
 		status = wait_for_hosts(call, &result);
 	if (status != EXIT_DONE)

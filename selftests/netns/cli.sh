@@ -90,6 +90,16 @@ device() { unchanged refuses "1,2" "tap1" ctl vport add vm2 --dev tap1 --mac "${
 it "a device of two vports" device
 profile() { unchanged refuses "1,2" "nosuch" ctl vport set vm1 --profile nosuch; }
 it "a profile that the policy does not have" profile
+refused() {
+    printf 'profile vm { strict off }\n' | cat "$TMP/good.dfw" - >"$TMP/with.dfw"
+    ctl policy apply "$TMP/with.dfw" >/dev/null && ctl vport set vm1 --profile vm >/dev/null || return 1
+    unchanged refuses 2 "unknown profile 'vm'" ctl -j policy apply "$TMP/good.dfw" &&
+        { jq -se --arg file "$TMP/good.dfw" 'length == 1 and (.[0] | .valid == false and .unreported == 0 and (.errors | length) == 1 and (.errors[0] | .file == $file and .line == 0 and (.text | test("vm1: unknown profile"))))' "$TMP/out" >/dev/null || because "$(cat "$TMP/out")"; } || return 1
+    printf 'include "good.dfw"\n' >"$TMP/includes.dfw"
+    unchanged refuses 2 "unknown profile 'vm'" ctl -j policy apply "$TMP/includes.dfw" && { jq -se 'length == 1 and .[0].valid == false' "$TMP/out" >/dev/null || because "of several files: $(cat "$TMP/out")"; } || return 1
+    ctl vport set vm1 --profile default >/dev/null && ctl -j policy apply "$TMP/good.dfw" | jq -se 'length == 1 and (.[0] | has("generation") and (has("valid") | not))' >/dev/null
+}
+it "-j policy apply: what is wrong for the vports there are is the object of policy check" refused
 generation_999() { unchanged refuses "1,2" "999" ctl policy rollback 999; }
 it "rollback to a generation that never was" generation_999
 missing() { unchanged refuses "1,2" "nosuch.dfw" ctl policy apply "$TMP/nosuch.dfw" && unchanged refuses "1,2" "$TMP" ctl policy apply "$TMP"; }

@@ -105,6 +105,12 @@ bad_policy() {
     refuses 2 "bad.dfw:1:12" ctl_on a policy apply "$TMP/bad.dfw" && [[ $(generation_of a) == 1 ]]
 }
 it "a policy with an error changes nothing" bad_policy
+for_ports() {
+    { echo "tier t {" && seq -f "    r%.0f: drop in" 65536 && echo "}"; } >"$TMP/long.dfw"
+    refuses 2 "at most 65535" ctl_on a -j policy apply "$TMP/long.dfw" && [[ $(generation_of a) == 1 ]] || return 1
+    jq -se --arg file "$TMP/long.dfw" 'length == 1 and (.[0] | .valid == false and (.errors[0] | .file == $file and (.text | test("65536 rules"))))' "$TMP/out" >/dev/null || because "$(cat "$TMP/out")"
+}
+it "nor does one that is wrong for the vports of this host; with -j that is an object" for_ports
 rollback() {
     policy a 'more: allow service tcp 7777' && opens "${VM[1]}" "${VM_IP[2]}" 5432 || return 1
     ctl_on a policy rollback --wait 60 >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")" || return 1
