@@ -142,3 +142,9 @@ closed_pipe() {
 it "a reader that goes away is no crash" closed_pipe
 full_out() { refuses "1" "space|write" bash -c "nsenter --net=/run/netns/$HOST '$DFWCTL' -i '$ID' policy show >/dev/full"; }
 it "output that cannot be written is a failure, not silence" full_out
+full_out_done() {
+    local before
+    before=$(generation)
+    refuses 1 "space|write" bash -c "nsenter --net=/run/netns/$HOST '$DFWCTL' -i '$ID' policy apply '$TMP/good.dfw' >/dev/full" && (($(generation) == before + 1)) || because "${FAIL_REASON:-generation $(generation) after $before}"
+}
+it "...of a change that is made all the same" full_out_done
