@@ -50,11 +50,12 @@ bool in_cluster(const char *instance)
 	return path_exists(state_path(instance, CONTROL_CLUSTER_FILE, path));
 }
 
-static bool bpffs_mounted(void)
+bool bpffs_mounted(void)
 {
 	struct statfs fs;
 
-	return statfs(DFW_BPFFS, &fs) < 0 || (unsigned long)fs.f_type == BPF_FS_MAGIC;
+	return statfs(DFW_BPFFS, &fs) < 0 ? errno == EACCES
+					  : (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
 /* A vport that is not there is a wrong argument; whatever else is missing is a failure. */

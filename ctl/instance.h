@@ -17,6 +17,9 @@ const char *state_path(const char *instance, const char *file, char *path);
 /* Whether there is a state folder or a folder of pins. */
 bool instance_exists(const char *instance);
 
+/* Whether pins can be seen at all: without a bpffs that there are none says nothing of the kernel. */
+bool bpffs_mounted(void);
+
 /* Whether the host of this instance is in a cluster: its policy comes from there, and there are other hosts to ask. */
 bool in_cluster(const char *instance);
 

@@ -51,7 +51,7 @@ int vport_read(const char *instance, const char *name, const json_t *list, struc
 	*vport = (struct vport){.name = name, .stored = find_stored(list, name)};
 	r = view_vport(instance, name, &vport->view);
 	vport->realised = r == 0;
-	return r == -ENOENT && vport->stored ? 0 : r;
+	return r == -ENOENT && vport->stored && bpffs_mounted() ? 0 : r;
 }
 
 const char *vport_state(const struct vport *vport, enum color *color)

@@ -21,7 +21,8 @@ struct vport {
 /* The list of vports.json; an empty one when there is no such file. Complains. */
 enum exit_status vports_stored(const struct invocation *call, json_t **list);
 
-/* Looks a vport up in that list, which must outlive it, and in the kernel. -ENOENT: it is in neither. */
+/* Looks a vport up in that list, which must outlive it, and in the kernel. -ENOENT: it is in neither, or
+ * there is no bpffs to look into. */
 int vport_read(const char *instance, const char *name, const json_t *list, struct vport *vport);
 
 /* A policy is realised for it. */

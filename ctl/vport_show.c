@@ -294,7 +294,7 @@ static enum exit_status list_host(const struct invocation *call)
 	int r = view_vports(call->instance, &kernel, &nr_kernel);
 
 	/* After boot and before dfwd, a vport is on disk only. */
-	if (r < 0 && (r != -ENOENT || !instance_exists(call->instance)))
+	if (r < 0 && (r != -ENOENT || !bpffs_mounted() || !instance_exists(call->instance)))
 		return view_failed(call, NULL, r);
 	status = vports_stored(call, &stored);
 	if (status == EXIT_DONE) {

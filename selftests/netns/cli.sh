@@ -148,3 +148,12 @@ full_out_done() {
     refuses 1 "space|write" bash -c "nsenter --net=/run/netns/$HOST '$DFWCTL' -i '$ID' policy apply '$TMP/good.dfw' >/dev/full" && (($(generation) == before + 1)) || because "${FAIL_REASON:-generation $(generation) after $before}"
 }
 it "...of a change that is made all the same" full_out_done
+no_bpffs() {
+    local command
+    for command in "vport list" "vport show vm1" "-j vport list" "rules vm1" "stats" "flow list"; do
+        # $1 is the shell's that unshare begins.
+        # shellcheck disable=SC2016
+        refuses 1 "no bpf file system is mounted" unshare -m sh -c 'while umount /sys/fs/bpf 2>/dev/null; do :; done; exec $1' sh "nsenter --net=/run/netns/$HOST $DFWCTL -i $ID $command" || return 1
+    done
+}
+it "no bpffs: what reads the kernel says so; it does not take vports for not realised" no_bpffs
