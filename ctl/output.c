@@ -89,6 +89,12 @@ enum exit_status no_memory(void)
 	return EXIT_FAILED;
 }
 
+/* What could not be written is no want of memory: flush_output() tells of it, with the cause. */
+static enum exit_status unprinted(void)
+{
+	return ferror(stdout) ? EXIT_FAILED : no_memory();
+}
+
 enum exit_status print_json(json_t *json)
 {
 	int r;
@@ -98,7 +104,7 @@ enum exit_status print_json(json_t *json)
 	r = json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
 	json_decref(json);
 	if (r < 0)
-		return no_memory();
+		return unprinted();
 	putchar('\n');
 	return EXIT_DONE;
 }
@@ -115,7 +121,7 @@ void json_stream_add(struct json_stream *stream, json_t *item)
 enum exit_status json_stream_end(struct json_stream *stream)
 {
 	puts(stream->begun ? "\n]" : "[]");
-	return stream->failed ? no_memory() : EXIT_DONE;
+	return stream->failed ? unprinted() : EXIT_DONE;
 }
 
 enum exit_status finish_table(struct table *table)

@@ -148,6 +148,20 @@ full_out_done() {
     refuses 1 "space|write" bash -c "nsenter --net=/run/netns/$HOST '$DFWCTL' -i '$ID' policy apply '$TMP/good.dfw' >/dev/full" && (($(generation) == before + 1)) || because "${FAIL_REASON:-generation $(generation) after $before}"
 }
 it "...of a change that is made all the same" full_out_done
+full_out_cause() {
+    local command
+    {
+        cat "$TMP/good.dfw"
+        for ((i = 0; i < 500; i++)); do echo "group g$i { 10.0.0.1 }"; done
+    } >"$TMP/groups.dfw"
+    for ((i = 0; i < 20; i++)); do printf 'nonsense-%0500d\n' "$i"; done >"$TMP/long.dfw"
+    ctl policy apply "$TMP/groups.dfw" >/dev/null || return 1
+    for command in "group list" "policy check $TMP/long.dfw"; do
+        refuses "1,2" "cannot write the output: No space left" bash -c "'$DFWCTL' -i '$ID' -j $command >/dev/full" || return 1
+        not grep -q memory "$TMP/err" || because "$command: $(grep memory "$TMP/err")" || return 1
+    done
+}
+it "...with -j, where it is long: for that cause and no other" full_out_cause
 no_bpffs() {
     local command
     for command in "vport list" "vport show vm1" "-j vport list" "rules vm1" "stats" "flow list"; do
