@@ -25,6 +25,10 @@ enum completion {
 	COMPLETE_PROTOCOL,
 	COMPLETE_INSTANCE,
 	COMPLETE_COMMAND,
+	COMPLETE_GROUP,
+	COMPLETE_PROFILE,
+	COMPLETE_MODE,
+	COMPLETE_SWITCH,
 };
 
 /* Returns NULL, or what is wrong with the value and what would be right, to follow "'VALUE' ". */
@@ -39,7 +43,7 @@ struct option_spec {
 	char letter; /* 'i' for -i */
 	bool repeats;
 	bool required;
-	bool open; /* its value may be left out: the next word is it if it passes the check */
+	bool open; /* its value, a number, may be left out: the next word is it if it passes the check */
 	bool rare; /* in the man page only */
 };
 

@@ -48,7 +48,8 @@ const size_t nr_global_options = ARRAY_SIZE(global_options);
 		{.name = "--profile",                                                   \
 		 .argument = "P",                                                       \
 		 .help = "its profile, as the policy defines it (\"default\")",         \
-		 .check = check_profile},                                               \
+		 .check = check_profile,                                                \
+		 .completion = COMPLETE_PROFILE},                                       \
 	{                                                                               \
 		.name = "--share", .argument = "GROUP",                                 \
 		.help = "its share group, in a cluster; '': none", .check = check_share \
@@ -81,11 +82,13 @@ static const struct option_spec uplink_options[] = {
 	 .argument = "MODE",
 	 .help = "XDP at the driver (native), on skbs (generic), or at the driver where that costs "
 		 "nothing (auto, which is what holds otherwise)",
-	 .check = check_uplink_mode},
+	 .check = check_uplink_mode,
+	 .completion = COMPLETE_MODE},
 	{.name = "--fast-path",
 	 .argument = "on|off",
 	 .help = "may packets go past the bridge, to and from this uplink (\"on\")",
-	 .check = check_switch},
+	 .check = check_switch,
+	 .completion = COMPLETE_SWITCH},
 };
 
 static const struct option_spec group_options[] = {
@@ -244,8 +247,11 @@ static const struct option_spec shutdown_options[] = {
 	{.name = "NAME", .help = described, .check = check_vport, .completion = COMPLETE_VPORT}
 #define UPLINK_ARGUMENT(described) \
 	{.name = "IF", .help = described, .check = check_device, .completion = COMPLETE_DEVICE}
-#define GROUP_ARGUMENT \
-	{.name = "GROUP", .help = "name of a group of the policy", .check = check_group}
+#define GROUP_ARGUMENT                            \
+	{.name = "GROUP",                         \
+	 .help = "name of a group of the policy", \
+	 .check = check_group,                    \
+	 .completion = COMPLETE_GROUP}
 #define MEMBER_ARGUMENTS(described) \
 	{.name = "ADDRESS",         \
 	 .help = described,         \

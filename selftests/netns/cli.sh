@@ -171,3 +171,45 @@ no_bpffs() {
     done
 }
 it "no bpffs: what reads the kernel says so; it does not take vports for not realised" no_bpffs
+
+# ---- completion ------------------------------------------------------------------------------------------------------
+
+# completes LINE WORDS: what bash offers behind it, sorted. bash parts --name=value in three.
+completes() {
+    local got
+    # shellcheck disable=SC2016
+    got=$("$BASH" --norc -c '
+        . "$1"
+        line=${2//=/ = }
+        read -r -a COMP_WORDS <<<"$line"
+        [[ $2 == *[\ =] && $2 != *= ]] && COMP_WORDS+=("")
+        COMP_WORDS[0]=$3 COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _dfwctl 2>/dev/null
+        printf "%s\n" "${COMPREPLY[@]}" | sort | tr "\n" " "' completion "$TMP/completion" "$1" "$DFWCTL")
+    [[ ${got% } == "$2" ]] || because "\"$1\" offers \"${got% }\", not \"$2\""
+}
+"$DFWCTL" --bash-completion >"$TMP/completion"
+mkdir -p "$TMP/files" && touch "$TMP/files/base.dfw" "$TMP/files/other.dfw"
+words() {
+    completes "dfwctl vp" vport && completes "dfwctl -j vport s" "set show" && completes "dfwctl cluster " "init invite join leave request revoke rotate status store takeover"
+}
+it "completion: commands, all of a group" words
+files() { completes "dfwctl policy apply $TMP/files/b" "$TMP/files/base.dfw" && completes "dfwctl policy apply --wait $TMP/files/b" "$TMP/files/base.dfw" && completes "dfwctl policy apply --wait 5 $TMP/files/o" "$TMP/files/other.dfw"; }
+it "completion: a file, behind a --wait without a value too" files
+needed() { completes "dfwctl status --wait " "" && completes "dfwctl policy apply --wait=" "" && completes "dfwctl policy rollback --wait --n" "--no-color"; }
+it "completion: nothing for a number, options behind one that is left out" needed
+of_instance() {
+    local way
+    for way in "-i $ID" "-i$ID" "-ji $ID" "-ji$ID" "--instance $ID" "--instance=$ID"; do
+        completes "dfwctl $way vport show v" vm1 && completes "dfwctl vport $way show vm" vm1 && completes "dfwctl flow list --vport=v $way --proto ud" "udp udplite" || return 1
+    done
+    completes "dfwctl -i ${ID%?}" "$ID" && completes "dfwctl -ji${ID%?}" "-ji$ID" && completes "dfwctl --instance=${ID%?}" "$ID" && completes "dfwctl -i $ID vport set vm1 --de" "--dev"
+}
+it "completion: what is the instance's, however that is given" of_instance
+values() {
+    printf 'profile vm { strict off }\ngroup web { tag app=web }\ngroup west { 10.1.0.0/16 }\ngroup db { 10.2.0.1 }\n' | cat "$TMP/good.dfw" - >"$TMP/with.dfw"
+    ctl policy apply "$TMP/with.dfw" >/dev/null || return 1
+    completes "dfwctl uplink set up0 --mode " "auto generic native" && completes "dfwctl uplink add up0 --fast-path=o" "off on" && completes "dfwctl -i $ID group show we" "web west" &&
+        completes "dfwctl -i$ID group add d" db && completes "dfwctl -i $ID vport set vm1 --profile " "default vm" && completes "dfwctl vport set vm1 --dev lo" lo
+}
+it "completion: values of options, groups and profiles of the policy" values
