@@ -155,6 +155,14 @@ static void come_first(void)
 	setpriority(PRIO_PROCESS, 0, -20);
 }
 
+/* A configuration that is wrong and a bpffs that is missing leave no folder of the instance behind. */
+static int check_surroundings(struct dfwd *d)
+{
+	int r = config_read(d->config_path, d->config_wanted, &d->config);
+
+	return r < 0 ? r : object_check_bpffs();
+}
+
 /* ---- Main ------------------------------------------------------------------------------------------------------- */
 
 static int set_directories(struct dfwd *d, const struct arguments *arguments)
@@ -177,11 +185,8 @@ static int set_directories(struct dfwd *d, const struct arguments *arguments)
 
 static int serve(struct dfwd *d)
 {
-	int r = config_read(d->config_path, d->config_wanted, &d->config);
+	int r = daemon_start(d);
 
-	if (r < 0)
-		return r;
-	r = daemon_start(d);
 	if (r == 0)
 		r = daemon_run(d);
 	daemon_stop(d);
@@ -225,6 +230,8 @@ int main(int argc, char **argv)
 	r = set_directories(&d, &arguments);
 	if (r == 0)
 		r = check_privileges();
+	if (r == 0 && !arguments.detach)
+		r = check_surroundings(&d);
 	if (r == 0)
 		r = daemon_lock(d.run_dir, "dfwd", d.instance, &lock);
 	if (r < 0)

@@ -47,7 +47,7 @@ static int *program_fd(struct programs *programs, size_t index)
 
 /* ---- Where pins are --------------------------------------------------------------------------------------------- */
 
-static int check_bpffs(void)
+int object_check_bpffs(void)
 {
 	struct statfs stat;
 
@@ -430,9 +430,6 @@ int object_open(struct object *object, const char *instance)
 
 	*object = (struct object){
 		.instance = instance, .former = NO_PROGRAMS, .grace = -1, .grace_inner = -1};
-	r = check_bpffs();
-	if (r < 0)
-		return r;
 	r = directory_remove(unfinished_path(instance, NULL, path));
 	if (r < 0)
 		return log_errno(r, "cannot remove what an unfinished start left at %s", path);

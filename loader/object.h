@@ -99,7 +99,11 @@ struct object {
 	int grace_inner;
 };
 
-/* Loads the programs: on the pinned maps of the instance when there are any, else on new maps, which are pinned.
+/* 0; -ENODEV: there is no bpffs to pin in, which is logged. */
+int object_check_bpffs(void);
+
+/* Loads the programs: on the pinned maps of the instance when there are any, else on new maps, which are pinned; in the
+ * bpffs that has been checked for.
  * Attaches nothing and changes nothing that packets see. Errors are logged. */
 int object_open(struct object *object, const char *instance);
 void object_close(struct object *object);

@@ -77,9 +77,9 @@ it "no privileges: dfwctl says so" nobody
 nobody_daemon() { unchanged refuses 1 "(permission|privilege|root|not permitted|CAP_)" nsenter --net="/run/netns/$HOST" setpriv --reuid 65534 --regid 65534 --clear-groups timeout 60 "$DFWD" -i "${ID}n" && still; }
 it "no privileges: dfwd says so" nobody_daemon
 no_bpffs() {
-    unchanged refuses 1 "(bpffs|/sys/fs/bpf)" unshare -m sh -c "while umount /sys/fs/bpf 2>/dev/null; do :; done; exec nsenter --net=/run/netns/$HOST timeout 60 '$DFWD' -i '${ID}b'" && still
+    unchanged refuses 1 "(bpffs|/sys/fs/bpf)" unshare -m sh -c "while umount /sys/fs/bpf 2>/dev/null; do :; done; exec nsenter --net=/run/netns/$HOST timeout 60 '$DFWD' -i '${ID}b'" && still && [[ ! -e /run/dfw/${ID}b && ! -e /var/lib/dfw/${ID}b ]] || because "${FAIL_REASON:-a folder is left}"
 }
-it "a bpffs that is not mounted: dfwd names it and what to do" no_bpffs
+it "a bpffs that is not mounted: dfwd names it and what to do, and leaves no folder behind" no_bpffs
 older() {
     local pins=/sys/fs/bpf/dfw/${ID}o
     # shellcheck disable=SC2046

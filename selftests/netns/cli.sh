@@ -36,6 +36,12 @@ it "no dfwd has ever run: reading fails and says so" never
 checks() { ctl policy check "$TMP/good.dfw" >/dev/null 2>"$TMP/err" || because "policy check without dfwd: $(cat "$TMP/err")"; }
 it "policy check needs no dfwd" checks
 
+absent_directories() {
+    refuses 1 "nosuch.conf" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "${ID}n" -c "$TMP/nosuch.conf" && [[ ! -e /run/dfw/${ID}n && ! -e /var/lib/dfw/${ID}n ]] ||
+        because "${FAIL_REASON:-a folder is left}"
+}
+it "a dfwd whose configuration is not there leaves no folder of its instance" absent_directories
+
 begin() { dfwd_start && vport_add 1 --tag app=web && ctl policy apply "$TMP/good.dfw" >/dev/null; }
 must "a vport and a policy" begin
 
