@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +27,8 @@ struct reader {
 	enum section section;	       /* that we are in */
 	struct vport_pattern *pattern; /* of SECTION_VPORTS */
 	struct uplink_wish *uplink;    /* of SECTION_UPLINKS */
-	bool failed;		       /* the rest is still read, for its errors */
+	unsigned int given; /* bits of settings[]: of [daemon], and of the section we are in */
+	bool failed;	    /* the rest is still read, for its errors */
 };
 
 #define complain(reader, at, ...)                            \
@@ -132,6 +134,9 @@ static int add_tag(struct reader *reader, char *value)
 		return complain(reader, value, "\"%s\": a tag is written KEY=VALUE", value);
 	*equals = '\0';
 	cut_blanks(value);
+	for (size_t i = 0; i < reader->pattern->template->nr_tags; i++)
+		if (strcmp(reader->pattern->template->tags[i].key, value) == 0)
+			return complain(reader, value, "the tag \"%s\" is given already", value);
 	if (spec_add_tag(reader->pattern->template, value, tag) < 0)
 		return complain(reader, value, "not a tag, or one too many");
 	return 0;
@@ -141,15 +146,16 @@ static const struct setting {
 	const char *key;
 	enum section section;
 	int (*set)(struct reader *reader, char *value);
+	bool repeats;
 } settings[] = {
-	{"sweep-interval", SECTION_DAEMON, set_sweep_interval},
-	{"log-limit", SECTION_DAEMON, set_log_limit},
-	{"hook", SECTION_DAEMON, set_hook},
-	{"fast-path", SECTION_DAEMON, set_fast_path},
-	{"profile", SECTION_VPORTS, set_profile},
-	{"tag", SECTION_VPORTS, add_tag},
-	{"mode", SECTION_UPLINKS, set_mode},
-	{"fast-path", SECTION_UPLINKS, set_uplink_fast_path},
+	{"sweep-interval", SECTION_DAEMON, set_sweep_interval, false},
+	{"log-limit", SECTION_DAEMON, set_log_limit, false},
+	{"hook", SECTION_DAEMON, set_hook, false},
+	{"fast-path", SECTION_DAEMON, set_fast_path, false},
+	{"profile", SECTION_VPORTS, set_profile, false},
+	{"tag", SECTION_VPORTS, add_tag, true},
+	{"mode", SECTION_UPLINKS, set_mode, false},
+	{"fast-path", SECTION_UPLINKS, set_uplink_fast_path, false},
 };
 
 static const char *const section_settings[] = {
@@ -162,9 +168,20 @@ static const char *const section_settings[] = {
 
 /* ---- Lines ------------------------------------------------------------------------------------------------------ */
 
+/* NULL: there is none of this name in the section that we are in. */
+static const struct setting *find_setting(const struct reader *reader, const char *key)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		if (settings[i].section == reader->section && strcmp(settings[i].key, key) == 0)
+			return &settings[i];
+	return NULL;
+}
+
 static int read_setting(struct reader *reader, char *line)
 {
 	char *equals = strchr(line, '='), *value;
+	const struct setting *setting;
+	unsigned int bit;
 
 	if (!equals)
 		return complain(reader, line, "neither [section] nor KEY = VALUE");
@@ -173,11 +190,75 @@ static int read_setting(struct reader *reader, char *line)
 	*equals = '\0';
 	value = skip_blanks(equals + 1);
 	cut_blanks(line);
+	setting = find_setting(reader, line);
+	if (!setting)
+		return complain(reader, line, "there is no setting \"%s\" in %s", line,
+				section_settings[reader->section]);
+	bit = 1U << (setting - settings);
+	if (!setting->repeats && (reader->given & bit))
+		return complain(reader, line, "%s is given already", line);
+	reader->given |= bit;
+	return setting->set(reader, value);
+}
+
+/* Sections of one kind are each for itself; [daemon] may come in pieces, which are one. */
+static void begin_section(struct reader *reader)
+{
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		if (strcmp(line, settings[i].key) == 0 && settings[i].section == reader->section)
-			return settings[i].set(reader, value);
-	return complain(reader, line, "there is no setting \"%s\" in %s", line,
-			section_settings[reader->section]);
+		if (settings[i].section != SECTION_DAEMON)
+			reader->given &= ~(1U << i);
+}
+
+/* The end of what stands for one character in a shell pattern: itself, `?`, one behind a backslash, or [...]. */
+static const char *element_end(const char *element)
+{
+	const char *end = element + 1;
+
+	if (*element == '\\')
+		return *end ? end + 1 : end;
+	if (*element != '[')
+		return end;
+	if (*end == '!' || *end == '^')
+		end++;
+	if (*end == ']')
+		end++;
+	while (*end && *end != ']') {
+		char close[] = {end[1], ']', '\0'};
+		/* [:alpha:] and the like have brackets of their own. */
+		bool nested = *end == '[' && end[1] && strchr(":.=", end[1]);
+		const char *inner = nested ? strstr(end + 2, close) : NULL;
+
+		end = inner ? inner + 2 : *end == '\\' && end[1] ? end + 2 : end + 1;
+	}
+	/* What is not closed is a bracket and no more. */
+	return *end ? end + 1 : element + 1;
+}
+
+/* Whether a character that names of devices may have matches what stands for one. */
+static bool matches_some(const char *element, size_t length)
+{
+	char pattern[IF_NAMESIZE], name[] = "xx", *character = name + 1;
+
+	snprintf(pattern, sizeof(pattern), "%.*s", (int)length, element);
+	for (int c = 1; c <= UCHAR_MAX; c++) {
+		*character = (char)c;
+		if (device_name_valid(name) && fnmatch(pattern, character, 0) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* It has no more characters than a name may, so that what counts is which ones. */
+static bool pattern_matches_some(const char *pattern)
+{
+	while (*pattern) {
+		const char *end = element_end(pattern);
+
+		if (*pattern != '*' && !matches_some(pattern, (size_t)(end - pattern)))
+			return false;
+		pattern = end;
+	}
+	return true;
 }
 
 static int add_pattern(struct reader *reader, const char *pattern, const char *at)
@@ -188,6 +269,9 @@ static int add_pattern(struct reader *reader, const char *pattern, const char *a
 	if (!pattern[0] || strlen(pattern) >= sizeof(new->pattern))
 		return complain(reader, at, "\"%s\": a pattern has 1 to %zu characters", pattern,
 				sizeof(new->pattern) - 1);
+	if (!pattern_matches_some(pattern))
+		return complain(reader, at, "\"%s\" matches no name that a device can have",
+				pattern);
 	for (size_t i = 0; i < config->nr_patterns; i++)
 		if (strcmp(config->patterns[i].pattern, pattern) == 0)
 			return complain(reader, at, "there is a section [vports \"%s\"] already",
@@ -242,6 +326,7 @@ static int read_section(struct reader *reader, char *line)
 
 	/* What follows a section with an error belongs to none: one error is enough. */
 	reader->section = SECTION_NONE;
+	begin_section(reader);
 	if (strcmp(line, "[daemon]") == 0) {
 		reader->section = SECTION_DAEMON;
 	} else if (section_is(line, "[vports \"", name)) {

@@ -41,6 +41,37 @@ wrong() {
     unchanged refuses "1,2" "wrong.conf:2:[0-9]+: .*never" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "${ID}c" -c "$TMP/wrong.conf" && grep -q "wrong.conf:4:" "$TMP/err" || because "$FAIL_REASON $(cat "$TMP/err")"
 }
 it "errors of the configuration are told as file:line:column, all of them" wrong
+# wrong_line NUMBER PATTERN: the configuration on stdin has this error and no other
+wrong_line() {
+    cat >"$TMP/wrong.conf"
+    unchanged refuses "1,2" "wrong.conf:$1:[0-9]+: .*$2" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "${ID}c" -c "$TMP/wrong.conf" || return 1
+    [[ $(grep -c wrong.conf "$TMP/err") == 1 && ! -e /run/dfw/${ID}c && ! -e /var/lib/dfw/${ID}c ]] || because "$(cat "$TMP/err"; ls -d "/run/dfw/${ID}c" "/var/lib/dfw/${ID}c" 2>&1)"
+}
+twice() {
+    wrong_line 3 sweep-interval <<<$'[daemon]\nsweep-interval = 1\nsweep-interval = 2' && wrong_line 5 log-limit <<<$'[daemon]\nlog-limit = 1\n[vports "x*"]\n[daemon]\nlog-limit = 1' &&
+        wrong_line 3 profile <<<$'[vports "x*"]\nprofile = a\nprofile = a' && wrong_line 3 mode <<<$'[uplinks "eth0"]\nmode = auto\nmode = native'
+}
+it "a key that is given twice is an error, also in two pieces of [daemon]" twice
+tags() { wrong_line 4 '"a"' <<<$'[vports "x*"]\ntag = a=b\ntag = b=b\ntag = a = c'; }
+it "two values of one tag are an error" tags
+patterns() {
+    local pattern
+    # shellcheck disable=SC1003
+    for pattern in 'a/*' 'a:*' 'a b' '[/]*' '[[:space:]]x' 'x\'; do
+        wrong_line 2 "no name that a device can have" <<<$'\n[vports "'"$pattern"'"]' || return 1
+    done
+}
+it "a pattern that no name of a device can match is an error" patterns
+right() {
+    local pattern
+    for pattern in '*' 'x?' '[a-c/]*' '[[:alpha:]]*' 'x[!y]' '[]x]*' 'x[' 'x\*' '[[:space:]x]*'; do
+        printf '[vports "%s"]\ntag = a=b\ntag = b=b\n' "$pattern"
+    done >"$TMP/right.conf"
+    printf '[uplinks "eth0"]\nfast-path = on\n[uplinks "eth1"]\nfast-path = on\n[daemon]\nhook = auto\n[daemon]\nlog-limit = 0\nnonsense = 1\n' >>"$TMP/right.conf"
+    # The last line alone is wrong, or a daemon would start.
+    unchanged refuses "1,2" "right.conf:36:1: .*nonsense" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "${ID}c" -c "$TMP/right.conf" && [[ $(grep -c right.conf "$TMP/err") == 1 ]] || because "$FAIL_REASON $(cat "$TMP/err")"
+}
+it "...all others are taken, and keys and tags again in another section" right
 
 printf '[daemon]\nhook = clsact\n' >"$TMP/clsact.conf"
 clsact() {
