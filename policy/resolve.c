@@ -396,7 +396,8 @@ static void check_ids(struct resolver *resolver, struct rule *const *rules, size
 		/* A tier that stands twice is told once, not again for its rules. */
 		if (strcmp(rule->name, other->name) == 0 && rule->tier == other->tier)
 			twice(resolver, &rule->place, "rule", rule->name, &other->place);
-		else if (strcmp(rule->name, other->name) != 0)
+		else if (strcmp(rule->name, other->name) != 0 ||
+			 strcmp(rule->tier->name, other->tier->name) != 0)
 			parser_error(resolver->parser, &rule->place,
 				     "rules '%s/%s' and '%s/%s' have the same id %" PRIu32
 				     ", give one another name",

@@ -66,6 +66,11 @@ static const struct bad bads[] = {
 	 "a.dfw:1:25: rules 't/adhhmp' and 't/xuuyna' have the same id 4036866276, give one "
 	 "another "
 	 "name\n"},
+	{"ids that collide are refused, of rules with one name in two tiers too",
+	 "tier costarring { r: allow out service udp 9 }\n"
+	 "tier liquid { r: drop out service udp 10 log }\n",
+	 "a.dfw:2:15: rules 'costarring/r' and 'liquid/r' have the same id 2157440268, give one "
+	 "another name\n"},
 	{"a rule cannot have the id of a default", "in: allow\n",
 	 "a.dfw:1:1: rule 'default/in' has the id of the policy's default, give it another name\n"},
 	{"a misspelt statement is told once, its block goes with it",
