@@ -403,6 +403,43 @@ static void read_protocol(struct reader *reader, const struct place *place, json
 	read_ports(reader, place, json, "source_ports", &item->sources);
 }
 
+/* What an item says must not be passed over: who writes ports expects that no others are opened. */
+static void read_item(struct reader *reader, const struct place *place, json_t *json,
+		      struct service_item *item)
+{
+	static const char *const kinds[] = {"protocol", "service", "any"};
+	static const char *const of_protocol[] = {"ports", "source_ports", "types"};
+	size_t given = 0;
+
+	item->place = *place;
+	if (!is_a(reader, place, json, JSON_OBJECT))
+		return;
+	CHECK_KEYS(reader, place, json, "any", "service", "protocol", "ports", "source_ports",
+		   "types");
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		given += json_object_get(json, kinds[i]) != NULL;
+	if (given != 1) {
+		parser_error(reader->parser, place,
+			     "this has one of 'protocol', 'service' and 'any': true");
+		return;
+	}
+	if (json_object_get(json, "protocol")) {
+		read_protocol(reader, place, json, item);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(of_protocol); i++)
+		if (json_object_get(json, of_protocol[i]))
+			parser_error(reader->parser, place, "'%s' goes with 'protocol' only",
+				     of_protocol[i]);
+	if (json_object_get(json, "service")) {
+		item->name = string_at(reader, place, json, "service");
+		item->kind = item->name ? ITEM_SERVICE : ITEM_ANY;
+	} else if (!true_at(reader, place, json, "any")) {
+		parser_error(reader->parser, place,
+			     "this has one of 'protocol', 'service' and 'any': true");
+	}
+}
+
 static void read_items(struct reader *reader, const struct place *place, json_t *object,
 		       const char *key, struct item_list *list)
 {
@@ -413,29 +450,13 @@ static void read_items(struct reader *reader, const struct place *place, json_t 
 		parser_error(reader->parser, &inner, "this names at least one, or is left out");
 	for (size_t i = 0; array && i < json_array_size(array); i++) {
 		struct service_item *item = list_push(arena(reader), list);
-		json_t *json = json_array_get(array, i);
 
 		if (!item) {
 			parser_no_memory(reader->parser);
 			return;
 		}
 		at = element(reader, &inner, i);
-		item->place = at;
-		if (!is_a(reader, &at, json, JSON_OBJECT))
-			continue;
-		CHECK_KEYS(reader, &at, json, "any", "service", "protocol", "ports", "source_ports",
-			   "types");
-		if (json_object_get(json, "protocol")) {
-			read_protocol(reader, &at, json, item);
-		} else if (json_object_get(json, "service")) {
-			item->kind = ITEM_SERVICE;
-			item->name = string_at(reader, &at, json, "service");
-			if (!item->name)
-				item->kind = ITEM_ANY;
-		} else if (!true_at(reader, &at, json, "any")) {
-			parser_error(reader->parser, &at,
-				     "this has 'protocol', 'service' or 'any': true");
-		}
+		read_item(reader, &at, json_array_get(array, i), item);
 	}
 }
 

@@ -123,13 +123,30 @@ static const struct {
 	 "a.dfw: services[0].items[0].ports[1]: port range 5-1 runs backwards, write 1-5\n"
 	 "a.dfw: services[0].items[0].ports[2]: this is a number, not true\n"
 	 "a.dfw: services[0].items[1]: tcp, udp and sctp have ports, not 'gre'\n"
-	 "a.dfw: services[0].items[2]: this has 'protocol', 'service' or 'any': true\n"
+	 "a.dfw: services[0].items[2]: this has one of 'protocol', 'service' and 'any': true\n"
 	 "a.dfw: tiers[0].rules[0]: 'action' is missing\n"
 	 "a.dfw: tiers[0].rules[1].action: unknown action 'alow', did you mean 'allow'?\n"
 	 "a.dfw: tiers[0].rules[1].from: this names at least one, or is left out\n"
 	 "a.dfw: tiers[0].rules[1].limit: 'per_second' is missing\n"
 	 "a.dfw: tiers[0].rules[2]: this is an object, not a number\n"
 	 "a.dfw: groups[0].members[2]: unknown group 'b'\n"},
+	{"an item is of one kind, and says nothing that it is not",
+	 "{\"services\": [{\"name\": \"s\", \"items\": ["
+	 "{\"service\": \"ssh\", \"ports\": [2222]}, {\"any\": true, \"types\": [1]},"
+	 " {\"protocol\": \"udp\", \"service\": \"ssh\", \"any\": true, \"ports\": [53]},"
+	 " {\"any\": true, \"service\": \"ssh\"}, {\"source_ports\": [5]},"
+	 " {\"service\": \"ssh\", \"source_ports\": [5]},"
+	 " {\"protocol\": \"udp\", \"types\": [5]}, {\"protocol\": \"icmp\", \"ports\": [5]},"
+	 " {\"protocol\": \"icmp\", \"source_ports\": [5]}]}]}",
+	 "a.dfw: services[0].items[0]: 'ports' goes with 'protocol' only\n"
+	 "a.dfw: services[0].items[1]: 'types' goes with 'protocol' only\n"
+	 "a.dfw: services[0].items[2]: this has one of 'protocol', 'service' and 'any': true\n"
+	 "a.dfw: services[0].items[3]: this has one of 'protocol', 'service' and 'any': true\n"
+	 "a.dfw: services[0].items[4]: this has one of 'protocol', 'service' and 'any': true\n"
+	 "a.dfw: services[0].items[5]: 'source_ports' goes with 'protocol' only\n"
+	 "a.dfw: services[0].items[6]: icmp and icmp6 have types, not 'udp'\n"
+	 "a.dfw: services[0].items[7]: tcp, udp and sctp have ports, not 'icmp'\n"
+	 "a.dfw: services[0].items[8]: tcp, udp and sctp have ports, not 'icmp'\n"},
 	{"a name that stands twice is told by both paths",
 	 "{\"groups\": [{\"name\": \"a\"}, {\"name\": \"a\"}]}",
 	 "a.dfw: groups[1]: group 'a' is defined twice, first at a.dfw groups[0]\n"},
