@@ -27,8 +27,12 @@ json_t *refusal_json(const struct policy_errors *errors)
 	for (size_t i = 0; i < errors->nr; i++) {
 		const struct policy_error *error = &errors->list[i];
 
-		json_array_append_new(
-			list, error_json(error->file, error->line, error->column, error->text));
+		/* Better no list than one that leaves an error out. */
+		if (json_array_append_new(list, error_json(error->file, error->line, error->column,
+							   error->text)) < 0) {
+			json_decref(list);
+			return NULL;
+		}
 	}
 	return refusal(list, errors->nr_unreported);
 }

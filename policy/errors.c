@@ -5,6 +5,35 @@
 
 #include "parser.h"
 #include "util.h"
+#include "words.h"
+
+/* Messages quote what was given, cut to a length that knows no characters. A terminal must not be told what to do by it,
+ * and what is no UTF-8 could not be told in JSON: each such character becomes a '?'. */
+static void make_printable(char *text)
+{
+	unsigned char *from = (unsigned char *)text, *to = from;
+	size_t bytes = strlen(text);
+
+	while (bytes) {
+		size_t length = character_length(from, bytes);
+		/* The controls of C1, U+0080 to U+009F, are two bytes. */
+		bool control = *from < ' ' || *from == 0x7f || (*from == 0xc2 && from[1] < 0xa0);
+
+		if (length && !control) {
+			memmove(to, from, length);
+			to += length;
+		} else {
+			*to++ = '?';
+			/* One for all that is there of a character. */
+			length = 1;
+			while ((from[length] & 0xc0) == 0x80)
+				length++;
+		}
+		from += length;
+		bytes -= length;
+	}
+	*to = '\0';
+}
 
 void errors_add(struct policy_errors *errors, const char *file, unsigned int line,
 		unsigned int column, const char *format, va_list arguments)
@@ -23,6 +52,8 @@ void errors_add(struct policy_errors *errors, const char *file, unsigned int lin
 		errors->nr_unreported++;
 		return;
 	}
+	make_printable(copy);
+	make_printable(text);
 	errors->list[errors->nr++] = (struct policy_error){
 		.file = TAKE_PTR(copy),
 		.line = line,

@@ -224,28 +224,10 @@ int policy_yylex(union POLICY_YYSTYPE *value, struct place *place, struct source
 	return give(source, &token, kind);
 }
 
-/* Length of the UTF-8 character at `text`, 0: it is none (RFC 3629), or one that has no place in a text. */
-static size_t character_length(const unsigned char *text, size_t bytes)
+/* Whether what begins with this byte, which is part of UTF-8, has a place in a text. */
+static bool of_text(unsigned char byte)
 {
-	static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-	uint32_t code;
-	size_t length;
-
-	if (*text < 0x80)
-		return (*text >= ' ' && *text != 0x7f) || *text == '\t' || *text == '\n' ||
-		       *text == '\r';
-	length = *text >= 0xf0 ? 4 : *text >= 0xe0 ? 3 : 2;
-	if (*text < 0xc2 || *text > 0xf4 || length > bytes)
-		return 0;
-	code = *text & (0xffU >> (length + 1));
-	for (size_t i = 1; i < length; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (text[i] & 0x3f);
-	}
-	if (code < lowest[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-		return 0;
-	return length;
+	return (byte >= ' ' && byte != 0x7f) || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
 /* One error for a file that is no text at all, instead of one for each of its bytes. */
@@ -258,7 +240,7 @@ static bool check_text(struct parser *parser, const char *file, const char *text
 		const unsigned char *at = (const unsigned char *)text + i;
 
 		length = character_length(at, bytes - i);
-		if (length == 0) {
+		if (length == 0 || !of_text(*at)) {
 			parser_error(parser, &place,
 				     "byte 0x%02x: this is no text, a policy is UTF-8 without "
 				     "control characters",

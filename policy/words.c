@@ -263,6 +263,28 @@ const char *duration_format(uint64_t ns, char *text)
 	return text;
 }
 
+size_t character_length(const unsigned char *text, size_t bytes)
+{
+	static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
+	uint32_t code;
+	size_t length;
+
+	if (*text < 0x80)
+		return 1;
+	length = *text >= 0xf0 ? 4 : *text >= 0xe0 ? 3 : 2;
+	if (*text < 0xc2 || *text > 0xf4 || length > bytes)
+		return 0;
+	code = *text & (0xffU >> (length + 1));
+	for (size_t i = 1; i < length; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (text[i] & 0x3f);
+	}
+	if (code < lowest[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+		return 0;
+	return length;
+}
+
 bool name_valid(const char *name)
 {
 	size_t length = 0;

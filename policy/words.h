@@ -56,6 +56,9 @@ const char *duration_format(uint64_t ns, char *text);
 /* Decimal digits and nothing else. Returns 0, -EINVAL, or -ERANGE when it is above `highest`. */
 int number_parse(const char *text, uint64_t highest, uint64_t *number);
 
+/* Bytes of the UTF-8 character at `text`; 0: it is none (RFC 3629). */
+size_t character_length(const unsigned char *text, size_t bytes);
+
 /* What names of groups, services, tiers, rules and profiles may be. */
 bool name_valid(const char *name);
 /* The word needs no quotes where a name stands. */

@@ -60,6 +60,18 @@ garbage() {
     not grep -qP '[^\x09\x0a\x20-\x7e\x80-\xff]' "$TMP/err" || because "control characters of the file are printed"
 }
 it "policy: binary garbage, zeros, half a JSON" garbage
+# told FILE: check with -j tells of the only error there is, as text that goes through a terminal
+told() {
+    ctl -j policy check "$1" >"$TMP/told" 2>"$TMP/err"
+    [[ $? == 2 ]] && jq -e '(.errors | length) == 1 and .valid == false' "$TMP/told" >/dev/null && iconv -f UTF-8 -t UTF-8 "$TMP/err" >/dev/null &&
+        not env LC_ALL=C grep -qP '[^\x09\x0a\x20-\x7e\x80-\xff]' "$TMP/err" || because "$(cat "$TMP/told" "$TMP/err")"
+}
+cut() {
+    printf 'r: allow in %s\n' "$(printf '\342\202\254%.0s' {1..20})" >"$TMP/wrong.dfw" && told "$TMP/wrong.dfw" &&
+        printf '{"groups": [{"name": "g", "members": [{"vport": "x%s"}]}]}' "$(printf '\303\251%.0s' {1..90})" >"$TMP/wrong.dfw" && told "$TMP/wrong.dfw" &&
+        printf '{"a\\u001b[2J": 1}' >"$TMP/wrong.dfw" && told "$TMP/wrong.dfw"
+}
+it "policy: an error that quotes a part of a character, or a control character, is told as text and as JSON" cut
 big() {
     yes 'group filler { 10.0.0.1 }' | head -c 50000000 >"$TMP/wrong.dfw"
     unchanged refuses 2 "(large|big|long|more than|bytes|MiB|MB|at most)" ctl policy apply "$TMP/wrong.dfw" && unchanged refuses 2 "." ctl policy check "$TMP/wrong.dfw"

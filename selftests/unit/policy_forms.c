@@ -147,6 +147,36 @@ static const struct {
 	 "a.dfw: services[0].items[6]: icmp and icmp6 have types, not 'udp'\n"
 	 "a.dfw: services[0].items[7]: tcp, udp and sctp have ports, not 'icmp'\n"
 	 "a.dfw: services[0].items[8]: tcp, udp and sctp have ports, not 'icmp'\n"},
+	{"a control character of a word does not go to the terminal, whatever it stands for",
+	 "{\"a\\u001b[2J\\u009b\\u007f\\u0085b\": 1, \"services\": [{\"name\": \"s\", \"items\": ["
+	 "{\"protocol\": \"x\\u001b\"}, {\"protocol\": \"tcp\", \"ports\": [\"\\u001b\"]},"
+	 " {\"protocol\": \"icmp\", \"types\": [\"\\u001b\"]}]}],"
+	 " \"profiles\": [{\"name\": \"p\", \"flags\": {\"\\u001b\": 1}, \"limits\": {\"\\u001b\": "
+	 "1.5},"
+	 " \"timeouts\": {\"\\u001b\": \"1s\"}}]}",
+	 "a.dfw: unknown field 'a?[2J???b'\n"
+	 "a.dfw: services[0].items[0].protocol: unknown protocol 'x?'\n"
+	 "a.dfw: services[0].items[1].ports[0]: '?' is no number, port is 0 to 65535\n"
+	 "a.dfw: services[0].items[2].types[0]: unknown ICMP type '?'\n"
+	 "a.dfw: profiles[0].flags.?: this is true or false\n"
+	 "a.dfw: profiles[0].flags: unknown profile setting '?'\n"
+	 "a.dfw: profiles[0].limits: unknown limit '?'\n"
+	 "a.dfw: profiles[0].limits.?: this is a number, not a fraction\n"
+	 "a.dfw: profiles[0].timeouts.?: unknown flow state '?'\n"},
+	{"a word is cut where no character is, and a '?' stands for what is left of one",
+	 "{\"groups\": [{\"name\": \"g\", \"members\": [{\"vport\": \"x"
+	 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+	 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+	 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+	 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+	 "\"}]}]}",
+	 "a.dfw: groups[0].members[0]: 'x"
+	 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+	 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+	 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+	 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+	 "?' names no vport, it would be letters, digits and . _ - : with * for any letters and "
+	 "? for one\n"},
 	{"a name that stands twice is told by both paths",
 	 "{\"groups\": [{\"name\": \"a\"}, {\"name\": \"a\"}]}",
 	 "a.dfw: groups[1]: group 'a' is defined twice, first at a.dfw groups[0]\n"},

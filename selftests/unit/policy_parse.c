@@ -95,6 +95,16 @@ static const struct bad bads[] = {
 	 "a.dfw:1:17: a string ends with '\"' on its own line; in it write \\\" and \\\\\n"
 	 "a.dfw:2:11: 10.0.0.1/8 has bits behind the prefix length, write 10.0.0.0/8, or 10.0.0.1 "
 	 "alone\n"},
+	{"a word is cut between its characters, or a '?' stands for what is left of one",
+	 "r: allow in "
+	 "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
+	 "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\n",
+	 "a.dfw:1:13: unexpected "
+	 "'\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
+	 "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac?'\n"},
+	{"no control character of C1 goes to the terminal",
+	 "r: allow from \"\xc2\x9b[31m\xc2\xa0\"\n",
+	 "a.dfw:1:15: '?[31m\xc2\xa0' is no group, address or prefix\n"},
 	{"a letter of no word is told", "r: allow from @web\n", "a.dfw:1:15: unexpected '@'\n"},
 	{"binary garbage is one error", "r: allow\n\001\002\003 group a { x }\n\005\n",
 	 "a.dfw:2:1: byte 0x01: this is no text, a policy is UTF-8 without control characters\n"},
