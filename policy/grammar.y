@@ -520,10 +520,12 @@ limit_options:
   %empty
 | limit_options BURST NUMBER
 	{
+		once(source, &@2, CLAUSE_BURST, "'burst'");
 		build_number(PARSER, &@3, "burst", $3, 1, RULE_MAX_LIMIT, &source->rule->burst);
 	}
 | limit_options PER WORD
 	{
+		once(source, &@2, CLAUSE_PER, "'per'");
 		source->rule->limit_per_source = true;
 		if (strcmp($3, "source") != 0)
 			parser_error(PARSER, &@3, "a limit is per source, not per '%.40s'", $3);

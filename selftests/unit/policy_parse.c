@@ -125,6 +125,10 @@ static const struct bad bads[] = {
 	 "a.dfw:1:1: rule 'r': limit counts flows, so it goes with 'allow' only\n"
 	 "a.dfw:2:1: rule 's': max-flows counts flows, so it goes with 'allow' only\n"},
 	{"a limit is per second and per source", "r: allow limit 5/minute per port\n", NULL},
+	{"what belongs to a limit stands once",
+	 "r: allow limit 5/second burst 3 burst 4 per source per source\n",
+	 "a.dfw:1:33: 'burst' stands twice in rule 'r'\n"
+	 "a.dfw:1:52: 'per' stands twice in rule 'r'\n"},
 	{"applied-to names vports", "group a { 10.0.0.1 }\nr: allow applied-to 10.0.0.1, a\n",
 	 "a.dfw:2:21: applied-to names vports, by group, name or tag, not addresses\n"
 	 "a.dfw:2:31: applied-to names vports, and group 'a' has none in it\n"},
