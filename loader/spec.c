@@ -255,6 +255,9 @@ int spec_add_tag(struct vport_spec *spec, const char *key, const char *value)
 {
 	_cleanup_free_ char *own_key = NULL, *own_value = NULL;
 
+	/* As text it would be another tag, of a shorter key. */
+	if (key && strchr(key, '='))
+		return wrong("tag \"%s\": a key has no '=' in it", key);
 	if (!tag_text_valid(key) || !tag_text_valid(value))
 		return wrong("tag \"%s\": key and value are texts of 1 to %d characters",
 			     key ? key : "", SPEC_TAG_BYTES - 1);

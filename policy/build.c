@@ -174,6 +174,13 @@ struct tag_expr *build_tag(struct parser *parser, const struct place *place, con
 		return NULL;
 	if (!*key)
 		parser_error(parser, place, "a tag has a key of at least one letter");
+	/* It would mean what a shorter key with a longer value means. */
+	if (strchr(key, '='))
+		parser_error(parser, place,
+			     "the key '" SHORT_WORD
+			     "' has a '=' in it, which ends the key of a tag: the value is given "
+			     "apart from it",
+			     key);
 	expr->key = key;
 	expr->value = value;
 	return expr;

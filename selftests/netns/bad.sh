@@ -123,9 +123,10 @@ it "...with room again the same policy is taken" room
 damaged() {
     dfwd_end TERM && cp "$STATE/vports.json" "$TMP/vports.json" && echo '{"vports": [{' >"$STATE/vports.json" || return 1
     refuses 1 "vports.json" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" && still || return 1
+    jq '.vports[0].tags = {"app=web": "x"}' "$TMP/vports.json" >"$STATE/vports.json" && refuses 1 "tag .app=web" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" && still || return 1
     cp "$TMP/vports.json" "$STATE/vports.json" && dfwd_start && still
 }
-it "a damaged vports.json: dfwd says so and does not start, enforcement stays; mended it starts" damaged
+it "a damaged vports.json, or a tag that reads as another: dfwd says so and does not start, enforcement stays; mended it starts" damaged
 socket_junk() {
     local url=/run/dfw/$ID/control.sock
     [[ -S $url ]] || because "no $url" || return 1

@@ -177,6 +177,11 @@ static const struct {
 	 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
 	 "?' names no vport, it would be letters, digits and . _ - : with * for any letters and "
 	 "? for one\n"},
+	{"the key of a tag has no '='",
+	 "{\"groups\": [{\"name\": \"a\", \"members\": [{\"tag\": {\"key\": \"k=x\", \"value\": "
+	 "\"y=z\"}}]}]}",
+	 "a.dfw: groups[0].members[0].tag: the key 'k=x' has a '=' in it, which ends the key of a "
+	 "tag: the value is given apart from it\n"},
 	{"a name that stands twice is told by both paths",
 	 "{\"groups\": [{\"name\": \"a\"}, {\"name\": \"a\"}]}",
 	 "a.dfw: groups[1]: group 'a' is defined twice, first at a.dfw groups[0]\n"},

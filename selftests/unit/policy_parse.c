@@ -129,6 +129,11 @@ static const struct bad bads[] = {
 	 "r: allow limit 5/second burst 3 burst 4 per source per source\n",
 	 "a.dfw:1:33: 'burst' stands twice in rule 'r'\n"
 	 "a.dfw:1:52: 'per' stands twice in rule 'r'\n"},
+	{"the key of a tag has no '='", "r: allow in applied-to tag \"app=web\" or \"a=b\"=c\n",
+	 "a.dfw:1:28: the key 'app=web' has a '=' in it, which ends the key of a tag: the value is "
+	 "given apart from it\n"
+	 "a.dfw:1:41: the key 'a=b' has a '=' in it, which ends the key of a tag: the value is "
+	 "given apart from it\n"},
 	{"applied-to names vports", "group a { 10.0.0.1 }\nr: allow applied-to 10.0.0.1, a\n",
 	 "a.dfw:2:21: applied-to names vports, by group, name or tag, not addresses\n"
 	 "a.dfw:2:31: applied-to names vports, and group 'a' has none in it\n"},
