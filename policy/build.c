@@ -52,6 +52,18 @@ BUILD_DEFINITION(service, services)
 BUILD_DEFINITION(tier, tiers)
 BUILD_DEFINITION(profile, profiles)
 
+/* The length of a prefix of IPv4 in IPv6 form, which stands behind the slash; NULL: it is an address. False: no length, or
+ * one for more than IPv4. */
+static bool length_in_v6(const char *slash, uint32_t *bits)
+{
+	uint64_t length = DFW_ADDR_BITS;
+
+	if (slash && number_parse(slash + 1, DFW_ADDR_BITS, &length) < 0)
+		return false;
+	*bits = (uint32_t)length;
+	return length >= DFW_V4_PREFIX_BITS;
+}
+
 /* Says what is wrong with a text that prefix_parse refused, and what the writer may have meant. */
 static void prefix_error(struct parser *parser, const struct place *place, const char *text,
 			 int error)
@@ -83,10 +95,12 @@ static void prefix_error(struct parser *parser, const struct place *place, const
 			     "'" SHORT_WORD
 			     "' is too long a prefix, an IPv%d prefix has at most %d bits",
 			     text, addr_is_v4(&addr) ? 4 : 6, addr_is_v4(&addr) ? 32 : 128);
-	} else if (inet_pton(AF_INET6, host, addr.bytes) == 1 && addr_is_v4(&addr)) {
+	} else if (inet_pton(AF_INET6, host, addr.bytes) == 1 && addr_is_v4(&addr) &&
+		   length_in_v6(slash, &bits)) {
+		addr_mask(&addr, bits);
 		parser_error(parser, place,
-			     "'" SHORT_WORD "' is an IPv4 address in an IPv6 one, write %s", text,
-			     addr_format(&addr, right));
+			     "'" SHORT_WORD "' is an IPv4 %s in an IPv6 one, write %s", text,
+			     slash ? "prefix" : "address", prefix_format(&addr, bits, right));
 	} else {
 		parser_error(parser, place,
 			     "'" SHORT_WORD "' is no address or prefix, write for example "

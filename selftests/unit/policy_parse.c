@@ -43,6 +43,17 @@ static const struct bad bads[] = {
 	 "2001:db8::/32\n"},
 	{"an IPv4 address in IPv6 form is refused", "group a { ::ffff:10.0.0.1 }\n",
 	 "a.dfw:1:11: '::ffff:10.0.0.1' is an IPv4 address in an IPv6 one, write 10.0.0.1\n"},
+	{"an IPv4 prefix in IPv6 form is refused with the prefix of IPv4 that it is",
+	 "group a { ::ffff:10.0.0.0/104, ::ffff:10.1.2.3/112, ::ffff:10.0.0.1/128 }\n",
+	 "a.dfw:1:11: '::ffff:10.0.0.0/104' is an IPv4 prefix in an IPv6 one, write 10.0.0.0/8\n"
+	 "a.dfw:1:32: '::ffff:10.1.2.3/112' is an IPv4 prefix in an IPv6 one, write 10.1.0.0/16\n"
+	 "a.dfw:1:53: '::ffff:10.0.0.1/128' is an IPv4 prefix in an IPv6 one, write 10.0.0.1\n"},
+	{"what is more than all of IPv4, in IPv6 form, is no prefix of IPv4",
+	 "group a { ::ffff:0:0/80, ::ffff:0:0/999 }\n",
+	 "a.dfw:1:11: '::ffff:0:0/80' is no address or prefix, write for example 10.0.0.1, "
+	 "10.0.0.0/8 or 2001:db8::/32\n"
+	 "a.dfw:1:26: '::ffff:0:0/999' is no address or prefix, write for example 10.0.0.1, "
+	 "10.0.0.0/8 or 2001:db8::/32\n"},
 	{"a cycle of groups is told by its names",
 	 "group a { b }\ngroup b { 10.0.0.1, c }\ngroup c { group a }\n",
 	 "a.dfw:3:17: group 'a' contains itself: a -> b -> c -> a\n"},
