@@ -379,9 +379,9 @@ bool build_default(struct parser *parser, const struct place *place, enum dfw_di
 	struct default_rule *rule = &parser->policy->defaults[direction];
 
 	if (rule->given)
-		parser_error(parser, place, "the default %s is given twice, first at %s:%u:%u",
-			     direction == DFW_IN ? "in" : "out", rule->place.file, rule->place.line,
-			     rule->place.column);
+		parser_error(parser, place, "the default %s is given twice, first at %s",
+			     direction == DFW_IN ? "in" : "out",
+			     parser_place_text(parser, &rule->place));
 	else if (action == DFW_ACTION_PASS)
 		parser_error(parser, place, "a default cannot pass, there is nothing behind it");
 	else

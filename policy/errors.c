@@ -121,6 +121,19 @@ void parser_error(struct parser *parser, const struct place *place, const char *
 		place_error(parser, place, "%s", text);
 }
 
+const char *parser_place_text(struct parser *parser, const struct place *place)
+{
+	struct arena *arena = &parser->policy->arena;
+	const char *text = place->path ? arena_printf(arena, "%s %s", place->file, place->path)
+				       : arena_printf(arena, "%s:%u:%u", place->file, place->line,
+						      place->column);
+
+	if (text)
+		return text;
+	parser_no_memory(parser);
+	return place->file;
+}
+
 void *parser_no_memory(struct parser *parser)
 {
 	parser->no_memory = true;

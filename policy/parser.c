@@ -53,9 +53,8 @@ static bool open_file(struct parser *parser, const char *name, const struct plac
 		if (other->open)
 			parser_error(parser, place, "'%s' includes itself", name);
 		else
-			parser_error(parser, place, "'%s' is included twice, first at %s:%u:%u",
-				     name, other->included.file, other->included.line,
-				     other->included.column);
+			parser_error(parser, place, "'%s' is included twice, first at %s", name,
+				     parser_place_text(parser, &other->included));
 		return false;
 	}
 	file = list_push(&parser->policy->arena, &parser->files);

@@ -34,6 +34,9 @@ struct parser {
 void parser_error(struct parser *parser, const struct place *place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* A place as a message names it: "a.dfw:3:12", "a.json groups[0]". */
+const char *parser_place_text(struct parser *parser, const struct place *place);
+
 /* Errors are counted only, so their words need not be found any more. */
 static inline bool parser_errors_full(const struct parser *parser)
 {

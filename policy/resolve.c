@@ -24,12 +24,8 @@ struct resolver {
 static void twice(struct resolver *resolver, const struct place *place, const char *what,
 		  const char *name, const struct place *first)
 {
-	if (first->path)
-		parser_error(resolver->parser, place, "%s '%s' is defined twice, first at %s %s",
-			     what, name, first->file, first->path);
-	else
-		parser_error(resolver->parser, place, "%s '%s' is defined twice, first at %s:%u:%u",
-			     what, name, first->file, first->line, first->column);
+	parser_error(resolver->parser, place, "%s '%s' is defined twice, first at %s", what, name,
+		     parser_place_text(resolver->parser, first));
 }
 
 #define ADD_NAMES(resolver, what, names, definitions)                                          \

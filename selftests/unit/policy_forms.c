@@ -226,6 +226,27 @@ static void test_bad(size_t i)
 	policy_errors_free(&errors);
 }
 
+static void test_defaults(void)
+{
+	static const struct policy_file files[] = {
+		{"a.dfw", "include \"b.json\"\ndefault in drop\n", 0},
+		{"b.json", "{\"defaults\": {\"in\": {\"action\": \"drop\"}}}", 0},
+		{0},
+	};
+	struct policy_errors errors;
+	struct policy *policy;
+
+	TEST("a default that a JSON file has given is told by its path")
+	{
+		CHECK(parse_files(files, &policy, &errors) == -EINVAL);
+		CHECK(errors.nr == 1);
+		CHECK_TEXT(errors.list[0].text,
+			   "the default in is given twice, first at b.json defaults.in");
+	}
+	policy_free(policy);
+	policy_errors_free(&errors);
+}
+
 int main(void)
 {
 	test_round_trip("everything the language has goes from text to JSON and back", everything);
@@ -234,5 +255,6 @@ int main(void)
 			"a: allow in\nb: drop out to 10.0.0.0/8\n");
 	for (size_t i = 0; i < ARRAY_SIZE(bads); i++)
 		test_bad(i);
+	test_defaults();
 	return check_done();
 }
