@@ -655,6 +655,21 @@ static void read_each(struct reader *reader, const struct place *place, json_t *
 	}
 }
 
+/* Where the last letter stands that was read; some errors have no place. jansson's own column counts letters. */
+static void place_syntax_error(struct place *place, const char *text, const json_error_t *error)
+{
+	size_t end = error->position > 0 ? (size_t)error->position : 0, begin = end;
+
+	/* Behind its first byte. */
+	while (end && ((unsigned char)text[end - 1] & 0xc0) == 0x80)
+		end--;
+	while (begin && text[begin - 1] != '\n')
+		begin--;
+	place->path = NULL;
+	place->line = error->line > 0 ? (unsigned int)error->line : 1;
+	place->column = end > begin ? (unsigned int)(end - begin) : 1;
+}
+
 void json_read(struct parser *parser, const char *file, const char *text, size_t bytes)
 {
 	struct reader reader = {.parser = parser, .file = file};
@@ -665,10 +680,7 @@ void json_read(struct parser *parser, const char *file, const char *text, size_t
 	json_t *defaults;
 
 	if (!root) {
-		/* The column of the last letter read, from 1; some errors have no place. */
-		place.path = NULL;
-		place.line = error.line > 0 ? (unsigned int)error.line : 1;
-		place.column = error.column > 0 ? (unsigned int)error.column : 1;
+		place_syntax_error(&place, text, &error);
 		parser->incomplete = true;
 		parser_error(parser, &place, "%s", error.text);
 		return;

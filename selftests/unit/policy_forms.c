@@ -97,6 +97,10 @@ static const struct {
 } bads[] = {
 	{"an error of JSON's own has its line and column", "{\n  \"groups\": [}\n",
 	 "a.dfw:2:14: unexpected token near '}'\n"},
+	{"an error of JSON's own has its column in bytes",
+	 "{\n\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\": 1 x}", "a.dfw:2:15: '}' expected near 'x'\n"},
+	{"...from the first byte of the letter that is wrong", "{\"\xc3\xa9\": \xc3\xa9}",
+	 "a.dfw:1:8: invalid token near '\xc3\xa9'\n"},
 	{"a field stands once", "{\"tiers\": [], \"tiers\": []}",
 	 "a.dfw:1:21: duplicate object key near '\"tiers\"'\n"},
 	{"an unknown field is told", "{\"group\": []}",
