@@ -274,14 +274,26 @@ static bool add_range(struct parser *parser, struct range_list *list, uint32_t l
 bool build_ports(struct parser *parser, const struct place *place, const char *text,
 		 struct range_list *ports)
 {
+	static const char digits[] = "0123456789";
 	const char *dash = strchr(text, '-');
+	size_t before = strspn(text, digits);
 	uint32_t low = 0, high = 0;
+	size_t behind;
 	char *first;
 
 	if (!dash)
 		return build_number(parser, place, "port", text, 0, 65535, &low) &&
 		       add_range(parser, ports, low, low);
 
+	/* Of half a range the message would name the other half, which may be nothing. */
+	behind = strspn(dash + 1, digits);
+	if (!before || text + before != dash || !behind || dash[1 + behind]) {
+		parser_error(parser, place,
+			     "'" SHORT_WORD
+			     "' is no port and no range of them, write for example 80 or 8000-8080",
+			     text);
+		return false;
+	}
 	first = arena_copy(&parser->policy->arena, text, (size_t)(dash - text));
 	if (!first) {
 		parser_no_memory(parser);

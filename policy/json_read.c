@@ -368,6 +368,11 @@ static void read_types(struct reader *reader, const struct place *place, json_t 
 		if (!text)
 			continue;
 		slash = strchr(text, '/');
+		if (slash == text || (slash && !slash[1])) {
+			parser_error(reader->parser, &at,
+				     "'%.80s' is no type and code, write for example 3/4", text);
+			continue;
+		}
 		if (slash) {
 			text = arena_copy(arena(reader), text, (size_t)(slash - text));
 			if (!text) {

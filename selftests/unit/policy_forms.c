@@ -151,6 +151,23 @@ static const struct {
 	 "a.dfw: services[0].items[6]: icmp and icmp6 have types, not 'udp'\n"
 	 "a.dfw: services[0].items[7]: tcp, udp and sctp have ports, not 'icmp'\n"
 	 "a.dfw: services[0].items[8]: tcp, udp and sctp have ports, not 'icmp'\n"},
+	{"half a range of ports, or of a type and its code, is told whole",
+	 "{\"services\": [{\"name\": \"s\", \"items\": ["
+	 "{\"protocol\": \"tcp\", \"ports\": [\"80-\", \"-\", \"-80\", \"80-x\", \"1-2-3\", "
+	 "\"80-99999\"]}, {\"protocol\": \"icmp\", \"types\": [\"3/\", \"/3\"]}]}]}",
+	 "a.dfw: services[0].items[0].ports[0]: '80-' is no port and no range of them, write for "
+	 "example 80 or 8000-8080\n"
+	 "a.dfw: services[0].items[0].ports[1]: '-' is no port and no range of them, write for "
+	 "example 80 or 8000-8080\n"
+	 "a.dfw: services[0].items[0].ports[2]: '-80' is no port and no range of them, write for "
+	 "example 80 or 8000-8080\n"
+	 "a.dfw: services[0].items[0].ports[3]: '80-x' is no port and no range of them, write for "
+	 "example 80 or 8000-8080\n"
+	 "a.dfw: services[0].items[0].ports[4]: '1-2-3' is no port and no range of them, write for "
+	 "example 80 or 8000-8080\n"
+	 "a.dfw: services[0].items[0].ports[5]: port 99999 is above 65535\n"
+	 "a.dfw: services[0].items[1].types[0]: '3/' is no type and code, write for example 3/4\n"
+	 "a.dfw: services[0].items[1].types[1]: '/3' is no type and code, write for example 3/4\n"},
 	{"a control character of a word does not go to the terminal, whatever it stands for",
 	 "{\"a\\u001b[2J\\u009b\\u007f\\u0085b\": 1, \"services\": [{\"name\": \"s\", \"items\": ["
 	 "{\"protocol\": \"x\\u001b\"}, {\"protocol\": \"tcp\", \"ports\": [\"\\u001b\"]},"
