@@ -66,6 +66,14 @@ static bool open_file(struct parser *parser, const char *name, const struct plac
 	return true;
 }
 
+/* Editors of Windows begin files with a byte order mark, which nobody sees. */
+static size_t mark_length(const char *text, size_t bytes)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+
+	return bytes >= strlen(mark) && memcmp(text, mark, strlen(mark)) == 0 ? strlen(mark) : 0;
+}
+
 static bool is_json(const char *text, size_t bytes)
 {
 	size_t i = 0;
@@ -82,7 +90,7 @@ void parser_file(struct parser *parser, const char *from, const char *name,
 	struct place start = {.file = name};
 	_cleanup_free_ char *text = NULL;
 	const char *resolved = NULL;
-	size_t bytes = 0, depth = 0, index;
+	size_t bytes = 0, depth = 0, index, mark;
 
 	if (!place)
 		place = &start;
@@ -110,10 +118,11 @@ void parser_file(struct parser *parser, const char *from, const char *name,
 			POLICY_MAX_BYTES);
 	} else {
 		parser->bytes += bytes;
-		if (is_json(text, bytes))
-			json_read(parser, resolved, text, bytes);
+		mark = mark_length(text, bytes);
+		if (is_json(text + mark, bytes - mark))
+			json_read(parser, resolved, text + mark, bytes - mark);
 		else
-			text_read(parser, resolved, text, bytes);
+			text_read(parser, resolved, text + mark, bytes - mark);
 	}
 	parser->files.items[index].open = false;
 }

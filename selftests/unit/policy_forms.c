@@ -101,6 +101,8 @@ static const struct {
 	 "{\n\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\": 1 x}", "a.dfw:2:15: '}' expected near 'x'\n"},
 	{"...from the first byte of the letter that is wrong", "{\"\xc3\xa9\": \xc3\xa9}",
 	 "a.dfw:1:8: invalid token near '\xc3\xa9'\n"},
+	{"a byte order mark is passed over", "\xef\xbb\xbf{\"tiers\": [}",
+	 "a.dfw:1:12: unexpected token near '}'\n"},
 	{"a field stands once", "{\"tiers\": [], \"tiers\": []}",
 	 "a.dfw:1:21: duplicate object key near '\"tiers\"'\n"},
 	{"an unknown field is told", "{\"group\": []}",

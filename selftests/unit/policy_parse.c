@@ -145,6 +145,9 @@ static const struct bad bads[] = {
 	 "given apart from it\n"
 	 "a.dfw:1:41: the key 'a=b' has a '=' in it, which ends the key of a tag: the value is "
 	 "given apart from it\n"},
+	{"columns count from behind a byte order mark", "\xef\xbb\xbfr: alow\ns: alow\n",
+	 "a.dfw:1:4: unexpected 'alow', did you mean 'allow'?\n"
+	 "a.dfw:2:4: unexpected 'alow', did you mean 'allow'?\n"},
 	{"applied-to names vports", "group a { 10.0.0.1 }\nr: allow applied-to 10.0.0.1, a\n",
 	 "a.dfw:2:21: applied-to names vports, by group, name or tag, not addresses\n"
 	 "a.dfw:2:31: applied-to names vports, and group 'a' has none in it\n"},
@@ -241,6 +244,8 @@ static const char *const good[][2] = {
 	 "on-change "
 	 "kill\n"
 	 "s: allow max-flows 5 on-change keep applied-to vport a, tag b=c"},
+	{"a byte order mark is passed over", "\xef\xbb\xbfr: allow in\n"},
+	{"a byte order mark may be all", "\xef\xbb\xbf"},
 	{"lines may end as on DOS", "r: allow in\r\ns: drop\r\n"},
 	{"addresses begin like names",
 	 "group g { fe80::/10, dead::beef, ::1, ::, 1.2.3.4 }\ndead: allow from dead::1"},
