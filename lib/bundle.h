@@ -15,10 +15,10 @@
 int bundle_parse(const json_t *bundle, struct policy **policy, struct policy_errors *errors);
 
 /* The name by which a file of a bundle is known: beside the file `from` (NULL: the main file) that includes it, unless
- * it is absolute. malloc'd, NULL without memory. */
+ * it is absolute, and without "./" and "//", so that it is one name. malloc'd, NULL without memory. */
 char *bundle_resolve(const char *from, const char *name);
 
-/* The text of that name, or NULL. */
+/* The text of that name, as bundle_resolve() makes it, or NULL. The bundle's own names may be longer. */
 const json_t *bundle_text(const json_t *files, const char *name);
 
 #endif

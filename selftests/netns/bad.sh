@@ -50,6 +50,7 @@ included() {
     mkdir -p "$TMP/inc" && echo 'r: allow in service tcp 99999' >"$TMP/inc/part.dfw" && echo 'include "inc/part.dfw"' >"$TMP/main.dfw" &&
         unchanged refuses 2 "part.dfw:1:" ctl policy apply "$TMP/main.dfw" || return 1
     echo 'include "circle.dfw"' >"$TMP/circle.dfw" && unchanged refuses 2 "circle.dfw:1:" ctl policy apply "$TMP/circle.dfw" || return 1
+    echo 'include "./circle.dfw"' >"$TMP/circle.dfw" && unchanged refuses 2 "circle.dfw:1:9: '[^']*/circle.dfw' includes itself" ctl policy apply "$TMP/circle.dfw" || return 1
     echo 'include "nosuch.dfw"' >"$TMP/main.dfw" && unchanged refuses 2 "main.dfw:1:[0-9]+:.*nosuch" ctl policy apply "$TMP/main.dfw"
 }
 it "policy: an error in an included file is told by that file; circles and missing files" included
@@ -72,6 +73,10 @@ cut() {
         printf '{"a\\u001b[2J": 1}' >"$TMP/wrong.dfw" && told "$TMP/wrong.dfw"
 }
 it "policy: an error that quotes a part of a character, or a control character, is told as text and as JSON" cut
+by_place() {
+    (cd "$TMP" && apply_open 7000 && unchanged refuses 2 "wrong.dfw" ctl policy apply ./wrong.dfw && cp policy.dfw marked.dfw && sed -i $'1s/^/\xef\xbb\xbf/' marked.dfw && ctl policy apply .//marked.dfw >/dev/null && ctl policy show >/dev/null && ctl policy apply ./policy.dfw >/dev/null) || because "not taken: $(cat "$TMP/err")"
+}
+it "policy: a file is found by './' and '//', and may begin with a byte order mark" by_place
 big() {
     yes 'group filler { 10.0.0.1 }' | head -c 50000000 >"$TMP/wrong.dfw"
     unchanged refuses 2 "(large|big|long|more than|bytes|MiB|MB|at most)" ctl policy apply "$TMP/wrong.dfw" && unchanged refuses 2 "." ctl policy check "$TMP/wrong.dfw"

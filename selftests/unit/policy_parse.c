@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The text form: what is refused, and with which words at which place. */
+#include "bundle.h"
 #include "check.h"
+#include "json.h"
 #include "policy_files.h"
 #include "util.h"
 
@@ -378,6 +380,72 @@ static void test_includes(void)
 	}
 }
 
+/* As dfwctl sends a policy, and dfwd keeps it. */
+static int parse_bundle(const char *bundle, struct policy **policy, struct policy_errors *errors)
+{
+	_cleanup_json_ json_t *json = json_loads(bundle, 0, NULL);
+
+	*policy = NULL;
+	*errors = (struct policy_errors){};
+	return json ? bundle_parse(json, policy, errors) : -EINVAL;
+}
+
+static void test_bundles(void)
+{
+	static const struct {
+		const char *from, *name, *resolved;
+	} names[] = {
+		{NULL, "a", "a"},
+		{NULL, "./a", "a"},
+		{NULL, ".//a", "a"},
+		{NULL, "a//./b/././/c", "a/b/c"},
+		{NULL, "//a/./b", "/a/b"},
+		{NULL, "/./a", "/a"},
+		{NULL, "../a/../b", "../a/../b"},
+		{NULL, ".a/b./c.", ".a/b./c."},
+		{"./d/a", "b", "d/b"},
+		{"d//a", "./b", "d/b"},
+		{"d/a", "/./b", "/b"},
+		{"/a", "b", "/b"},
+	};
+	struct policy_errors errors;
+	struct policy *policy;
+	char text[512] = "";
+
+	TEST("a file has one name, whatever './' and '//' are in it")
+	{
+		for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+			_cleanup_free_ char *resolved =
+				bundle_resolve(names[i].from, names[i].name);
+
+			CHECK_TEXT(resolved, names[i].resolved);
+		}
+	}
+	TEST("a file is included once, whatever it is called")
+	{
+		CHECK(parse_bundle("{\"main\": \"a.dfw\", \"files\": ["
+				   "{\"name\": \"a.dfw\", \"text\": \"include \\\"b\\\"\\n"
+				   "include \\\"./b\\\"\\ninclude \\\".//a.dfw\\\"\"},"
+				   "{\"name\": \"b\", \"text\": \"group g { }\"}]}",
+				   &policy, &errors) == -EINVAL);
+		print_errors(&errors, text, sizeof(text));
+		CHECK_TEXT(text, "a.dfw:2:9: 'b' is included twice, first at a.dfw:1:9\n"
+				 "a.dfw:3:9: 'a.dfw' includes itself\n");
+	}
+	policy_errors_free(&errors);
+	policy_free(policy);
+	TEST("a bundle whose files have longer names is still read")
+	{
+		CHECK(parse_bundle("{\"main\": \"./a.dfw\", \"files\": ["
+				   "{\"name\": \"./a.dfw\", \"text\": \"include \\\"./b\\\"\"},"
+				   "{\"name\": \"././b\", \"text\": \"group g { }\"}]}",
+				   &policy, &errors) == 0);
+		policy_errors_print(&errors, stdout);
+	}
+	policy_errors_free(&errors);
+	policy_free(policy);
+}
+
 static void test_ids(void)
 {
 	struct policy *policy = must_parse("tier app { web: allow in service https log }\n"
@@ -409,6 +477,7 @@ int main(void)
 	for (size_t i = 0; i < ARRAY_SIZE(bads); i++)
 		test_bad(&bads[i]);
 	test_includes();
+	test_bundles();
 	test_ids();
 	test_chain();
 	test_large("a file of 50 MB is too much", "", "# 50 MB\n", 50U << 17, "", -EINVAL,
