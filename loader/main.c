@@ -14,6 +14,7 @@
 #include "file.h"
 #include "lock.h"
 #include "log.h"
+#include "namespace.h"
 #include "view.h"
 
 #define CONFIG_DIR "/etc/dfw"
@@ -196,8 +197,10 @@ static int serve(struct dfwd *d)
 /* For when no daemon can do it, since none starts on these pins. */
 static int detach(const struct dfwd *d)
 {
-	int r = attach_end_all(d->instance, d->run_dir);
+	int r = namespace_check(d->instance);
 
+	if (r == 0)
+		r = attach_end_all(d->instance, d->run_dir);
 	if (r == 0)
 		r = uplinks_end_all(d->instance, d->run_dir);
 	if (r == 0)

@@ -21,6 +21,7 @@
 #include "file.h"
 #include "log.h"
 #include "maps.h"
+#include "namespace.h"
 #include "object.h"
 #include "util.h"
 #include "view.h"
@@ -114,7 +115,7 @@ static int check_layout(const char *instance)
 	if (r < 0)
 		return log_errno(r, "%s", path);
 	if (layout.version != DFW_LAYOUT_VERSION) {
-		snprintf(why, sizeof(why), "is of layout version %u (dfwd %.56s); this is %u",
+		snprintf(why, sizeof(why), "is of layout version %u (dfwd %.48s); this is %u",
 			 layout.version, layout.build, DFW_LAYOUT_VERSION);
 		return refuse(path, why, instance);
 	}
@@ -188,18 +189,26 @@ static int open_former_programs(struct object *object)
 	return 0;
 }
 
+static int sign_layout(const struct object *object)
+{
+	const struct dfw_layout layout = {
+		.version = DFW_LAYOUT_VERSION, .build = DFW_VERSION, .netns = object->netns};
+	const uint32_t zero = 0;
+
+	return map_put(object->layout, &zero, &layout);
+}
+
 /* ---- The first start -------------------------------------------------------------------------------------------- */
 
 static int init_maps(struct object *object)
 {
-	const struct dfw_layout layout = {.version = DFW_LAYOUT_VERSION, .build = DFW_VERSION};
 	const struct dfw_revision revision = {.revision = 1};
 	const uint32_t zero = 0;
 	int r;
 
 	r = map_put(object->secrets, &zero, &object->secret_words);
 	if (r == 0)
-		r = map_put(object->layout, &zero, &layout);
+		r = sign_layout(object);
 	if (r == 0)
 		object_activate(object, revision);
 	return r;
@@ -435,7 +444,11 @@ int object_open(struct object *object, const char *instance)
 		return log_errno(r, "cannot remove what an unfinished start left at %s", path);
 	object->adopted = access(pin_path(instance, NULL, path), F_OK) == 0;
 
-	r = open_skeleton(object);
+	r = namespace_cookie(&object->netns);
+	if (r == 0 && object->adopted)
+		r = namespace_check(instance);
+	if (r == 0)
+		r = open_skeleton(object);
 	if (r == 0)
 		r = read_shapes(object);
 	if (r == 0 && object->adopted)
@@ -466,8 +479,6 @@ void object_close(struct object *object)
 
 int object_pin_programs(struct object *object)
 {
-	const struct dfw_layout layout = {.version = DFW_LAYOUT_VERSION, .build = DFW_VERSION};
-	const uint32_t zero = 0;
 	char path[PATH_MAX];
 	int r;
 
@@ -477,7 +488,7 @@ int object_pin_programs(struct object *object)
 		if (r < 0)
 			return log_errno(r, "cannot pin a program at %s", path);
 	}
-	r = map_put(object->layout, &zero, &layout);
+	r = sign_layout(object);
 	return r < 0 ? log_errno(r, "cannot sign the layout") : 0;
 }
 

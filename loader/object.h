@@ -82,7 +82,8 @@ struct programs {
 struct object {
 	struct dfw_tc *skeleton;
 	const char *instance;
-	bool adopted; /* the pins were there: flows and rules of a daemon before us */
+	bool adopted;	/* the pins were there: flows and rules of a daemon before us */
+	uint64_t netns; /* cookie of our network namespace */
 	int btf;
 #define OBJECT_MAP_FD(name) int name;
 	OBJECT_MAPS(OBJECT_MAP_FD)

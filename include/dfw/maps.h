@@ -10,7 +10,8 @@
  * Where things are pinned. INSTANCE is what -i says.
  *
  * /sys/fs/bpf/dfw/INSTANCE/
- *   layout            ARRAY[1] struct dfw_layout: what made these pins; another version's are refused, not guessed at
+ *   layout            ARRAY[1] struct dfw_layout: what made these pins, and where; another version's or another network
+ *                     namespace's are refused, not guessed at
  *   active            ARRAY[1] struct dfw_revision: what is in force
  *   port_slots        HASH ifindex -> slot
  *   near_slots        ARRAY[ifindex] slot + 1, of interface indices below DFW_NEAR_SLOTS: the same, found faster
@@ -64,7 +65,8 @@
 struct dfw_layout {
 	__u32 version; /* DFW_LAYOUT_VERSION */
 	__u32 zero;
-	char build[56]; /* version of dfwd that loaded the programs */
+	char build[48]; /* version of dfwd that loaded the programs */
+	__u64 netns; /* SO_NETNS_COOKIE of its network namespace, whose devices the pins name; 0: not known */
 };
 DFW_ASSERT_SIZE(struct dfw_layout, 64);
 

@@ -73,3 +73,32 @@ leak() {
     no_leak
 }
 it "four restarts under a flood to a closed port: nothing comes through" leak
+
+# Names and indices of devices mean others in another namespace; here they are the same on purpose.
+OTHER=${ID}o
+space_add "$OTHER"
+ip -n "$OTHER" link add tap2 index "$(in_host cat /sys/class/net/tap2/ifindex)" type veth peer name other2
+in_other() { nsenter --net="/run/netns/$OTHER" timeout 60 "$@"; }
+in_force() { opens "$WIRE" "${VM_IP[2]}" 7020 && closed "$WIRE" "${VM_IP[2]}" 7001; }
+refused_there() { refuses 1 "another network namespace" in_other "$DFWD" -i "$ID" "$@" && in_force; }
+elsewhere() {
+    listen "${VM[2]}" 7020 && listen "${VM[2]}" 7001 && dfwd_end KILL && refused_there || return 1
+    ip -n "$OTHER" link del tap2 && refused_there && refused_there --detach
+}
+it "started or detached in another network namespace dfwd refuses, and enforcement goes on" elsewhere
+detach_here() { nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" --detach >"$TMP/out" 2>&1 || because "$(cat "$TMP/out")"; }
+filters() {
+    printf '[daemon]\nhook = clsact\n' >"$TMP/clsact.conf"
+    detach_here && dfwd_start -c "$TMP/clsact.conf" && dfwd_end KILL && refused_there --detach && detach_here && opens "$WIRE" "${VM_IP[2]}" 7001
+}
+it "...also with the filters of the older hook" filters
+# Of the host nothing is left but pins and state; what was the other namespace is the host then.
+moved_in() {
+    dfwd_start && dfwd_end KILL && ip netns del "$HOST" && until_true 30 no_device vm1 && until_true 30 no_device vm2 || because "the devices stay" || return 1
+    HOST=$OTHER
+    ip link add eth0 netns "${VM[2]}" address "${VM_MAC[2]}" type veth peer name tap2 netns "$HOST" && ip -n "$HOST" addr add "$WIRE_IP/24" dev tap2 &&
+        ip -n "$HOST" link set tap2 up && ip -n "${VM[2]}" addr add "${VM_IP[2]}/24" dev eth0 && ip -n "${VM[2]}" link set eth0 up || return 1
+    dfwd_start && opens "$HOST" "${VM_IP[2]}" 7020 && closed "$HOST" "${VM_IP[2]}" 7001 && dfwd_end TERM && dfwd_start
+}
+no_device() { "$DFWCTL" -i "$ID" -j vport show "$1" | jq -e ".attached == false"; }
+it "when that namespace has gone with its devices, the pins are taken over" moved_in
