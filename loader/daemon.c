@@ -12,6 +12,7 @@
 #include "devices.h"
 #include "file.h"
 #include "groups.h"
+#include "guard.h"
 #include "log.h"
 #include "moves.h"
 #include "notify.h"
@@ -52,32 +53,42 @@ static int start_kernel(struct dfwd *d)
 		r = hooks_init(&d->hooks, &d->object, d->run_dir, d->config.clsact);
 	if (r == 0)
 		r = realised_read(d);
-	if (r == 0)
-		r = store_open(&d->store, d->state_dir);
-	if (r == 0)
-		r = policies_restore(d);
-	if (r == 0)
-		r = remote_ports_restore(d);
-	if (r == 0)
-		r = groups_restore(d);
-	if (r == 0)
-		r = events_open(d);
-	return r;
+	return r < 0 ? r : events_open(d);
 }
 
-/* Every device is enforced, denying if it is new, before there is talk of policy. */
+/* Every device that we know of is enforced, denying if it is new, before anything of the policy is read: a start that
+ * ends there, since a file is damaged, leaves nothing open. */
 static int start_ports(struct dfwd *d)
 {
 	int r = ports_restore(d);
 
-	if (r == 0)
-		r = uplinks_restore(d);
-	if (r == 0)
-		r = upgrade(d);
 	if (r < 0)
 		return r;
 	ports_remove_strangers(d);
-	r = links_open(&d->links);
+	guard_ports(d);
+	r = uplinks_restore(d);
+	if (r == 0)
+		guard_matching(d);
+	return r;
+}
+
+static int start_policy(struct dfwd *d)
+{
+	int r = store_open(&d->store, d->state_dir);
+
+	if (r == 0)
+		r = policies_restore(d);
+	if (r == 0)
+		r = remote_ports_restore(d);
+	return r < 0 ? r : groups_restore(d);
+}
+
+static int start_devices(struct dfwd *d)
+{
+	int r = upgrade(d);
+
+	if (r == 0)
+		r = links_open(&d->links);
 	if (r == 0)
 		uplinks_configure(d);
 	if (r == 0)
@@ -166,6 +177,10 @@ int daemon_start(struct dfwd *d)
 	r = start_kernel(d);
 	if (r == 0)
 		r = start_ports(d);
+	if (r == 0)
+		r = start_policy(d);
+	if (r == 0)
+		r = start_devices(d);
 	if (r == 0)
 		r = control_open(d);
 	if (r == 0)

@@ -32,8 +32,8 @@ void ports_save(struct dfwd *d);
 
 /* Reads vports.json; takes over what the kernel has of its ports and makes the others, denying. */
 int ports_restore(struct dfwd *d);
-/* Removes ports from the kernel that vports.json does not know: those of a vport-add that a crash interrupted. Last of
- * all at a start, when the list is complete. */
+/* Removes ports from the kernel that vports.json does not know: those of a vport-add that a crash interrupted. Before any
+ * other is made, which could get the slot of one. */
 void ports_remove_strangers(struct dfwd *d);
 
 /* Detaches the port, removes it from the kernel and frees it. It is in no list and in no revision in force. */

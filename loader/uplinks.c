@@ -29,6 +29,19 @@ struct uplink *uplinks_find_ifindex(const struct dfwd *d, uint32_t ifindex)
 	return NULL;
 }
 
+static const struct uplink_wish *find_wish(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->nr_uplinks; i++)
+		if (strcmp(config->uplinks[i].name, name) == 0)
+			return &config->uplinks[i];
+	return NULL;
+}
+
+bool uplinks_wanted(const struct dfwd *d, const char *name)
+{
+	return uplinks_find(d, name) || find_wish(&d->config, name);
+}
+
 /* ---- uplinks.json ----------------------------------------------------------------------------------------------- */
 
 static const char *file_path(const struct dfwd *d, char *path)
@@ -105,18 +118,30 @@ int uplinks_restore(struct dfwd *d)
 	_cleanup_json_ json_t *json = NULL;
 	const json_t *list, *entry;
 	char path[PATH_MAX];
+	json_error_t error;
 	size_t bytes, i;
 	int r = file_read(file_path(d, path), CONTROL_MAX_BYTES, &text, &bytes);
 
 	if (r == -ENOENT)
 		return 0;
-	json = r < 0 ? NULL : json_loadb(text, bytes, 0, NULL);
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	json = json_loadb(text, bytes, 0, &error);
+	if (!json) {
+		log_error("%s:%d:%d: %s", path, error.line, error.column, error.text);
+		return -EBADMSG;
+	}
 	list = json_object_get(json, "uplinks");
-	if (r == 0 && !json_is_array(list))
-		r = -EBADMSG;
-	json_array_foreach (list, i, entry)
-		r = r < 0 ? r : restore_uplink(d, entry);
-	return r < 0 ? log_errno(r, "%s", path) : 0;
+	if (!json_is_array(list)) {
+		log_error("%s: has no list \"uplinks\"", path);
+		return -EBADMSG;
+	}
+	json_array_foreach (list, i, entry) {
+		r = restore_uplink(d, entry);
+		if (r < 0)
+			return log_errno(r, "%s: uplink %zu of the list", path, i + 1);
+	}
+	return 0;
 }
 
 int uplinks_upgrade(struct dfwd *d)
@@ -357,14 +382,6 @@ int uplink_del(struct dfwd *d, struct uplink *uplink)
 }
 
 /* ---- The configuration ------------------------------------------------------------------------------------------ */
-
-static const struct uplink_wish *find_wish(const struct config *config, const char *name)
-{
-	for (size_t i = 0; i < config->nr_uplinks; i++)
-		if (strcmp(config->uplinks[i].name, name) == 0)
-			return &config->uplinks[i];
-	return NULL;
-}
 
 void uplinks_configure(struct dfwd *d)
 {

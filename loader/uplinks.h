@@ -8,6 +8,8 @@
 
 struct uplink *uplinks_find(const struct dfwd *d, const char *name);
 struct uplink *uplinks_find_ifindex(const struct dfwd *d, uint32_t ifindex);
+/* Whether there is an uplink of that name, or will be by the configuration. */
+bool uplinks_wanted(const struct dfwd *d, const char *name);
 
 /* Each all or nothing: in the kernel, in the list and on disk. -EINVAL and -EEXIST are wrong input; errors are logged. */
 int uplink_add(struct dfwd *d, const struct uplink_wish *wish, bool configured);

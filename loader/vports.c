@@ -195,19 +195,26 @@ int vport_del(struct dfwd *d, struct port *port, struct policy_errors *errors)
 
 /* ---- By pattern ------------------------------------------------------------------------------------------------- */
 
+/* It denies until a policy takes it. */
+static int make_denying(struct dfwd *d, struct vport_spec **spec, struct port **port)
+{
+	int r = make_port(d, spec, profile_default(), port);
+
+	if (r < 0 && *port) {
+		ports_take(d, *port);
+		port_remove(d, *port);
+	}
+	return r;
+}
+
 /* It stays, denying, and every port else goes on; the next policy may take it. */
 static int add_left_out(struct dfwd *d, struct vport_spec **spec)
 {
 	struct port *port = NULL;
-	int r = make_port(d, spec, profile_default(), &port);
+	int r = make_denying(d, spec, &port);
 
-	if (r < 0) {
-		if (port) {
-			ports_take(d, port);
-			port_remove(d, port);
-		}
+	if (r < 0)
 		return r;
-	}
 	port->left_out = true;
 	/* A restart must know the port, or it would take it for one that a crash left behind. */
 	ports_save(d);
@@ -232,24 +239,36 @@ static int name_after(const struct dfwd *d, const char *device, struct vport_spe
 	return spec_set_name(spec, name);
 }
 
-int vport_add_by_pattern(struct dfwd *d, const char *device)
+/* *spec is NULL when the device's name matches no pattern. */
+static int spec_by_pattern(const struct dfwd *d, const char *device, struct vport_spec **spec)
 {
 	const struct vport_pattern *pattern = config_match(&d->config, device);
-	_cleanup_spec_ struct vport_spec *spec = NULL;
-	struct policy_errors errors = {};
+	_cleanup_spec_ struct vport_spec *made = pattern ? spec_copy(pattern->template) : NULL;
 	int r;
 
+	*spec = NULL;
 	if (!pattern)
 		return 0;
-	spec = spec_copy(pattern->template);
-	if (!spec || getrandom(spec->uuid, sizeof(spec->uuid), 0) < 0)
+	if (!made || getrandom(made->uuid, sizeof(made->uuid), 0) < 0)
 		return log_errno(-ENOMEM, "device %s", device);
-	strcpy(spec->pattern, pattern->pattern);
-	snprintf(spec->dev, sizeof(spec->dev), "%s", device);
-	r = name_after(d, device, spec);
+	strcpy(made->pattern, pattern->pattern);
+	snprintf(made->dev, sizeof(made->dev), "%s", device);
+	r = name_after(d, device, made);
 	if (r == 0)
-		r = ports_conflict(d, spec, NULL);
+		r = ports_conflict(d, made, NULL);
 	if (r < 0)
+		return r;
+	*spec = TAKE_PTR(made);
+	return 0;
+}
+
+int vport_add_by_pattern(struct dfwd *d, const char *device)
+{
+	_cleanup_spec_ struct vport_spec *spec = NULL;
+	struct policy_errors errors = {};
+	int r = spec_by_pattern(d, device, &spec);
+
+	if (r < 0 || !spec)
 		return r;
 	r = d->policy ? vport_add(d, &spec, &errors) : 0;
 	for (size_t i = 0; i < errors.nr; i++)
@@ -258,6 +277,15 @@ int vport_add_by_pattern(struct dfwd *d, const char *device)
 	if (!d->policy || (r < 0 && spec))
 		r = add_left_out(d, &spec);
 	return r;
+}
+
+void vport_guard_by_pattern(struct dfwd *d, const char *device)
+{
+	_cleanup_spec_ struct vport_spec *spec = NULL;
+	struct port *port = NULL;
+
+	if (spec_by_pattern(d, device, &spec) == 0 && spec)
+		make_denying(d, &spec, &port);
 }
 
 int vport_must_be_ours(const struct dfwd *d, const struct port *port)

@@ -17,6 +17,8 @@ int vport_del(struct dfwd *d, struct port *port, struct policy_errors *errors);
 /* A port for a device that a pattern of the configuration matches, if one does. When the policy does not take it, it
  * denies. Errors are logged, and leave the device unguarded. */
 int vport_add_by_pattern(struct dfwd *d, const char *device);
+/* The same before the policy is read: it denies until vports_realise(). It is not on disk until ports_save(). */
+void vport_guard_by_pattern(struct dfwd *d, const char *device);
 /* -EINVAL, logged: the configuration makes this port as long as its device is there. */
 int vport_must_be_ours(const struct dfwd *d, const struct port *port);
 

@@ -73,3 +73,30 @@ last_good() {
         [[ $(ctl -j status | jq -r .vports) == 2 ]] || because "not as before: $(ctl -j status)"
 }
 it "a boot (pins gone, state on disk): vports and last good policy are realised before dfwd is ready" last_good
+
+# A boot with a file that is damaged: dfwd ends, and what it knows of is not open. Devices by the names that the configuration has
+# are known as soon as those of the uplinks are.
+printf '[vports "tap3"]\n' >"$TMP/dfwd.conf"
+dfwd_refuses() { refuses 1 "$1" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" -c "$TMP/dfwd.conf"; }
+damaged() { # damaged FILE TEXT PATTERN [VPORT]
+    rm -rf "$PINS"
+    opens "$WIRE" "${VM_IP[1]}" 7000 && opens "$WIRE" "${VM_IP[3]}" 7000 && mv "$STATE/$1" "$TMP/whole" && printf %s "$2" >"$STATE/$1" || return 1
+    dfwd_refuses "$3" && closed "$WIRE" "${VM_IP[1]}" 7000 && { (($# < 4)) || closed "$WIRE" "${VM_IP[3]}" 7000; }
+    local r=$?
+    mv "$TMP/whole" "$STATE/$1"
+    return $r
+}
+all_damaged() {
+    vm_up 3 && listen "${VM[3]}" 7000 && echo "group test { 10.0.0.1 }" | cat - "$TMP/policy.dfw" >"$TMP/more.dfw" && ctl policy apply "$TMP/more.dfw" >/dev/null &&
+        ctl group add test 10.0.0.2 >/dev/null && ctl uplink add later0 >/dev/null && dfwd_end KILL || return 1
+    damaged "policy/$(cat "$STATE/policy/active").json" "" "policy/[0-9]+.json" tap3 && damaged policy/active $'\n' "policy/active" tap3 &&
+        damaged groups.journal $'garbage\n' "groups.journal" tap3 && damaged uplinks.json '{"uplinks": [' "uplinks.json:1:[0-9]+:"
+}
+it "a boot with a damaged policy, journal or list of uplinks: dfwd names the file and ends, vports deny" all_damaged
+replugged() {
+    rm -rf "$PINS"
+    dfwd_start && dfwd_end KILL && listen "${VM[2]}" 7000 && ip -n "$HOST" link del tap2 && plug_2 && opens "$WIRE" "${VM_IP[2]}" 7000 || return 1
+    mv "$STATE/groups.journal" "$TMP/whole" && echo garbage >"$STATE/groups.journal" && dfwd_refuses groups.journal && closed "$WIRE" "${VM_IP[2]}" 7000 || return 1
+    mv "$TMP/whole" "$STATE/groups.journal" && dfwd_start && attached vm1 && attached vm2
+}
+it "...and a device that appeared without dfwd is enforced by what is in force, until dfwd can start" replugged
