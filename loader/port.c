@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -19,6 +20,7 @@
 
 #define INSTALL_PORTS 64 /* at once: a bound on open fds */
 #define RULE_TOTALS   1024
+#define UNLISTED      "unlisted" /* a folder in that of a port, see port_set_listed */
 
 /* The maps of a port, by the names of their pins. */
 struct part {
@@ -197,7 +199,7 @@ static int make_folder(const struct object *object, const struct port *port,
 		       const struct dfw_profile *profile)
 {
 	const char *name = port->spec->name;
-	char unfinished[PATH_MAX], path[PATH_MAX];
+	char unfinished[PATH_MAX], unlisted[PATH_MAX], path[PATH_MAX];
 	int r;
 
 	unfinished_path(object, name, NULL, unfinished);
@@ -205,7 +207,7 @@ static int make_folder(const struct object *object, const struct port *port,
 	if (r == 0)
 		r = directory_remove(pin_vport_path(object->instance, name, NULL, path));
 	if (r == 0)
-		r = directory_make(unfinished, 0700);
+		r = directory_make(unfinished_path(object, name, UNLISTED, unlisted), 0700);
 	if (r < 0)
 		return log_errno(r, "%s", unfinished);
 	r = make_parts(object, port, profile);
@@ -238,6 +240,31 @@ int port_create(const struct object *object, struct vport_spec **spec, uint32_t 
 	}
 	*port = TAKE_PTR(new);
 	return 0;
+}
+
+/* ---- The list on disk ------------------------------------------------------------------------------------------- */
+
+int port_set_listed(const struct object *object, struct port *port, bool listed)
+{
+	char path[PATH_MAX];
+	int r;
+
+	pin_vport_path(object->instance, port->spec->name, UNLISTED, path);
+	if (listed)
+		r = rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
+	else
+		r = mkdir(path, 0700) < 0 && errno != EEXIST && errno != ENOENT ? -errno : 0;
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	port->listed = listed;
+	return 0;
+}
+
+bool port_is_listed(const char *instance, const char *name)
+{
+	char path[PATH_MAX];
+
+	return access(pin_vport_path(instance, name, UNLISTED, path), F_OK) < 0;
 }
 
 /* ---- Where the datapath finds them ------------------------------------------------------------------------------ */

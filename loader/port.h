@@ -22,6 +22,7 @@ struct port {
 	bool seen;	    /* held, and its VM has sent something since: it runs here */
 	bool late;	    /* its VM had sent before the device was enforced; not in force since */
 	bool left_out; /* made by a pattern, and the policy does not take it: denies until the next policy */
+	bool listed;		       /* see port_set_listed */
 	bool same_banks;	       /* both banks have the same config and rules */
 	struct dfw_port_config config; /* what is in force: the active bank's */
 	struct dfw_rule_total_key
@@ -47,7 +48,7 @@ static inline void port_cleanup(struct port **port)
 }
 
 /* Makes the folder and the maps of a port that the kernel does not know, sized as the profile wants, with a config that
- * denies everything. Takes the spec over on success. Errors are logged. */
+ * denies everything. Not listed yet. Takes the spec over on success. Errors are logged. */
 int port_create(const struct object *object, struct vport_spec **spec, uint32_t slot,
 		const struct dfw_profile *profile, struct port **port);
 
@@ -58,6 +59,11 @@ int ports_install(const struct object *object, struct port *const *ports, size_t
 /* Takes over a port that the kernel has; `config` is what is in force there. -ESTALE: its maps are not of our shape. */
 int port_adopt(const struct object *object, struct vport_spec **spec,
 	       const struct dfw_port_config *config, struct port **port);
+
+/* While a port is added or removed the kernel may have it and the list on disk may not. Its folder says so, in the kernel,
+ * until that is over: only such a port may be missing in the list at a start. */
+int port_set_listed(const struct object *object, struct port *port, bool listed);
+bool port_is_listed(const char *instance, const char *name);
 
 /* Removes the folder of a port and its maps; nothing may be attached any more. */
 int port_destroy(const struct object *object, const char *name, uint32_t slot);

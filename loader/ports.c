@@ -149,6 +149,9 @@ void ports_save(struct dfwd *d)
 
 	if (r == 0)
 		r = file_commit(&file);
+	for (size_t i = 0; i < d->nr_ports && r == 0; i++)
+		if (!d->ports[i]->listed)
+			r = port_set_listed(&d->object, d->ports[i], true);
 	if (r < 0)
 		log_errno(r, "the list of vports on disk is not what is in force");
 }
@@ -193,7 +196,7 @@ static int folder_slot(const struct dfwd *d, const char *name, uint32_t *slot)
 
 /* Reads the configs in force, by slot. Slots are found by the ports' folders: before Linux 6.8 each look at an element of
  * a map of maps waits for a grace period. */
-static int read_kernel(const struct dfwd *d, struct dfw_port_config **configs, size_t *nr)
+static int read_kernel(const struct dfwd *d, struct dfw_port_config **configs)
 {
 	_cleanup_free_ struct dfw_port_config *read = calloc(DFW_MAX_PORTS, sizeof(*read));
 	const uint32_t zero = 0;
@@ -204,7 +207,6 @@ static int read_kernel(const struct dfwd *d, struct dfw_port_config **configs, s
 
 	if (!read)
 		return log_errno(-ENOMEM, "cannot read the ports of the kernel");
-	*nr = 0;
 	dir = opendir(pin_path(d->instance, "vports", path));
 	while (dir && r == 0 && (entry = readdir(dir))) {
 		_cleanup_close_ int map = -1;
@@ -225,7 +227,6 @@ static int read_kernel(const struct dfwd *d, struct dfw_port_config **configs, s
 		if (r < 0)
 			log_errno(r, "cannot read the config of vport %s", entry->d_name);
 		read[slot].name[DFW_PORT_NAME_LEN - 1] = '\0';
-		*nr += read[slot].name[0] != '\0';
 	}
 	if (dir)
 		closedir(dir);
@@ -292,6 +293,8 @@ static int restore_one(struct dfwd *d, const json_t *entry, const struct dfw_por
 		r = port_create(&d->object, &spec, slot, &profile, &port);
 	}
 	if (r == 0)
+		r = port_set_listed(&d->object, port, true);
+	if (r == 0)
 		r = ports_insert(d, port);
 	if (r == 0)
 		TAKE_PTR(port);
@@ -322,32 +325,69 @@ static int restore_all(struct dfwd *d, const json_t *list, const struct dfw_port
 	return ports_install(&d->object, made, nr);
 }
 
+/* How many ports the kernel has that the list lacks, but for those whose adding or removing was interrupted; *name is one of
+ * them. `list` NULL: no list. */
+static size_t count_missing(const struct dfwd *d, const json_t *list,
+			    const struct dfw_port_config *configs, const char **name)
+{
+	_cleanup_json_ json_t *listed = json_object();
+	const json_t *entry;
+	size_t nr = 0, i;
+
+	json_array_foreach (list, i, entry)
+		if (json_text(entry, "name"))
+			json_object_set_new(listed, json_text(entry, "name"), json_true());
+	for (uint32_t slot = 0; slot < DFW_MAX_PORTS; slot++) {
+		if (!configs[slot].name[0] || json_object_get(listed, configs[slot].name) ||
+		    !port_is_listed(d->instance, configs[slot].name))
+			continue;
+		*name = configs[slot].name;
+		nr++;
+	}
+	return nr;
+}
+
+#define WHAT_TO_DO "Restore the file, or end enforcement by `dfwd -i %s --detach`"
+
+/* The file is there and whole, or NULL. */
+static int check_list(const struct dfwd *d, const json_t *json,
+		      const struct dfw_port_config *configs)
+{
+	const json_t *list = json_object_get(json, "vports");
+	char path[PATH_MAX];
+	const char *name = NULL;
+	size_t missing;
+
+	file_path(d, path);
+	if (json && !json_is_array(list)) {
+		log_error("%s: has no list \"vports\"", path);
+		return -EBADMSG;
+	}
+	missing = count_missing(d, list, configs, &name);
+	if (missing && !json)
+		log_error("%s is missing, but the kernel enforces %zu vports, and goes on "
+			  "to. " WHAT_TO_DO,
+			  path, missing, d->instance);
+	else if (missing)
+		log_error("%s lacks %zu of the vports that the kernel enforces, and goes on to: "
+			  "%s is one. " WHAT_TO_DO,
+			  path, missing, name, d->instance);
+	return missing ? -ESTALE : 0;
+}
+
 int ports_restore(struct dfwd *d)
 {
 	_cleanup_free_ struct dfw_port_config *configs = NULL;
 	_cleanup_json_ json_t *json = NULL;
 	char path[PATH_MAX];
-	size_t nr_kernel;
-	int r = read_kernel(d, &configs, &nr_kernel);
+	int r = read_kernel(d, &configs);
 
+	if (r == 0)
+		r = read_file(d, &json);
+	if (r == 0 || r == -ENOENT)
+		r = check_list(d, json, configs);
 	if (r < 0)
 		return r;
-	r = read_file(d, &json);
-	if (r == -ENOENT && nr_kernel == 0)
-		return 0;
-	if (r == -ENOENT) {
-		log_error("%s is missing, but the kernel enforces %zu vports, and goes on to. "
-			  "Restore the file, or "
-			  "end enforcement by `dfwd -i %s --detach`",
-			  file_path(d, path), nr_kernel, d->instance);
-		return -ESTALE;
-	}
-	if (r < 0)
-		return r;
-	if (!json_is_array(json_object_get(json, "vports"))) {
-		log_error("%s: has no list \"vports\"", file_path(d, path));
-		return -EBADMSG;
-	}
 	r = restore_all(d, json_object_get(json, "vports"), configs);
 	if (r < 0)
 		log_error("cannot restore the vports of %s", file_path(d, path));
@@ -363,7 +403,8 @@ static void remove_stranger(struct dfwd *d, const struct dfw_port_config *config
 		free(port);
 		return;
 	}
-	log_notice("vport %s: its vport-add was interrupted; it is removed", config->name);
+	log_notice("vport %s: dfwd had ended while it was added or removed; it is removed",
+		   config->name);
 	*port = (struct port){.slot = config->slot, .spec = TAKE_PTR(spec), .state = -1};
 	attach_find(&d->hooks, port);
 	port_remove(d, port);
@@ -388,9 +429,8 @@ static void remove_folders(struct dfwd *d)
 void ports_remove_strangers(struct dfwd *d)
 {
 	_cleanup_free_ struct dfw_port_config *configs = NULL;
-	size_t nr;
 
-	if (read_kernel(d, &configs, &nr) < 0)
+	if (read_kernel(d, &configs) < 0)
 		return;
 	for (uint32_t slot = 0; slot < DFW_MAX_PORTS; slot++)
 		if (configs[slot].name[0] && !ports_find(d, configs[slot].name))

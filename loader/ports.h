@@ -30,10 +30,11 @@ int ports_stage_file(const struct dfwd *d, const struct wanted_port *wanted, siz
 /* Writes it as the list is, where the kernel knows the change already: an error is logged, and no more. */
 void ports_save(struct dfwd *d);
 
-/* Reads vports.json; takes over what the kernel has of its ports and makes the others, denying. */
+/* Reads vports.json; takes over what the kernel has of its ports and makes the others, denying. -ESTALE, logged: it lacks
+ * some that the kernel has. */
 int ports_restore(struct dfwd *d);
-/* Removes ports from the kernel that vports.json does not know: those of a vport-add that a crash interrupted. Before any
- * other is made, which could get the slot of one. */
+/* Removes ports from the kernel that vports.json does not know: those that were added or removed when a daemon before us
+ * ended. Before any other is made, which could get the slot of one. */
 void ports_remove_strangers(struct dfwd *d);
 
 /* Detaches the port, removes it from the kernel and frees it. It is in no list and in no revision in force. */

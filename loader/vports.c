@@ -130,6 +130,7 @@ int vport_add(struct dfwd *d, struct vport_spec **spec, struct policy_errors *er
 		}
 		return r;
 	}
+	port_set_listed(&d->object, port, true);
 	tell(d, "added", port);
 	return 0;
 }
@@ -182,11 +183,16 @@ int vport_del(struct dfwd *d, struct port *port, struct policy_errors *errors)
 
 	r = prepare(d, port, NULL, &revision, &index, &file, errors);
 	if (r == 0)
-		r = revision_commit(revision);
-	if (r == 0)
-		r = commit_file(&file);
+		r = port_set_listed(&d->object, port, false);
 	if (r < 0)
 		return r;
+	r = revision_commit(revision);
+	if (r == 0)
+		r = commit_file(&file);
+	if (r < 0) {
+		port_set_listed(&d->object, port, true);
+		return r;
+	}
 	tell(d, "removed", port);
 	ports_take(d, port);
 	port_remove(d, port);

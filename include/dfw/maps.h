@@ -44,7 +44,7 @@
  *   programs/         out, in, sweep, exchange, wire_in, wire_out, reclass
  *   uplinks/NAME/     xdp (the program), link_in, link_out
  *   vports/NAME/      config, flows, more_flows, half_open, fragments, counters, state, rules, rule_totals, link_in,
- *                     link_out
+ *                     link_out; while it is not in the list on disk, a folder `unlisted`
  *
  * A revision (rules, groups, profiles, ports' identities) is staged in the bank that is not active and comes into force
  * by one store into `active`.

@@ -132,6 +132,14 @@ damaged() {
     cp "$TMP/vports.json" "$STATE/vports.json" && dfwd_start && still
 }
 it "a damaged vports.json, or a tag that reads as another: dfwd says so and does not start, enforcement stays; mended it starts" damaged
+incomplete() {
+    vport_add 2 && dfwd_end TERM && cp "$STATE/vports.json" "$TMP/vports.json" && echo '{"vports": []}' >"$STATE/vports.json" || return 1
+    refuses 1 "vports.json lacks 2 of the vports" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" && still || return 1
+    jq '.vports |= map(select(.name == "vm2"))' "$TMP/vports.json" >"$STATE/vports.json"
+    refuses 1 "vports.json lacks 1 of .* vm1 " nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" && still || return 1
+    cp "$TMP/vports.json" "$STATE/vports.json" && dfwd_start && still && ctl vport del vm2 >/dev/null
+}
+it "a vports.json that lacks vports: the same" incomplete
 socket_junk() {
     local url=/run/dfw/$ID/control.sock
     [[ -S $url ]] || because "no $url" || return 1
