@@ -15,6 +15,7 @@
 #include "lock.h"
 #include "log.h"
 #include "namespace.h"
+#include "pins_lock.h"
 #include "view.h"
 
 #define CONFIG_DIR "/etc/dfw"
@@ -197,8 +198,11 @@ static int serve(struct dfwd *d)
 /* For when no daemon can do it, since none starts on these pins. */
 static int detach(const struct dfwd *d)
 {
-	int r = namespace_check(d->instance);
+	_cleanup_close_ int pins = -1;
+	int r = pins_lock(d->instance, &pins);
 
+	if (r == 0 || r == -ENOENT)
+		r = namespace_check(d->instance);
 	if (r == 0)
 		r = attach_end_all(d->instance, d->run_dir);
 	if (r == 0)

@@ -23,6 +23,7 @@
 #include "maps.h"
 #include "namespace.h"
 #include "object.h"
+#include "pins_lock.h"
 #include "util.h"
 #include "view.h"
 
@@ -58,15 +59,6 @@ int object_check_bpffs(void)
 		return -ENODEV;
 	}
 	return 0;
-}
-
-/* The pins of a first start are made in a folder of another name and then renamed: a daemon that dies half way leaves
- * nothing that looks like an instance. No instance is called so: '%' is not allowed in names. */
-static const char *unfinished_path(const char *instance, const char *part, char *path)
-{
-	snprintf(path, PATH_MAX, "%s/%s%%new%s%s", DFW_PIN_ROOT, instance, part ? "/" : "",
-		 part ? part : "");
-	return path;
 }
 
 int object_unpin(const char *instance)
@@ -224,13 +216,13 @@ static int pin_all(struct object *object)
 	{
 		if (bpf_map__is_internal(map))
 			continue;
-		unfinished_path(object->instance, bpf_map__name(map), path);
+		pins_unfinished_path(object->instance, bpf_map__name(map), path);
 		r = bpf_obj_pin(bpf_map__fd(map), path);
 		if (r < 0)
 			return log_errno(r, "%s", path);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(program_table); i++) {
-		unfinished_path(object->instance, program_table[i].pin, path);
+		pins_unfinished_path(object->instance, program_table[i].pin, path);
 		r = bpf_obj_pin(*program_fd(&object->programs, i), path);
 		if (r < 0)
 			return log_errno(r, "%s", path);
@@ -246,21 +238,22 @@ static int pin_first(struct object *object)
 	r = init_maps(object);
 	if (r < 0)
 		return log_errno(r, "cannot write the first values of the maps");
-	r = directory_make(unfinished_path(object->instance, "programs", path), 0700);
+	r = directory_make(pins_unfinished_path(object->instance, "programs", path), 0700);
 	if (r == 0)
-		r = directory_make(unfinished_path(object->instance, "vports", path), 0700);
+		r = directory_make(pins_unfinished_path(object->instance, "vports", path), 0700);
 	if (r == 0)
-		r = directory_make(unfinished_path(object->instance, "uplinks", path), 0700);
+		r = directory_make(pins_unfinished_path(object->instance, "uplinks", path), 0700);
 	if (r == 0)
-		r = directory_make(unfinished_path(object->instance, NULL, path), 0700);
+		r = directory_make(pins_unfinished_path(object->instance, NULL, path), 0700);
 	if (r < 0)
 		return log_errno(r, "%s", path);
 	r = pin_all(object);
 	if (r < 0)
 		return r;
-	unfinished_path(object->instance, NULL, unfinished);
+	pins_unfinished_path(object->instance, NULL, unfinished);
 	if (rename(unfinished, pin_path(object->instance, NULL, path)) < 0)
 		return log_errno(-errno, "cannot rename %s to %s", unfinished, path);
+	object->unfinished = false;
 	return 0;
 }
 
@@ -437,12 +430,16 @@ int object_open(struct object *object, const char *instance)
 	char path[PATH_MAX];
 	int r;
 
-	*object = (struct object){
-		.instance = instance, .former = NO_PROGRAMS, .grace = -1, .grace_inner = -1};
-	r = directory_remove(unfinished_path(instance, NULL, path));
+	*object = (struct object){.instance = instance,
+				  .lock = -1,
+				  .former = NO_PROGRAMS,
+				  .grace = -1,
+				  .grace_inner = -1};
+	r = pins_lock_or_make(instance, &object->lock);
 	if (r < 0)
-		return log_errno(r, "cannot remove what an unfinished start left at %s", path);
+		return r;
 	object->adopted = access(pin_path(instance, NULL, path), F_OK) == 0;
+	object->unfinished = !object->adopted;
 
 	r = namespace_cookie(&object->netns);
 	if (r == 0 && object->adopted)
@@ -466,6 +463,11 @@ int object_open(struct object *object, const char *instance)
 
 void object_close(struct object *object)
 {
+	char path[PATH_MAX];
+
+	if (object->unfinished)
+		directory_remove(pins_unfinished_path(object->instance, NULL, path));
+	cleanup_close(&object->lock);
 	for (size_t i = 0; i < ARRAY_SIZE(program_table); i++)
 		cleanup_close(program_fd(&object->former, i));
 	cleanup_close(&object->grace);

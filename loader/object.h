@@ -82,8 +82,10 @@ struct programs {
 struct object {
 	struct dfw_tc *skeleton;
 	const char *instance;
-	bool adopted;	/* the pins were there: flows and rules of a daemon before us */
-	uint64_t netns; /* cookie of our network namespace */
+	bool adopted;	 /* the pins were there: flows and rules of a daemon before us */
+	int lock;	 /* see <pins_lock.h> */
+	bool unfinished; /* a first start has not pinned all yet */
+	uint64_t netns;	 /* cookie of our network namespace */
 	int btf;
 #define OBJECT_MAP_FD(name) int name;
 	OBJECT_MAPS(OBJECT_MAP_FD)

@@ -89,6 +89,29 @@ it "...after all of it the old policy is enforced and the connection lives" stil
 
 two() { unchanged refuses 1 "(running|already|in use|lock|pid)" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" && still; }
 it "two daemons on one instance: the second says so and goes" two
+elsewhere() { unchanged refuses 1 "(served already|locked)" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" --run-dir "/run/dfw/${ID}r" "$@"; }
+two_folders() {
+    elsewhere && elsewhere --state-dir "$TMP/state" && elsewhere --detach && mv "/run/dfw/$ID" "/run/dfw/${ID}s" || return 1
+    refuses 1 "(served already|locked)" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID"
+    local r=$?
+    rm -rf "/run/dfw/$ID" && mv "/run/dfw/${ID}s" "/run/dfw/$ID" && ((r == 0)) && still
+}
+it "...also with another run directory, or when that of the first has gone" two_folders
+two_at_once() {
+    local one two
+    background one exec nsenter --net="/run/netns/$HOST" "$DFWD" -i "${ID}f" --run-dir "/run/dfw/${ID}f"
+    one=$LAST
+    background two exec nsenter --net="/run/netns/$HOST" "$DFWD" -i "${ID}f" --run-dir "/run/dfw/${ID}g" --state-dir "/var/lib/dfw/${ID}f"
+    two=$LAST
+    until_true 60 one_is_served || because "$(cat "$TMP/one" "$TMP/two")"
+    local r=$?
+    kill "$one" "$two" 2>/dev/null
+    wait "$one" "$two" 2>/dev/null
+    nsenter --net="/run/netns/$HOST" "$DFWD" -i "${ID}f" --detach >"$TMP/out" 2>&1
+    [[ $r == 0 && ! -e /sys/fs/bpf/dfw/${ID}f && ! -e /sys/fs/bpf/dfw/${ID}f%new ]]
+}
+one_is_served() { grep -q ready: "$TMP/one" "$TMP/two" && grep -q "served already" "$TMP/one" "$TMP/two"; }
+it "...and of two that begin at once" two_at_once
 nobody() { unchanged refuses "1,3" "(permission|privilege|root|not permitted|CAP_)" nsenter --net="/run/netns/$HOST" setpriv --reuid 65534 --regid 65534 --clear-groups "$DFWCTL" -i "$ID" status; }
 it "no privileges: dfwctl says so" nobody
 nobody_daemon() { unchanged refuses 1 "(permission|privilege|root|not permitted|CAP_)" nsenter --net="/run/netns/$HOST" setpriv --reuid 65534 --regid 65534 --clear-groups timeout 60 "$DFWD" -i "${ID}n" && still; }
