@@ -222,6 +222,7 @@ int policies_restore(struct dfwd *d)
 			   "disk behind",
 			   d->store.active);
 	}
+	store_end_interrupted(&d->store);
 	if (!d->store.active)
 		return 0;
 	r = store_load(&d->store, d->store.active, &bundle);

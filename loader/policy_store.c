@@ -67,25 +67,36 @@ static void find_last(const struct policy_store *store, uint32_t generation, voi
 		*last = generation;
 }
 
-static int read_active(struct policy_store *store)
+/* -EBADMSG: there is no number in it. */
+static int read_number(const char *path, uint32_t *generation)
 {
 	_cleanup_free_ char *text = NULL;
-	char path[PATH_MAX], *end;
-	unsigned long active;
+	unsigned long number;
 	size_t bytes;
-	int r = file_read(active_path(store, path), 64, &text, &bytes);
+	char *end;
+	int r = file_read(path, 64, &text, &bytes);
+
+	if (r < 0)
+		return r;
+	number = strtoul(text, &end, 10);
+	if (end == text || *end != '\n' || number > UINT32_MAX)
+		return -EBADMSG;
+	*generation = (uint32_t)number;
+	return 0;
+}
+
+static int read_active(struct policy_store *store)
+{
+	char path[PATH_MAX];
+	int r = read_number(active_path(store, path), &store->active);
 
 	if (r == -ENOENT)
 		return 0;
-	if (r < 0)
-		return log_errno(r, "%s", path);
-	active = strtoul(text, &end, 10);
-	if (end == text || *end != '\n' || active > UINT32_MAX) {
+	if (r == -EBADMSG)
 		log_error("%s: does not hold the number of a generation", path);
-		return -EBADMSG;
-	}
-	store->active = (uint32_t)active;
-	return 0;
+	else if (r < 0)
+		log_errno(r, "%s", path);
+	return r;
 }
 
 int store_open(struct policy_store *store, const char *state_dir)
@@ -240,10 +251,11 @@ int store_place(struct policy_store *store, struct new_generation *new)
 void store_abort(const struct policy_store *store, struct new_generation *new)
 {
 	wait_for_writer(new);
-	file_discard(&new->active);
-	file_discard(&new->bundle);
+	/* While `active` is staged, a start knows what to do. */
 	if (new->placed &&new->number != store->active)
 		unlink(new->bundle.path);
+	file_discard(&new->bundle);
+	file_discard(&new->active);
 	*new = (struct new_generation){};
 }
 
@@ -314,4 +326,23 @@ int store_follow_kernel(struct policy_store *store, uint32_t generation)
 		return log_errno(r, "cannot write %s", active_path(store, path));
 	store->active = generation;
 	return 0;
+}
+
+void store_end_interrupted(struct policy_store *store)
+{
+	char active[PATH_MAX], path[PATH_MAX], staged[PATH_MAX + 8];
+	uint32_t generation = 0;
+	int r;
+
+	snprintf(active, sizeof(active), "%s/active.new", store->dir);
+	r = read_number(active, &generation);
+	if (r == -ENOENT)
+		return;
+	if (generation > store->last)
+		store->last = generation;
+	/* Not placed yet, it has replaced nobody: a file of that number is of a former life in another cluster. */
+	snprintf(staged, sizeof(staged), "%s.new", generation_path(store, generation, path));
+	if (unlink(staged) < 0 && generation != store->active)
+		unlink(path);
+	unlink(active);
 }

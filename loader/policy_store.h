@@ -19,7 +19,8 @@
  *   1. GENERATION.json and the new `active` are written beside their places and synced, by a thread of their own: the
  *      compiler need not wait for the disk. A full disk is found out here. In a cluster a generation may wait so until
  *      all hosts are ready.
- *   2. GENERATION.json is renamed into its place. A crash leaves a file that was never in force.
+ *   2. GENERATION.json is renamed into its place. A crash leaves a file that was never in force, which the next start knows
+ *      by the staged `active` and removes: it must not count as a former policy.
  *   3. The kernel is staged, then one map write brings the revision into force. A crash of the daemon behind it finds
  *      the kernel with another generation than `active`: the kernel is right, and `active` follows. A crash of the host
  *      leaves the former generation, and nobody was told of the new one.
@@ -64,6 +65,8 @@ void store_abort(const struct policy_store *store, struct new_generation *new);
 
 /* The kernel has another generation in force than `active` says. -ENOENT: the disk knows nothing of it. */
 int store_follow_kernel(struct policy_store *store, uint32_t generation);
+/* Removes what a crash has left of a generation that did not come into force, now that it is known which did. */
+void store_end_interrupted(struct policy_store *store);
 
 /* {"generation", "applied_at", "cause", "main", "files", "object"}. -ENOENT: logged too. */
 int store_load(const struct policy_store *store, uint32_t generation, json_t **bundle);

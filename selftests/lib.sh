@@ -236,6 +236,21 @@ dfwd_end() {
     until_true 30 not kill -0 "$pid" || because "dfwd does not end by SIG$1"
 }
 
+# killed_at CALL PATH command...: dfwd is killed when it begins that system call on that path, by what the command wants of it, and
+# started again. Needs strace, which looks at the first path of a call only.
+killed_at() {
+    local call=$1 path=$2 dfwd=$DFWD
+    shift 2
+    # shellcheck disable=SC2016
+    printf '#!/bin/bash\nexec strace -D -f -o /dev/null -P %q -e trace=%s -e inject=%s:signal=KILL %q "$@"\n' "$path" "$call" "$call" "$dfwd" >"$TMP/dfwd"
+    chmod +x "$TMP/dfwd"
+    dfwd_end TERM && DFWD=$TMP/dfwd dfwd_start && disown "$DFWD_PID" || return 1
+    "$@" >"$TMP/out" 2>&1
+    until_true 30 not kill -0 "$DFWD_PID" || because "dfwd lives: $(cat "$TMP/out")" || return 1
+    DFWD_PID=
+    dfwd_start
+}
+
 # vport_add N [options]: VM n as vport "vmN"
 vport_add() {
     local n=$1

@@ -41,19 +41,6 @@ no_writing() {
 it "kill -9 of dfwd: what writes says that dfwd is not reachable (exit 3)" no_writing
 again() { dfwd_start && go_on && decided; }
 it "started again after kill -9: the same connections run, new ones are decided" again
-# killed_at CALL PATH command...: dfwd is killed when it makes that call on that path, while it does what the command wants of it.
-killed_at() {
-    local call=$1 path=$2 dfwd=$DFWD
-    shift 2
-    # shellcheck disable=SC2016
-    printf '#!/bin/bash\nexec strace -D -f -o /dev/null -P %q -e trace=%s -e inject=%s:signal=KILL %q "$@"\n' "$path" "$call" "$call" "$dfwd" >"$TMP/dfwd"
-    chmod +x "$TMP/dfwd"
-    dfwd_end TERM && DFWD=$TMP/dfwd dfwd_start && disown "$DFWD_PID" || return 1
-    "$@" >"$TMP/out" 2>&1
-    until_true 30 not kill -0 "$DFWD_PID" || because "dfwd lives: $(cat "$TMP/out")" || return 1
-    DFWD_PID=
-    dfwd_start
-}
 names() { ctl -j vport list | jq -r '[.[].name] | join(" ")'; }
 lists() { [[ $(names) == "$1" && $(cd "$PINS/vports" && echo *) == "$1" ]] || because "listed: $(names); pinned: $(cd "$PINS/vports" && echo *)"; }
 interrupted_add() {

@@ -113,6 +113,16 @@ back() {
         (($(generation) > now)) && (($(ctl -j policy history | jq length) >= 4)) || because "generation $(generation), history $(ctl -j policy history | jq -c . | head -c 300)"
 }
 it "rollback brings the policy before back, and one by its number, as new generations; history shows them" back
+never() {
+    local good
+    apply_open 7000 && good=$(generation) && killed_at fsync "$STATE/policy" apply_open 7001 && count_as "$good" && opens "$WIRE" "${VM_IP[1]}" 7000 &&
+        apply_open 7002 && closed "$WIRE" "${VM_IP[1]}" 7000 && ctl policy rollback >/dev/null && opens "$WIRE" "${VM_IP[1]}" 7000
+}
+if command -v strace >/dev/null; then
+    it "rollback goes to no policy that was never in force, since dfwd was killed before it was" never
+else
+    skip "rollback goes to no policy that was never in force" "needs strace"
+fi
 gone() {
     apply_open 7000 && talk closing "$WIRE" "${VM_IP[1]}" 7000 && talks closing && (($(ctl -j flow kill --vport vm1 --proto tcp --port 7000 | jq .killed) >= 1)) &&
         silent closing
