@@ -39,11 +39,24 @@ static int enforce(struct dfwd *d, struct port *port, uint32_t ifindex)
 	return 0;
 }
 
+static int refuse(const struct port *port, const char *unfit)
+{
+	if (!port->attach_failed)
+		log_error("vport %s: device %s %s: it cannot be a vport's", port->spec->name,
+			  port->spec->dev, unfit);
+	return -EINVAL;
+}
+
 int device_enforce(struct dfwd *d, struct port *port)
 {
 	uint32_t ifindex = links_index(port->spec->dev);
+	const char *unfit = NULL;
 
-	return ifindex ? enforce(d, port, ifindex) : 0;
+	if (!ifindex)
+		return 0;
+	if (links_unfit(ifindex, &unfit) == 0 && unfit)
+		return refuse(port, unfit);
+	return enforce(d, port, ifindex);
 }
 
 int device_check(const char *name)
@@ -104,23 +117,12 @@ static bool is_over(uint32_t ifindex, const char *name)
 	return !if_indextoname(ifindex, now) || strcmp(now, name) != 0;
 }
 
-/* The device is there, is the port's by its name, and stays unguarded. */
-static void refuse(struct dfwd *d, struct port *port, const struct link_event *event)
-{
-	if (port->ifindex)
-		let_go(d, port, "went, and came again");
-	if (!port->attach_failed)
-		log_error("vport %s: device %s %s: it cannot be a vport's", port->spec->name,
-			  event->name, event->unfit);
-	port->attach_failed = true;
-}
-
+/* What is the port's by its name, and cannot be enforced, stays unguarded: that is told, and tried again. */
 static void belongs(struct dfwd *d, struct port *owner, const struct link_event *event)
 {
-	if (event->unfit)
-		refuse(d, owner, event);
-	else
-		owner->attach_failed = enforce(d, owner, event->ifindex) < 0;
+	int r = event->unfit ? refuse(owner, event->unfit) : enforce(d, owner, event->ifindex);
+
+	owner->attach_failed = r < 0;
 }
 
 static void seen(struct dfwd *d, const struct link_event *event)
@@ -271,19 +273,6 @@ static bool is_left_over(const struct port *port)
 	return port->spec->pattern[0] && !port->ifindex && !links_index(port->spec->dev);
 }
 
-/* What it failed of has been logged. */
-static int device_retry(struct dfwd *d, struct port *port)
-{
-	const char *unfit = NULL;
-	uint32_t ifindex = links_index(port->spec->dev);
-
-	if (!ifindex)
-		return 0;
-	if (links_unfit(ifindex, &unfit) < 0 || unfit)
-		return -EINVAL;
-	return enforce(d, port, ifindex);
-}
-
 /* Devices that a pattern wants and that could not be had: rarer and rarer, since what hinders it may stay, and is logged. */
 static void retry_patterns(struct dfwd *d)
 {
@@ -301,7 +290,7 @@ void devices_retry(struct dfwd *d)
 		struct port *port = d->ports[i - 1];
 
 		if (port->attach_failed)
-			port->attach_failed = device_retry(d, port) < 0;
+			port->attach_failed = device_enforce(d, port) < 0;
 		else if (is_left_over(port))
 			let_go(d, port, "has gone");
 	}

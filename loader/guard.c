@@ -24,8 +24,7 @@ static void guard(const struct link_event *event, void *data)
 	struct dfwd *d = data;
 
 	if (!event->unfit && !ports_find_device(d, event->name) &&
-	    !ports_find_ifindex(d, event->ifindex) &&
-	    !uplinks_wanted(d, event->name))
+	    !ports_find_ifindex(d, event->ifindex) && !uplinks_wanted(d, event->name))
 		vport_guard_by_pattern(d, event->name);
 }
 
