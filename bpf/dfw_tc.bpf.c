@@ -359,9 +359,10 @@ static __always_inline int decide(context_t *ctx, struct packet *p,
 	} else {
 		packet_clear(p);
 		p->segments = context_segments(ctx, context_gso_size(ctx), 0);
-		result = parse_packet(ctx, p);
 	}
 	packet_take_switches(p, config);
+	if (!read)
+		result = parse_packet(ctx, p);
 	if (result != STAGE_GO_ON)
 		return result;
 	return config->flags & DFW_PORT_READY ? decide_packet(ctx, p) : decide_unready(ctx, p);

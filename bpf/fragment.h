@@ -11,6 +11,11 @@
  *
  * Invariant of a record: its ranges are disjoint; what overlaps poisons it, and nothing of the datagram passes any more.
  * An exact copy of a fragment drops alone: the network may have doubled it (RFC 8200 4.5).
+ *
+ * Once all of a datagram has passed, its identification is free for the next (RFC 791 2.3). That lets nothing in that no rule
+ * allows: the next begins with a first fragment of its own, which is decided anew, and what follows belongs to that. Each
+ * first fragment holds a whole transport header, so whatever a receiver that lacks a part of the former datagram puts
+ * together of both (RFC 4963), its ports are some that were allowed.
  */
 
 static __always_inline void fragment_key(struct packet *p, struct dfw_fragment_key *key)
@@ -19,18 +24,28 @@ static __always_inline void fragment_key(struct packet *p, struct dfw_fragment_k
 	key->destination = *packet_destination(p);
 	key->id = p->fragment_id;
 	key->vlan = p->key.vlan;
-	key->protocol = p->key.protocol;
+	/* RFC 8200 4.5: it is no part of IPv6's key, and what later fragments say of it does not count. */
+	key->protocol = p->flags & PACKET_V6 ? 0 : p->key.protocol;
 	key->direction = p->direction;
 }
+
+/* Of a later fragment's headers, what its datagram's length does not count: the IPv6 header and the fragment's. */
+#define IP6_LATER_BYTES 48
 
 /* Checks that need no memory: lengths (RFC 791 3.2, RFC 8200 4.5) and the end of the datagram. */
 static __always_inline int fragment_sane(const struct packet *p)
 {
+	__u32 headers = p->l4_offset - p->l3_offset;
+
 	if (p->l4_bytes == 0)
 		return DFW_REASON_FRAGMENT;
 	if (p->flags & PACKET_MORE_FRAGMENTS && p->l4_bytes & 7)
 		return DFW_REASON_FRAGMENT;
-	if (p->fragment_offset + p->l4_bytes > 65535)
+	/* No datagram is longer than its field can say: IPv4's tells of the header, too, and IPv6's of what lies between the
+	 * IPv6 header and the fragment's. */
+	if (p->flags & PACKET_V6)
+		headers -= IP6_LATER_BYTES;
+	if (p->flags & PACKET_FRAGMENT_LATER && headers + p->fragment_offset + p->l4_bytes > 65535)
 		return DFW_REASON_FRAGMENT;
 	return STAGE_PASS;
 }
@@ -53,6 +68,24 @@ static __always_inline struct dfw_fragment *fragment_find(struct packet *p, void
 	return record;
 }
 
+/* Where the first fragment ends, in units of 8 bytes. */
+static __always_inline __u16 fragment_first_end(const struct packet *p)
+{
+	return (p->fragment_offset + p->l4_bytes) / 8;
+}
+
+/* Has all of the datagram passed? Asked without its lock, too: ranges only grow, so it is never true too early. */
+DFW_STAGE bool fragment_whole(const struct dfw_fragment *record)
+{
+	__u32 seen = 0;
+
+	if (!record || !record->last_end || record->poisoned)
+		return false;
+	for (int i = 0; i < DFW_FRAGMENT_RANGES && i < record->nr_ranges; i++)
+		seen += record->ranges[i].end - record->ranges[i].begin;
+	return seen == record->last_end;
+}
+
 /* Is the first fragment a copy of one that was seen? Asked before it is decided. */
 DFW_STAGE int fragment_first_seen(struct packet *p)
 {
@@ -67,10 +100,10 @@ DFW_STAGE int fragment_first_seen(struct packet *p)
 		return DFW_REASON_INTERNAL;
 	fragment_key(p, &key);
 	record = fragment_find(p, inner, &key);
-	if (!record)
+	if (!record || fragment_whole(record))
 		return STAGE_PASS;
 	/* Another first fragment could name other ports for what follows. */
-	if (record->ranges[0].end != p->l4_bytes / 8)
+	if (record->ranges[0].end != fragment_first_end(p))
 		record->poisoned = 1;
 	return DFW_REASON_FRAGMENT_OVERLAP;
 }
@@ -95,19 +128,27 @@ DFW_STAGE int fragment_begin(struct packet *p)
 	record.revision = p->revision;
 	record.stateless = p->stateless;
 	record.rule_slot = p->rule_slot;
-	record.tcp_base = p->tcp_seq - p->tcp_header_bytes + !!(p->tcp_flags & TCP_FIN);
-	record.ranges[0].end = p->l4_bytes / 8;
+	record.fin = !!(p->tcp_flags & TCP_FIN);
+	record.tcp_base =
+		p->tcp_seq - p->tcp_header_bytes - p->fragment_offset + !!(p->tcp_flags & TCP_SYN);
+	record.ranges[0].end = fragment_first_end(p);
 	return bpf_map_update_elem(inner, &key, &record, BPF_ANY) == 0 ? STAGE_PASS
 								       : DFW_REASON_FLOW_MEMORY;
 }
 
 /* Takes the range of a later fragment into the record, whose lock is held. */
-static __always_inline int fragment_take(struct dfw_fragment *record, const struct packet *p)
+DFW_STAGE int fragment_take(struct dfw_fragment *record, const struct packet *p)
 {
-	__u32 begin = p->fragment_offset / 8, end = (p->fragment_offset + p->l4_bytes + 7) / 8;
-	bool last = !(p->flags & PACKET_MORE_FRAGMENTS);
+	__u32 begin, end, place;
+	bool last;
 
-	if (record->poisoned)
+	if (!record || !p)
+		return DFW_REASON_INTERNAL;
+	begin = p->fragment_offset / 8;
+	end = (p->fragment_offset + p->l4_bytes + 7) / 8;
+	last = !(p->flags & PACKET_MORE_FRAGMENTS);
+	/* What comes when all is there is a copy, or the next datagram's and ahead of its first. */
+	if (record->poisoned || fragment_whole(record))
 		return DFW_REASON_FRAGMENT_OVERLAP;
 	for (int i = 0; i < DFW_FRAGMENT_RANGES && i < record->nr_ranges; i++) {
 		if (begin == record->ranges[i].begin && end == record->ranges[i].end)
@@ -120,16 +161,22 @@ static __always_inline int fragment_take(struct dfw_fragment *record, const stru
 	if (record->last_end && (last || end > record->last_end))
 		goto poison;
 	for (int i = 0; i < DFW_FRAGMENT_RANGES && i < record->nr_ranges; i++) {
-		/* Neighbours melt into one range, so that datagrams in order need only one. */
+		/* Neighbours melt into one range, so that datagrams in order, or in the reverse, need only one. */
 		if (record->ranges[i].end == begin && i != 0) {
 			record->ranges[i].end = end;
 			goto taken;
 		}
+		if (record->ranges[i].begin == end) {
+			record->ranges[i].begin = begin;
+			goto taken;
+		}
 	}
-	if (record->nr_ranges >= DFW_FRAGMENT_RANGES)
+	place = record->nr_ranges;
+	barrier_var(place); /* the verifier must see the bound on the register that is used */
+	if (place >= DFW_FRAGMENT_RANGES)
 		goto poison;
-	record->ranges[record->nr_ranges & (DFW_FRAGMENT_RANGES - 1)].begin = begin;
-	record->ranges[record->nr_ranges & (DFW_FRAGMENT_RANGES - 1)].end = end;
+	record->ranges[place].begin = begin;
+	record->ranges[place].end = end;
 	record->nr_ranges++;
 taken:
 	if (last)
@@ -140,15 +187,26 @@ poison:
 	return DFW_REASON_FRAGMENT_OVERLAP;
 }
 
+/* The segment that the fragment goes on with: its part of the numbers, and the FIN, if the datagram has one and ends here. */
+static __always_inline void fragment_segment(const struct packet *p,
+					     const struct dfw_fragment *record,
+					     struct tcp_segment *segment)
+{
+	segment->seq = record->tcp_base + p->fragment_offset;
+	segment->bytes = p->l4_bytes;
+	segment->flags = record->fin && !(p->flags & PACKET_MORE_FRAGMENTS) ? TCP_FIN : 0;
+	segment->shared = !!(p->flags & PACKET_SHARED);
+}
+
 /* A later fragment. PASSED or a reason to drop; sets p->key and the rule to those of its datagram. */
 DFW_STAGE int fragment_follow(struct packet *p)
 {
 	struct dfw_port_config *config;
 	struct dfw_fragment_key key = {};
+	struct tcp_segment segment = {};
 	struct dfw_fragment *record;
 	struct dfw_flow_entry *entry;
-	struct dfw_flow *flow;
-	__u32 tcp_end, from;
+	__u32 from, before;
 	int reason;
 	void *inner;
 
@@ -167,7 +225,7 @@ DFW_STAGE int fragment_follow(struct packet *p)
 	reason = fragment_take(record, p);
 	p->key = record->flow;
 	p->rule_slot = record->rule_slot;
-	tcp_end = record->tcp_base + p->fragment_offset + p->l4_bytes;
+	fragment_segment(p, record, &segment);
 	lock_free(&record->lock);
 	if (reason || record->stateless)
 		return reason;
@@ -175,17 +233,17 @@ DFW_STAGE int fragment_follow(struct packet *p)
 	entry = flow_find(p, config);
 	if (!entry || flow_hold(entry, &p->key) != STAGE_PASS)
 		return DFW_REASON_FRAGMENT_ORPHAN;
-	flow = &entry->flow;
-	from = p->direction == flow->initiator ? DFW_ORIG : DFW_REPLY;
-	flow->last_seen_ns = p->now_ns;
-	flow->legs[from & 1].packets += p->segments;
-	flow->legs[from & 1].bytes += p->bytes;
+	from = p->direction == entry->flow.initiator ? DFW_ORIG : DFW_REPLY;
+	before = entry->flow.state;
 	if (p->key.protocol == PROTOCOL_TCP)
-		flow->legs[from & 1].end = seq_max(flow->legs[from & 1].end, tcp_end);
-	p->rule = flow->rule;
-	p->rule_direction = flow->initiator;
-	flow_unlock(entry);
-	return STAGE_PASS;
+		reason = tcp_track_rest(&entry->flow, &segment, from);
+	if (reason) {
+		flow_unlock(entry);
+		return reason;
+	}
+	entry->flow.last_seen_ns = p->now_ns;
+	track_count(p, &entry->flow, from);
+	return track_done(p, entry, before);
 }
 
 #endif

@@ -62,7 +62,7 @@ struct packet {
 	/* What is decided, and what the lane has no use for. Cleared by packet_clear_decision. */
 	__u32 fragment_id __attribute__((aligned(8)));
 	__u16 ethertype;
-	__u16 fragment_offset; /* bytes */
+	__u16 fragment_offset; /* of l4_offset in the datagram, bytes */
 	__u8 tcp_scale;	       /* of a SYN: the window scale option, or TCP_NO_SCALE */
 	__u8 icmp_type;
 	__u8 icmp_code;

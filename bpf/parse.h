@@ -240,7 +240,7 @@ static __always_inline int parse_ip4(context_t *ctx, struct packet *p, __u32 pro
 struct ip6_chain {
 	__u32 offset; /* of the upper-layer header, in the frame */
 	__u32 fragment_id;
-	__u16 fragment_offset; /* bytes */
+	__u16 fragment_offset; /* of that header in its datagram, bytes */
 	__u16 flags;	       /* enum packet_flag: what was met */
 	__u8 protocol;
 	__u8 zero[3];
@@ -253,7 +253,7 @@ struct ip6_chain {
 DFW_STAGE int parse_ip6_chain(context_t *ctx, __u32 offset, __u32 end, __u32 next,
 			      struct ip6_chain *chain)
 {
-	__u32 destination_options = 0, routing = 0;
+	__u32 destination_options = 0, routing = 0, datagram = 0;
 
 	if (!chain)
 		return DFW_REASON_INTERNAL;
@@ -288,6 +288,8 @@ DFW_STAGE int parse_ip6_chain(context_t *ctx, __u32 offset, __u32 end, __u32 nex
 		default:
 			chain->offset = offset;
 			chain->protocol = next;
+			if (datagram)
+				chain->fragment_offset = offset - datagram;
 			return STAGE_PASS;
 		}
 		if (offset + sizeof(header) > end ||
@@ -308,6 +310,7 @@ DFW_STAGE int parse_ip6_chain(context_t *ctx, __u32 offset, __u32 end, __u32 nex
 			else if (field & 1)
 				chain->flags |= PACKET_FRAGMENT_FIRST;
 			offset += 8;
+			datagram = offset;
 			if (chain->flags & PACKET_FRAGMENT_LATER) {
 				/* What follows is not a header: RFC 8200 4.5 names it. */
 				chain->offset = offset;

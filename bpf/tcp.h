@@ -359,6 +359,38 @@ static __always_inline bool tcp_track_plain(struct dfw_flow *flow,
 	return true;
 }
 
+/* More of a segment that came in fragments, of which tcp_track has seen the first: `segment` is this part of it, with FIN if
+ * the whole has it and ends here. It is bounded as if it had been sent alone, or by its offset it would reach beyond what
+ * the other end lets its sender say. Returns TCP_PASS or a reason to drop, with nothing changed. */
+static __always_inline int tcp_track_rest(struct dfw_flow *flow, const struct tcp_segment *segment,
+					  __u32 from)
+{
+	struct dfw_leg *s = &flow->legs[from & 1];
+	__u32 end = segment->seq + segment->bytes + !!(segment->flags & TCP_FIN);
+	__u32 most = s->max_end + tcp_ahead(segment);
+
+	if (flow->state == DFW_FLOW_TCP_CLOSED)
+		return DFW_REASON_TCP_STATE;
+	/* Of a SYN with data (RFC 7413): nothing is offered yet, but a datagram has its length. */
+	if (flow->state == DFW_FLOW_TCP_SYN_SENT) {
+		if (segment->flags & TCP_FIN)
+			return DFW_REASON_TCP_STATE;
+		most = flow->legs[!from].ack + 65535;
+	}
+	if (seq_after(segment->seq, most))
+		return DFW_REASON_TCP_WINDOW;
+	if (flow->leg_flags[from & 1] & DFW_LEG_FIN && seq_after(end, s->end))
+		return DFW_REASON_TCP_STATE;
+	s->end = seq_max(s->end, end);
+	if (flow->state == DFW_FLOW_TCP_SYN_SENT)
+		s->max_end = seq_max(s->max_end, end);
+	if (segment->flags & TCP_FIN && end == s->end) {
+		flow->leg_flags[from & 1] |= DFW_LEG_FIN;
+		flow->state = tcp_state(flow);
+	}
+	return TCP_PASS;
+}
+
 /* A segment of an existing flow, sent by the end `from` (enum dfw_leg_index), with possible flags. Returns
  * enum tcp_verdict; changes the flow only for TCP_PASS (and notes a challenge). */
 static __always_inline int tcp_track(struct dfw_flow *flow, const struct tcp_segment *segment,

@@ -81,21 +81,54 @@ static __always_inline void bound_resync(const struct packet *p, struct dfw_flow
 	flow->leg_flags[DFW_REPLY] &= ~DFW_LEG_RESYNC;
 }
 
+/* The flow, whose lock is held, lets the packet pass: counts it. */
+static __always_inline void track_count(struct packet *p, struct dfw_flow *flow, __u32 from)
+{
+	struct dfw_leg *leg = &flow->legs[from & 1];
+
+	leg->packets += p->segments;
+	leg->bytes += p->bytes;
+	p->rule = flow->rule;
+	p->rule_slot = flow->rule_slot;
+	p->rule_direction = flow->initiator;
+}
+
+/* Unlocks the flow, which was in the state `before`, and tells of it what is news. */
+static __always_inline int track_done(struct packet *p, struct dfw_flow_entry *entry, __u32 before)
+{
+	__u32 kind = entry->flow.state == before ? DFW_CHANGE_TOUCHED : DFW_CHANGE_STATE;
+	bool news = false;
+
+	if (p->flags & PACKET_WATCHED &&
+	    (p->flags & PACKET_SHARED || !(p->flags & PACKET_HALF_OPEN)))
+		news = change_note(&entry->flow, kind);
+	flow_unlock(entry);
+	if (news)
+		change_tell(&p->key, p->slot, kind, 0);
+	return STAGE_PASS;
+}
+
+/* The segment of a whole packet or a first fragment. Where the latter's FIN is, the last fragment will tell. */
+static __always_inline void track_segment(const struct packet *p, struct tcp_segment *segment)
+{
+	packet_segment(p, segment);
+	if (p->flags & PACKET_FRAGMENT_FIRST)
+		segment->flags &= ~TCP_FIN;
+}
+
 /* Lets the flow's tracker see the packet. Returns PASSED, a reason to drop, or enum track_result. */
 DFW_STAGE int track(struct packet *p, struct dfw_flow_entry *entry)
 {
 	struct tcp_segment segment = {};
-	__u32 from, before, kind;
 	struct dfw_flow *flow;
-	struct dfw_leg *leg;
-	bool news = false;
+	__u32 from, before;
 	int verdict;
 
 	if (!p || !entry)
 		return DFW_REASON_INTERNAL;
 	flow = &entry->flow;
 	if (p->key.protocol == PROTOCOL_TCP)
-		packet_segment(p, &segment);
+		track_segment(p, &segment);
 	verdict = flow_hold(entry, &p->key);
 	if (verdict)
 		return verdict;
@@ -121,29 +154,19 @@ DFW_STAGE int track(struct packet *p, struct dfw_flow_entry *entry)
 		track_answered(flow, from, DFW_FLOW_OTHER_NEW, DFW_FLOW_OTHER_REPLIED);
 	}
 
+	/* What is not believed may not move the flow by what follows it, either. */
+	if (verdict == TCP_PASS_QUIET && p->flags & PACKET_FRAGMENT_FIRST)
+		verdict = DFW_REASON_FRAGMENT;
 	if (verdict > 0 || verdict == TCP_RESTART) {
 		flow_unlock(entry);
 		return verdict > 0 ? verdict : TRACK_RESTART;
 	}
 	if (verdict == TCP_PASS)
 		flow->last_seen_ns = p->now_ns;
-	leg = &flow->legs[from & 1];
-	leg->packets += p->segments;
-	leg->bytes += p->bytes;
-	p->rule = flow->rule;
-	p->rule_slot = flow->rule_slot;
-	p->rule_direction = flow->initiator;
-
+	track_count(p, flow, from);
 	if (p->flags & PACKET_HALF_OPEN && flow_confirmed(flow, from))
 		return TRACK_CONFIRM;
-	kind = flow->state == before ? DFW_CHANGE_TOUCHED : DFW_CHANGE_STATE;
-	if (p->flags & PACKET_WATCHED &&
-	    (p->flags & PACKET_SHARED || !(p->flags & PACKET_HALF_OPEN)))
-		news = change_note(flow, kind);
-	flow_unlock(entry);
-	if (news)
-		change_tell(&p->key, p->slot, kind, 0);
-	return STAGE_PASS;
+	return track_done(p, entry, before);
 }
 
 /* A flow on its way into a table. */
@@ -243,7 +266,7 @@ DFW_STAGE int flow_begin(struct packet *p)
 	if (!config)
 		return DFW_REASON_INTERNAL;
 	if (p->key.protocol == PROTOCOL_TCP)
-		packet_segment(p, &segment);
+		track_segment(p, &segment);
 
 	flow = &scratch->flow;
 	__builtin_memset(flow, 0, sizeof(*flow));

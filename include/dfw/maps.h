@@ -176,8 +176,9 @@ struct dfw_fragment {
 	struct dfw_flow_key flow; /* what the first fragment named */
 	__u32 generation;	  /* a change of policy ends what it allowed */
 	__u16 revision;
-	__u16 stateless; /* a stateless rule allowed it: there is no flow */
-	__u32 tcp_base;	 /* sequence number of the datagram's byte 0, were it data */
+	__u8 stateless; /* a stateless rule allowed it: there is no flow */
+	__u8 fin;	/* its segment has FIN, which takes effect with the last fragment */
+	__u32 tcp_base; /* sequence number of the datagram's byte 0, were it data */
 	__u32 rule_slot;
 	struct {
 		__u16 begin; /* in units of 8 bytes */

@@ -47,7 +47,7 @@
 	  "IPv6 extension headers out of order, too many, or forbidden")                           \
 	X(PROTOCOL, protocol, "protocol", "an IP protocol that cannot be decided")                 \
 	X(FRAGMENT, fragment, "fragment",                                                          \
-	  "a malformed fragment: tiny first, wrong length, beyond 64 kB")                          \
+	  "a malformed fragment: tiny first, wrong length, beyond 64 kB, a SYN on a live flow")    \
 	X(FRAGMENT_ORPHAN, fragment_orphan, "fragment-orphan",                                     \
 	  "a fragment whose first was not seen or not allowed")                                    \
 	X(FRAGMENT_OVERLAP, fragment_overlap, "fragment-overlap", "fragments that overlap")        \

@@ -397,6 +397,39 @@ static void test_fragments(void)
 			}
 		}
 	}
+	TEST("an identification is free again when all of its datagram has passed, not before")
+	{
+		struct frame whole = udp_frame(&vm, &peer, true, 4105, 5000, 592), f;
+		struct frame first = frame_fragment(&whole, 0, 200, true, 10),
+			     last = frame_fragment(&whole, 400, 200, false, 10);
+
+		for (int round = 0; round < 3; round++) {
+			CHECK_TEXT(out(&first), "passed");
+			CHECK_TEXT(out(&last), "passed");
+			CHECK_TEXT(out(&first), "fragment-overlap");
+			f = frame_fragment(&whole, 200, 200, true, 10);
+			CHECK_TEXT(out(&f), "passed");
+			/* Ahead of its first it is nobody's, and does no harm. */
+			f = frame_fragment(&whole, 392, 200, true, 10);
+			CHECK_TEXT(out(&f), "fragment-overlap");
+		}
+		f = frame_fragment(&whole, 0, 208, true, 10);
+		CHECK_TEXT(out(&first), "passed");
+		CHECK_TEXT(out(&f), "fragment-overlap");
+		CHECK_TEXT(out(&last), "fragment-overlap");
+	}
+	TEST("headers behind the fragment header count as the datagram's")
+	{
+		struct frame whole = frame_ip(&vm, &peer, true, 17), f;
+
+		frame_extension(&whole, 60, 1);
+		frame_udp(&whole, 4106, 5000, 592);
+		frame_done(&whole);
+		f = frame_fragment(&whole, 0, 200, true, 11);
+		CHECK_TEXT(out(&f), "passed");
+		f = frame_fragment(&whole, 192, 200, true, 11);
+		CHECK_TEXT(out(&f), "fragment-overlap");
+	}
 	TEST("lengths that no fragment has drop")
 	{
 		struct frame whole = udp_frame(&vm, &peer, false, 4104, 5000, 1192), f;

@@ -333,6 +333,28 @@ static enum verdict twin_track(struct twin *t, const struct tcp_segment *segment
 	return DROP;
 }
 
+/* A later fragment of a segment whose first has passed: as a segment of its own would be, but that its acknowledgement and window
+ * were those of the first. */
+static enum verdict twin_rest(struct twin *t, const struct tcp_segment *segment, int from)
+{
+	struct fact *s = &t->ends[from];
+	int64_t seq = unwrap(segment->seq, s->high);
+	int64_t end = seq + segment->bytes + !!(segment->flags & TCP_FIN);
+	enum phase phase = phase_of(t);
+
+	if (phase == RESET || (s->fin && end > s->high))
+		return DROP;
+	/* Before there is an answer, a datagram's length is the bound of a SYN. */
+	if (seq > (phase == SYN_SENT ? s->isn + 65535 : s->edge))
+		return DROP;
+	s->high = largest(s->high, end);
+	if (phase == SYN_SENT)
+		s->edge = largest(s->edge, end);
+	if (segment->flags & TCP_FIN && end == s->high)
+		s->fin = true;
+	return PASS;
+}
+
 /* ==== Random numbers ============================================================================================== */
 
 static uint64_t random_state;
@@ -617,12 +639,15 @@ static enum verdict verdict_of(int result)
 				       : QUIET;
 }
 
-/* Both trackers see a segment of ends[from]. */
-static enum verdict show(const struct tcp_segment *segment, int from, bool strict)
+/* Both trackers see a segment of ends[from], or, `rest`, a later fragment of it. */
+static enum verdict show_part(const struct tcp_segment *segment, int from, bool strict, bool rest)
 {
 	enum verdict mine, theirs;
 
-	if (!has_flow) {
+	if (rest) {
+		mine = twin_rest(&twin, segment, from != initiator);
+		theirs = verdict_of(tcp_track_rest(&flow, segment, from != initiator));
+	} else if (!has_flow) {
 	anew:
 		memset(&flow, 0, sizeof(flow));
 		mine = twin_begin(&twin, segment, strict);
@@ -650,6 +675,23 @@ static enum verdict show(const struct tcp_segment *segment, int from, bool stric
 	if (has_flow && flow.state != state_of(&twin))
 		complaint = "the states differ";
 	return theirs;
+}
+
+/* The same; a segment of some bytes may have been cut into two fragments, of which the last has the FIN. */
+static enum verdict show(const struct tcp_segment *segment, int from, bool strict)
+{
+	struct tcp_segment first = *segment, rest = *segment;
+	enum verdict verdict;
+
+	if (segment->bytes < 2 || (has_flow && segment->flags & (TCP_SYN | TCP_RST)) || !chance(20))
+		return show_part(segment, from, strict, false);
+	first.bytes = 1 + below(segment->bytes - 1);
+	first.flags &= ~TCP_FIN;
+	rest.seq += first.bytes + !!(segment->flags & TCP_SYN);
+	rest.bytes -= first.bytes;
+	rest.flags &= TCP_FIN;
+	verdict = show_part(&first, from, strict, false);
+	return verdict == PASS ? show_part(&rest, from, strict, true) : verdict;
 }
 
 static void put_in_flight(int to, const struct tcp_segment *segment)
