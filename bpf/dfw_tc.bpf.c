@@ -211,6 +211,11 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 		result = TRACK_RESTART;
 		if (!entry)
 			break;
+		if (!(p->flags & PACKET_ERROR)) {
+			result = guard_groups(p, config);
+			if (result)
+				return result;
+		}
 		if (!flow_stamped(p, &entry->flow)) {
 			result = revalidate_begin(p, entry);
 			if (result == STAGE_GO_ON) {

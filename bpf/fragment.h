@@ -216,6 +216,9 @@ DFW_STAGE int fragment_follow(struct packet *p)
 	inner = port_map(&fragments, p);
 	if (!config || !inner)
 		return DFW_REASON_INTERNAL;
+	reason = guard_groups(p, config);
+	if (reason)
+		return reason;
 	fragment_key(p, &key);
 	record = fragment_find(p, inner, &key);
 	if (!record || record->generation != p->generation || record->revision != p->revision)

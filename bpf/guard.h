@@ -54,6 +54,27 @@ static __always_inline void learn_address(struct packet *p, const struct dfw_por
 	event_packet(p, DFW_EVENT_ADDRESS, DFW_REASON_PASSED, NULL);
 }
 
+/* RFC 1122 3.3.6: a unicast packet does not come in a frame for a group. */
+static __always_inline bool cast_to_many(const struct packet *p,
+					 const struct dfw_port_config *config)
+{
+	return p->direction == DFW_IN && p->flags & PACKET_LINK_CAST &&
+	       !addr_multicast(&p->key.local) && port_owns(config, &p->key.local);
+}
+
+/* What not even a flow vouches for: such frames, and answers from a group to which the VM has sent (RFC 1122 3.2.1.3). The
+ * lane need not ask: it takes no frames for groups, and a flow with a group is never confirmed, as none answers. */
+static __always_inline int guard_groups(const struct packet *p,
+					const struct dfw_port_config *config)
+{
+	if (cast_to_many(p, config))
+		return DFW_REASON_DESTINATION_MAC;
+	if (p->direction == DFW_IN &&
+	    (addr_multicast(&p->key.remote) || addr_broadcast(&p->key.remote)))
+		return DFW_REASON_MARTIAN;
+	return STAGE_PASS;
+}
+
 /* Are the packet's addresses such as this port may have? Asked for packets that no flow vouches for. */
 static __always_inline int guard_addresses(struct packet *p, const struct dfw_port_config *config)
 {
@@ -63,9 +84,7 @@ static __always_inline int guard_addresses(struct packet *p, const struct dfw_po
 		return DFW_REASON_LAND;
 	if (address_never_source(p, source) || address_never_destination(p, destination))
 		return DFW_REASON_MARTIAN;
-	/* RFC 1122 3.3.6: a unicast packet does not come in a frame for a group. */
-	if (p->direction == DFW_IN && p->flags & PACKET_LINK_CAST && !addr_multicast(destination) &&
-	    port_owns(config, destination))
+	if (cast_to_many(p, config))
 		return DFW_REASON_DESTINATION_MAC;
 	if (!guards_addresses(config))
 		return STAGE_PASS;
