@@ -8,6 +8,19 @@
 #define ETHERNET_BYTES 14
 #define VLAN_BYTES     4
 #define VLAN_VID_MASK  0x0fff
+#define VLAN_FOREIGN \
+	0xffff /* no VLAN: what a tag that is not 802.1Q's is judged as, so that no port has it */
+
+#ifndef ETH_P_IP
+#define ETH_P_IP	0x0800
+#define ETH_P_ARP	0x0806
+#define ETH_P_RARP	0x8035
+#define ETH_P_8021Q	0x8100
+#define ETH_P_IPV6	0x86dd
+#define ETH_P_8021AD	0x88a8
+#define ETH_P_QINQ1	0x9100
+#define ETH_P_802_3_MIN 0x0600
+#endif
 
 /* Which way nearly all packets go: the code of that way shall lie in one piece. */
 #define likely(condition)   __builtin_expect(!!(condition), 1)
@@ -193,7 +206,8 @@ static __always_inline bool context_tag(context_t *ctx, __u16 *vlan)
 	*vlan = 0;
 	if (!ctx->vlan_present)
 		return false;
-	*vlan = ctx->vlan_tci & VLAN_VID_MASK;
+	*vlan = ctx->vlan_proto == bpf_htons(ETH_P_8021Q) ? ctx->vlan_tci & VLAN_VID_MASK
+							  : VLAN_FOREIGN;
 	return true;
 }
 
@@ -235,17 +249,6 @@ static __always_inline bool context_is_gso(context_t *ctx)
 {
 	return context_gso_size(ctx) != 0;
 }
-
-#ifndef ETH_P_IP
-#define ETH_P_IP	0x0800
-#define ETH_P_ARP	0x0806
-#define ETH_P_RARP	0x8035
-#define ETH_P_8021Q	0x8100
-#define ETH_P_IPV6	0x86dd
-#define ETH_P_8021AD	0x88a8
-#define ETH_P_QINQ1	0x9100
-#define ETH_P_802_3_MIN 0x0600
-#endif
 
 /* A big stage is a global function: the verifier checks it once, on its own. */
 #define DFW_STAGE __attribute__((noinline))

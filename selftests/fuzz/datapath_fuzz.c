@@ -369,6 +369,7 @@ static bool send_frame(const uint8_t *bytes, size_t nr, uint8_t op, uint8_t arg)
 		.gso_segs = op & OP_GSO ? arg >> 4 : 0,
 		.vlan_present = !!(op & OP_TAG),
 		.vlan_tci = op & OP_TAG ? (arg & 0x10 ? 0x600a : arg >> 4) : 0,
+		.vlan_proto = bpf_htons(arg & 0x80 ? ETH_P_8021AD : ETH_P_8021Q),
 	};
 	int action;
 
@@ -409,6 +410,8 @@ static bool send_frame(const uint8_t *bytes, size_t nr, uint8_t op, uint8_t arg)
 	      "action %d for %s", action, host_reason_names[reason]);
 	if (s.wrong)
 		HOLDS(reason != DFW_REASON_PASSED, "passed: %s", s.wrong);
+	if (op & OP_TAG && arg & 0x80)
+		HOLDS(reason != DFW_REASON_PASSED, "passed: a tag that is not 802.1Q's");
 	if (reason == DFW_REASON_PASSED)
 		HOLDS(skb.len == nr && memcmp(skb.bytes, bytes, nr) == 0, "a frame was changed");
 	check_maps();

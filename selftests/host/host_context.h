@@ -325,7 +325,9 @@ static __always_inline __u32 context_gso_segs(context_t *ctx)
 
 static __always_inline bool context_tag(context_t *ctx, __u16 *vlan)
 {
-	*vlan = ctx->vlan_present ? ctx->vlan_tci & 0x0fff : 0;
+	*vlan = !ctx->vlan_present			    ? 0
+		: ctx->vlan_proto != bpf_htons(ETH_P_8021Q) ? VLAN_FOREIGN
+							    : ctx->vlan_tci & VLAN_VID_MASK;
 	return ctx->vlan_present;
 }
 

@@ -5,7 +5,7 @@
 
 #include <sanitizer/asan_interface.h>
 
-#include "host_context.h"
+#include "bpf/context.h"
 
 __u64 host_now_ns;
 context_t *host_current;

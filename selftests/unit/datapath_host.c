@@ -445,6 +445,20 @@ static void test_fragments(void)
 	}
 }
 
+static void test_tags(void)
+{
+	TEST("a tag that the device has taken out counts if it is 802.1Q's, and then VLAN 0 is "
+	     "none")
+	{
+		struct frame f = udp_frame(&vm, &peer, false, 4107, 5000, 8);
+		context_t how = {.vlan_present = 1, .vlan_proto = bpf_htons(ETH_P_8021Q)};
+
+		CHECK(send_skb(0, DFW_OUT, &f, &how) == DFW_REASON_PASSED);
+		how.vlan_proto = bpf_htons(ETH_P_8021AD);
+		CHECK(send_skb(0, DFW_OUT, &f, &how) == DFW_REASON_VLAN);
+	}
+}
+
 /* ---- ARP and neighbour discovery --------------------------------------------------------------------------------- */
 
 static struct frame nd_frame(const struct side *from, const struct side *to, uint8_t type,
@@ -761,6 +775,7 @@ int main(int argc, char **argv)
 	test_checksums();
 	test_options();
 	test_fragments();
+	test_tags();
 	test_neighbours();
 	test_reject();
 	test_classifier();

@@ -205,6 +205,7 @@ static void tag(uint32_t port, struct frame *f, context_t *how)
 	if (one_in(2) || one_in(50)) {
 		how->vlan_present = 1;
 		how->vlan_tci = tci;
+		how->vlan_proto = bpf_htons(one_in(60) ? ETH_P_8021AD : ETH_P_8021Q);
 		if (!one_in(50))
 			return;
 	}
