@@ -38,10 +38,12 @@ enum sctp_verdict {
 	SCTP_RESTART = -2, /* an INIT where the old association is over */
 };
 
-/* Reads the chunks; 0 or a reason to drop. INIT, INIT ACK and SHUTDOWN COMPLETE stand alone (6.10). */
+/* Reads the chunks; 0 or a reason to drop. INIT, INIT ACK and SHUTDOWN COMPLETE stand alone (6.10). Behind the first 16, or in
+ * later fragments, nothing is looked for: what would be missed there is an ABORT, and a flow that misses it lives until it
+ * expires, or until an INIT begins anew. */
 DFW_STAGE int sctp_parse(context_t *ctx, struct packet *p)
 {
-	__u32 at = SCTP_HEADER_BYTES, offset, bytes;
+	__u32 at = SCTP_HEADER_BYTES, offset, bytes, end;
 	struct sctp_packet *sctp;
 	__be32 word;
 
@@ -49,6 +51,9 @@ DFW_STAGE int sctp_parse(context_t *ctx, struct packet *p)
 		return DFW_REASON_INTERNAL;
 	offset = p->l4_offset;
 	bytes = p->l4_bytes;
+	/* The last chunk of a first fragment may go on in the next. */
+	end = p->flags & PACKET_FRAGMENT_FIRST ? bytes + 65535 : bytes;
+	barrier_var(end); /* or the verifier walks the chunks for each of the two */
 	sctp = &p->sctp;
 	__builtin_memset(sctp, 0, sizeof(*sctp));
 	if (!context_load(ctx, offset + 4, &word, sizeof(word)))
@@ -68,13 +73,13 @@ DFW_STAGE int sctp_parse(context_t *ctx, struct packet *p)
 		    !context_load(ctx, offset + at, &chunk, sizeof(chunk)))
 			return DFW_REASON_SCTP_CHUNK;
 		length = bpf_ntohs(chunk.bytes);
-		if (length < sizeof(chunk) || at + length > bytes)
+		if (length < sizeof(chunk) || at + length > end)
 			return DFW_REASON_SCTP_CHUNK;
 		if (i == 0) {
 			sctp->lead = chunk.type;
 			sctp->lead_flags = chunk.flags;
 			if (chunk.type == SCTP_INIT || chunk.type == SCTP_INIT_ACK) {
-				if (length < SCTP_INIT_BYTES ||
+				if (length < SCTP_INIT_BYTES || at + 8 > bytes ||
 				    !context_load(ctx, offset + at + 4, &word, sizeof(word)))
 					return DFW_REASON_SCTP_CHUNK;
 				sctp->init_tag = bpf_ntohl(word);
@@ -171,7 +176,11 @@ static __always_inline int sctp_track(struct dfw_flow *flow, const struct sctp_p
 	case DFW_FLOW_SCTP_COOKIE:
 		return sctp->lead == SCTP_ERROR ? SCTP_PASS : DFW_REASON_SCTP_NO_FLOW;
 	case DFW_FLOW_SCTP_CLOSED:
-		return DFW_REASON_SCTP_NO_FLOW;
+		/* The SHUTDOWN COMPLETE was lost: what it answered comes again, and is answered by who has forgotten the
+		 * association (8.4, rule 5). */
+		return sctp->lead == SCTP_SHUTDOWN_ACK || sctp->lead == SCTP_SHUTDOWN_COMPLETE
+			       ? SCTP_PASS_QUIET
+			       : DFW_REASON_SCTP_NO_FLOW;
 	}
 	if (sctp->lead == SCTP_SHUTDOWN || sctp->lead == SCTP_SHUTDOWN_ACK)
 		flow->state = DFW_FLOW_SCTP_SHUTDOWN;

@@ -361,17 +361,18 @@ DFW_STAGE int flow_may_begin(context_t *ctx, struct packet *p)
 	reason = guard_addresses(p, config);
 	if (reason)
 		return reason;
-	if (p->key.protocol == PROTOCOL_TCP) {
+	if (p->key.protocol == PROTOCOL_TCP || p->key.protocol == PROTOCOL_SCTP) {
 		const struct dfw_addr *destination = packet_destination(p);
 
-		/* RFC 9293 3.9.2.3: no connection with a group. */
+		/* RFC 9293 3.9.2.3, RFC 9260 8.4: no connection, and no association, with a group. */
 		if (addr_multicast(destination) || addr_broadcast(destination) ||
 		    p->flags & PACKET_LINK_CAST)
 			return DFW_REASON_MARTIAN;
-		if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN &&
-		    config->profile.flags & DFW_PROFILE_STRICT_TCP)
-			return DFW_REASON_TCP_NO_FLOW;
 	}
+	if (p->key.protocol == PROTOCOL_TCP &&
+	    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN &&
+	    config->profile.flags & DFW_PROFILE_STRICT_TCP)
+		return DFW_REASON_TCP_NO_FLOW;
 	return STAGE_GO_ON;
 }
 
