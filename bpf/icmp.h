@@ -161,8 +161,38 @@ static __always_inline __u32 icmp_quoted_ip(context_t *ctx, struct packet *p, __
 	return at;
 }
 
+/* Had what is quoted, and gives p->key, gone to a group? About that there is no error (RFC 1122 3.2.2), but IPv6's "packet too
+ * big" and "unrecognised option" (RFC 4443 2.4, e.3). */
+static __always_inline bool icmp_error_of_group(const struct packet *p)
+{
+	const struct dfw_addr *destination =
+		p->direction == DFW_IN ? &p->key.remote : &p->key.local;
+
+	if (!addr_multicast(destination) && !addr_broadcast(destination))
+		return false;
+	return !(p->flags & PACKET_V6) ||
+	       !(p->icmp_type == 2 || (p->icmp_type == 4 && p->icmp_code == 2));
+}
+
+/* The tag that a quoted INIT proposes, or 0. */
+DFW_STAGE __u32 icmp_quoted_init(context_t *ctx, __u32 at, __u32 end)
+{
+	struct {
+		__u8 chunk;
+		__u8 flags;
+		__be16 bytes;
+		__be32 tag;
+	} init;
+
+	at += SCTP_HEADER_BYTES;
+	if (at + sizeof(init) > end || !context_load(ctx, at, &init, sizeof(init)) ||
+	    init.chunk != SCTP_INIT)
+		return 0;
+	return bpf_ntohl(init.tag);
+}
+
 /* Reads an ICMP error and puts the flow that it quotes in p->key (with PACKET_ERROR; TCP: the quoted sequence number in
- * p->tcp_seq). PASSED: look that flow up; else the reason to drop. */
+ * p->tcp_seq; SCTP: the quoted tags in p->sctp). PASSED: look that flow up; else the reason to drop. */
 DFW_STAGE int icmp_error(context_t *ctx, struct packet *p)
 {
 	struct dfw_port_config *config;
@@ -213,6 +243,10 @@ DFW_STAGE int icmp_error(context_t *ctx, struct packet *p)
 			key.remote_port = bpf_ntohs(l4.source);
 		}
 		p->tcp_seq = bpf_ntohl(l4.seq);
+		if (key.protocol == PROTOCOL_SCTP) {
+			p->sctp.tag = p->tcp_seq;
+			p->sctp.init_tag = icmp_quoted_init(ctx, at, end);
+		}
 		break;
 	}
 	case PROTOCOL_ICMP:
@@ -232,7 +266,18 @@ DFW_STAGE int icmp_error(context_t *ctx, struct packet *p)
 	}
 	p->key = key;
 	p->flags |= PACKET_ERROR;
-	return STAGE_PASS;
+	return icmp_error_of_group(p) ? DFW_REASON_ICMP_ERROR : STAGE_PASS;
+}
+
+/* RFC 9260 10, ICMP6: the tag must be the right one; an INIT has none, but proposes one. `from`: who sent what is quoted. */
+static __always_inline bool icmp_quotes_sctp(const struct sctp_packet *sctp,
+					     const struct dfw_flow *flow, __u32 from)
+{
+	const struct dfw_leg *s = &flow->legs[from & 1], *r = &flow->legs[!from];
+
+	if (sctp->tag)
+		return sctp->tag == s->tag || sctp->tag == s->init_tag;
+	return sctp->init_tag && sctp->init_tag == r->init_tag;
 }
 
 /* Does the error fit the flow that it quotes? RFC 5927 4.1: TCP's number must be one that may be on its way. An error
@@ -245,6 +290,8 @@ static __always_inline int icmp_error_fits(struct packet *p, const struct dfw_fl
 	p->rule = flow->rule;
 	p->rule_slot = flow->rule_slot;
 	p->rule_direction = flow->initiator;
+	if (p->key.protocol == PROTOCOL_SCTP)
+		return icmp_quotes_sctp(&p->sctp, flow, from) ? STAGE_PASS : DFW_REASON_ICMP_ERROR;
 	if (p->key.protocol != PROTOCOL_TCP)
 		return STAGE_PASS;
 	lag = r->max_window > TCP_MIN_ACK_LAG ? r->max_window : TCP_MIN_ACK_LAG;
