@@ -32,7 +32,8 @@ static __always_inline bool address_never_destination(const struct packet *p,
 		/* scopes 0 and 1 of multicast never leave a node */
 		return (addr->bytes[0] == 0xff && (addr->bytes[1] & 15) < 2) ||
 		       (half[0] == 0 && (word[2] == 0 || word[2] == bpf_htonl(0xffff)));
-	return addr->bytes[12] == 0 || addr->bytes[12] == 127;
+	return addr->bytes[12] == 0 || addr->bytes[12] == 127 ||
+	       (addr->bytes[12] >= 240 && !addr_broadcast(addr));
 }
 
 /* Are the port's addresses all that its VM may use? A port that learns begins with none. */
@@ -164,6 +165,8 @@ DFW_STAGE int guard_arp(context_t *ctx, struct packet *p)
 	    arp.hardware_bytes != 6 || arp.protocol_bytes != 4)
 		return DFW_REASON_ARP;
 	guard = config->nr_macs && config->profile.flags & DFW_PROFILE_GUARD_MAC;
+	addr_from_v4(&sender, arp_ip(arp.sender_ip));
+	addr_from_v4(&target, arp_ip(arp.target_ip));
 
 	if (p->ethertype == ETH_P_RARP) {
 		if (p->direction != DFW_OUT || arp.operation != bpf_htons(RARP_REQUEST))
@@ -171,13 +174,16 @@ DFW_STAGE int guard_arp(context_t *ctx, struct packet *p)
 		if (guard && (!port_owns_mac(config, arp.sender_mac) ||
 			      !port_owns_mac(config, arp.target_mac)))
 			return DFW_REASON_ARP_SPOOF;
+		/* QEMU's names no address; one that does, names the VM's. */
+		if (guards_addresses(config) &&
+		    ((!addr_unspecified(&sender) && !port_owns(config, &sender)) ||
+		     (!addr_unspecified(&target) && !port_owns(config, &target))))
+			return DFW_REASON_ARP_SPOOF;
 		return STAGE_PASS;
 	}
 
 	if (arp.operation != bpf_htons(ARP_REQUEST) && arp.operation != bpf_htons(ARP_REPLY))
 		return DFW_REASON_ARP;
-	addr_from_v4(&sender, arp_ip(arp.sender_ip));
-	addr_from_v4(&target, arp_ip(arp.target_ip));
 	/* The sender cannot be a group, nor can its card. */
 	if (arp.sender_mac[0] & 1 || arp.sender_ip[0] >= 224 || arp.sender_ip[0] == 127)
 		return DFW_REASON_ARP;

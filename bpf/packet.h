@@ -12,7 +12,7 @@ enum packet_flag {
 	PACKET_FRAGMENT_HEADER = 1 << 3, /* there is one, be it atomic (RFC 6946) */
 	PACKET_MORE_FRAGMENTS = 1 << 4,
 	PACKET_LINK_CAST = 1 << 5,    /* the frame went to a group or to all */
-	PACKET_ROUTER_ALERT = 1 << 6, /* a hop-by-hop header is there, as MLD demands */
+	PACKET_ROUTER_ALERT = 1 << 6, /* it is there, as MLD demands */
 	PACKET_HALF_OPEN = 1 << 7,    /* its flow lies among the half-open */
 	PACKET_STALE = 1 << 8,	      /* something expired or over lies under its key in `flows` */
 	PACKET_ERROR = 1 << 9,	      /* an ICMP error: the key is that of the flow it quotes */

@@ -246,6 +246,15 @@ struct ip6_chain {
 	__u8 zero[3];
 };
 
+/* Is a Router Alert of MLD (RFC 2711 2.1: value 0) among the options that fill a hop-by-hop header of 8 bytes? That is four
+ * bytes long, so padding of two is before or behind it. */
+static __always_inline bool ip6_router_alert(const __u8 *options)
+{
+	const __u8 *alert = options[0] == 5 ? options : options + 2;
+
+	return alert[0] == 5 && alert[1] == 2 && alert[2] == 0 && alert[3] == 0;
+}
+
 /* Walks from `offset`, whose header is of kind `next`, to the upper layer or `end`. RFC 8200 4.1: hop-by-hop only
  * first, the others once, destination options twice at most; RFC 8504 5.3 allows the bound on their number; RFC 5095:
  * no type 0 routing header. A routing header that would still send the packet elsewhere (segments left) is refused
@@ -320,7 +329,7 @@ DFW_STAGE int parse_ip6_chain(context_t *ctx, __u32 offset, __u32 end, __u32 nex
 		} else {
 			if (next == PROTOCOL_ROUTING && (header.bytes[0] == 0 || header.bytes[1]))
 				return DFW_REASON_EXTENSION;
-			if (next == PROTOCOL_HOP_BY_HOP)
+			if (next == PROTOCOL_HOP_BY_HOP && ip6_router_alert(header.bytes))
 				chain->flags |= PACKET_ROUTER_ALERT;
 			offset += (header.length + 1) * 8;
 		}
