@@ -256,6 +256,7 @@ static __always_inline bool context_is_gso(context_t *ctx)
 enum protocol {
 	PROTOCOL_HOP_BY_HOP = 0,
 	PROTOCOL_ICMP = 1,
+	PROTOCOL_IGMP = 2,
 	PROTOCOL_TCP = 6,
 	PROTOCOL_UDP = 17,
 	PROTOCOL_ROUTING = 43,

@@ -35,6 +35,7 @@ struct vlan_tag {
 #define IP4_OPTION_RECORD_ROUTE 7
 #define IP4_OPTION_LOOSE_ROUTE	131
 #define IP4_OPTION_STRICT_ROUTE 137
+#define IP4_OPTION_ROUTER_ALERT 148
 
 struct ip6 {
 	__be32 version_class_flow;
@@ -91,7 +92,8 @@ struct options {
 	__u32 at;
 	__u8 malformed;
 	__u8 routes; /* IPv4: source routes, record route */
-	__u8 others; /* neither those nor padding */
+	__u8 alerts; /* IPv4: Router Alert (RFC 2113) */
+	__u8 others; /* none of those, nor padding */
 	__u8 scale;  /* TCP: the window scale, or TCP_NO_SCALE */
 };
 
@@ -117,10 +119,13 @@ static long options_step(__u64 index __attribute__((unused)), void *data)
 	length = options->list[at + 1];
 	if (length < 2 || at + length > options->bytes)
 		goto malformed;
-	options->others = 1;
 	if (kind == IP4_OPTION_RECORD_ROUTE || kind == IP4_OPTION_LOOSE_ROUTE ||
 	    kind == IP4_OPTION_STRICT_ROUTE)
 		options->routes = 1;
+	else if (kind == IP4_OPTION_ROUTER_ALERT)
+		options->alerts = 1;
+	else
+		options->others = 1;
 	if (kind == TCP_OPTION_SCALE && length == 3 && at < MAX_OPTIONS_BYTES - 2)
 		options->scale = options->list[at + 2] > TCP_MAX_SCALE ? TCP_MAX_SCALE
 								       : options->list[at + 2];
@@ -152,16 +157,19 @@ static __always_inline bool options_walk(context_t *ctx, __u32 offset, __u32 byt
 }
 
 /* Options of an IPv4 header: source routes and record route never pass (RFC 7126 4.3-4.5), the others if the profile
- * says so. */
-DFW_STAGE int parse_ip4_options(context_t *ctx, __u32 offset, __u32 bytes, __u32 allowed)
+ * says so, and Router Alert with IGMP, which has it in each message (RFC 2236 2, RFC 3376 4), as MLD has. */
+DFW_STAGE int parse_ip4_options(context_t *ctx, __u32 offset, __u32 bytes, __u32 allowed,
+				__u32 protocol)
 {
 	struct options options;
 
 	if (!options_walk(ctx, offset, bytes, &options))
 		return DFW_REASON_TRUNCATED;
-	return options.malformed || options.routes || (options.others && !allowed)
-		       ? DFW_REASON_IP_OPTION
-		       : STAGE_PASS;
+	if (options.malformed || options.routes)
+		return DFW_REASON_IP_OPTION;
+	if (!allowed && (options.others || (options.alerts && protocol != PROTOCOL_IGMP)))
+		return DFW_REASON_IP_OPTION;
+	return STAGE_PASS;
 }
 
 static __always_inline int parse_ip4(context_t *ctx, struct packet *p, __u32 profile)
@@ -194,7 +202,7 @@ static __always_inline int parse_ip4(context_t *ctx, struct packet *p, __u32 pro
 			return DFW_REASON_IP_CHECKSUM;
 		reason =
 			parse_ip4_options(ctx, p->l3_offset + sizeof(ip), header_bytes - sizeof(ip),
-					  profile & DFW_PROFILE_IP_OPTIONS);
+					  profile & DFW_PROFILE_IP_OPTIONS, ip.protocol);
 		if (reason)
 			return reason;
 	}

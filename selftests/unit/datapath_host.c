@@ -214,6 +214,26 @@ static void test_options(void)
 				break;
 		}
 	}
+	TEST("Router Alert passes with IGMP, and nothing else without `ip-options on`")
+	{
+		static const struct {
+			uint8_t protocol, option;
+			const char *verdict;
+		} cases[] = {{2, 148, "passed"},
+			     {17, 148, "ip-option"},
+			     {2, 68, "ip-option"},
+			     {2, 131, "ip-option"}};
+
+		for (size_t i = 0; i < 4; i++) {
+			const uint8_t list[4] = {cases[i].option, 4};
+			struct frame f = frame_ip(&vm, &peer, false, cases[i].protocol);
+
+			frame_options4(&f, list, sizeof(list));
+			frame_udp(&f, 4108, 5000, 8);
+			frame_done(&f);
+			CHECK_TEXT(out(&f), cases[i].verdict);
+		}
+	}
 	TEST("the window scale is found wherever it stands, once the options are sound")
 	{
 		static const uint8_t last[] = {1, 1, 2, 4, 5, 0xb4, 1, 3, 3, 7, 0, 0},
