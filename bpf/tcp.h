@@ -82,25 +82,30 @@ static __always_inline void tcp_settle_scale(struct dfw_flow *flow)
 	}
 }
 
+/* The window scale option of a SYN. A repeat may have it where the first had none (RFC 7323 2.2: in the SYN that is answered). */
+static __always_inline void tcp_take_scale(struct dfw_flow *flow, const struct tcp_segment *segment,
+					   __u32 from)
+{
+	if (segment->scale == TCP_NO_SCALE)
+		return;
+	flow->leg_flags[from & 1] |= DFW_LEG_SCALE;
+	if (from == DFW_ORIG)
+		flow->orig_scale = segment->scale;
+	else
+		flow->reply_scale = segment->scale;
+}
+
 static __always_inline void tcp_take_syn(struct dfw_flow *flow, const struct tcp_segment *segment,
 					 __u32 from)
 {
 	struct dfw_leg *leg = &flow->legs[from & 1];
-	__u8 scale = 0;
 
 	leg->end = segment->seq + 1 + segment->bytes;
 	leg->max_end = leg->end;
 	flow->legs[!from].ack = segment->seq; /* of which nothing is acknowledged yet */
 	leg->max_window = segment->window ? segment->window : 1;
 	flow->leg_flags[from & 1] = DFW_LEG_SYN;
-	if (segment->scale != TCP_NO_SCALE) {
-		flow->leg_flags[from & 1] |= DFW_LEG_SCALE;
-		scale = segment->scale;
-	}
-	if (from == DFW_ORIG)
-		flow->orig_scale = scale;
-	else
-		flow->reply_scale = scale;
+	tcp_take_scale(flow, segment, from);
 }
 
 /* The first segment of a flow. Returns TCP_PASS or a reason to drop. */
@@ -219,7 +224,10 @@ static __always_inline int tcp_syn(struct dfw_flow *flow, const struct tcp_segme
 			return TCP_PASS;
 		}
 		/* Sent again; with another number it is another try, and the answer must be to the last one. */
-		return segment->seq == flow->legs[DFW_REPLY].ack ? TCP_PASS : TCP_RESTART;
+		if (segment->seq != flow->legs[DFW_REPLY].ack)
+			return TCP_RESTART;
+		tcp_take_scale(flow, segment, DFW_ORIG);
+		return TCP_PASS;
 	case DFW_FLOW_TCP_SYN_RECEIVED:
 		if (tcp_repeats_syn(flow, segment, from))
 			return TCP_PASS;

@@ -304,7 +304,7 @@ M_("MQ09", "live", "a flow that was refused once is refused again: nothing remem
 # Further cases, by family.
 # ---- TCP: opening a flow
 M_("MT33", "tcp.open", "SYN/ACK that answers no SYN of an ESTABLISHED tuple", O.hs() + [O.c("S", 200000, opt=MSS), O.s("SA", 90000, 300001, opt=MSS), O.s("PA", 5001, 1001, 5)], "F F F F D F", "RFC 5961 4.2; RFC 9293 3.10.7.4")
-M_("MT34", "tcp.open", "SYN without scaling, repeated with it: the answer's scaling counts", [O.c("S", 1000, opt=MSS), O.c("S", 1000, opt=WS(7)), O.s("SA", 5000, 1001, opt=WS(7)), O.c("A", 1001, 5001), O.s("PA", 205001, 1001, 10)], "F F F F F/D", "RFC 7323 2.2")
+M_("MT34", "tcp.open", "SYN without scaling, repeated with it: the answer's scaling counts", [O.c("S", 1000, opt=MSS), O.c("S", 1000, opt=WS(7)), O.s("SA", 5000, 1001, opt=WS(7)), O.c("A", 1001, 5001), O.s("PA", 205001, 1001, 10)], "allF", "RFC 7323 2.2")
 M_("MT35", "tcp.open", "SYN with scaling, repeated without options: no scaling", [O.c("S", 1000, opt=WS(7)), O.c("S", 1000), O.s("SA", 5000, 1001, opt=MSS), O.c("A", 1001, 5001), O.s("PA", 5001, 1001, 10)], "allF", "RFC 7323 2.2; RFC 9293 3.8.1")
 M_("MT36", "tcp.open", "SYN with ECN, repeated without", [O.c("SEC", 1000, opt=MSS), O.c("S", 1000, opt=MSS), O.s("SA", 5000, 1001, opt=MSS), O.c("A", 1001, 5001)], "allF", "RFC 3168 6.1.1.1")
 M_("MT37", "tcp.open", "SYN of accurate ECN, reserved bits set", [O.c("SEC", 1000, opt=MSS, reserved=1), O.s("SA", 5000, 1001, opt=MSS, reserved=1), O.c("A", 1001, 5001, reserved=7), O.s("PA", 5001, 1001, 5, reserved=7)], "allF", "RFC 9768 3.1.1; RFC 9293 3.1 (reserved bits must be ignored)")

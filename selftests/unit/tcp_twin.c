@@ -262,7 +262,11 @@ static enum verdict twin_track(struct twin *t, const struct tcp_segment *segment
 	case ANEW:
 		return RESTART;
 	case SAME_OR_ANEW:
-		return seq == s->isn ? PASS : RESTART;
+		if (seq != s->isn)
+			return RESTART;
+		if (segment->scale != NO_SCALE)
+			s->scale = segment->scale;
+		return PASS;
 	case SAME_OR_QUIET:
 		return same_syn ? PASS : QUIET;
 	case SAME_OR_NEVER:
