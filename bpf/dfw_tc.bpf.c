@@ -135,8 +135,8 @@ DFW_STAGE int decide_new(struct packet *p)
 {
 	struct dfw_port_config *config;
 	struct dfw_rule_info *info;
+	__u32 ruleset, most;
 	int slot, reason;
-	__u32 ruleset;
 
 	if (!p)
 		return DFW_REASON_INTERNAL;
@@ -167,7 +167,10 @@ DFW_STAGE int decide_new(struct packet *p)
 	}
 	if (challenge_due(p, config, false))
 		return DFW_REASON_SYN_CHALLENGE;
-	reason = flow_limits(p, info->new_per_second, info->burst, info->max_flows,
+	most = info->max_flows;
+	if (most && p->flags & PACKET_QUIET)
+		most++; /* it would take the place of a flow that counts */
+	reason = flow_limits(p, info->new_per_second, info->burst, most,
 			     info->flags & DFW_RULE_LIMIT_SOURCE);
 	if (reason)
 		return reason;
@@ -175,6 +178,47 @@ DFW_STAGE int decide_new(struct packet *p)
 	if (p->flags & PACKET_STALE)
 		flow_remove(p, false, DFW_REASON_PASSED);
 	return STAGE_GO_ON;
+}
+
+/* Begins a flow for a packet that has none, if the rules allow it. */
+static __always_inline int begin_new(context_t *ctx, struct packet *p)
+{
+	int result = flow_may_begin(ctx, p);
+
+	if (result == STAGE_GO_ON)
+		result = decide_new(p);
+	if (result != STAGE_GO_ON)
+		return result;
+	if (p->key.protocol == PROTOCOL_SCTP) {
+		result = sctp_parse(ctx, p);
+		if (result)
+			return result;
+	}
+	result = flow_begin(p);
+	p->new_flows = result == STAGE_PASS;
+	return result;
+}
+
+/* Begins a half-open flow beside the live one, for a SYN that this has let pass: if the rules still allow it; the same SYN said
+ * again has one. The verdict stays that of the live flow. */
+static __always_inline void begin_beside(context_t *ctx, struct packet *p,
+					 const struct dfw_port_config *config)
+{
+	struct dfw_flow_entry *entry = flow_search(p->slot, &p->key, p->hash, true);
+	__u32 rule = p->rule;
+	__u16 rule_slot = p->rule_slot;
+	__u8 action = p->action, log = p->log;
+
+	if (entry && flow_stamped(p, &entry->flow) &&
+	    !flow_expired(config, &entry->flow, p->now_ns) && track(p, entry) == STAGE_PASS)
+		return;
+	begin_new(ctx, p);
+	if (p->new_flows)
+		return;
+	p->rule = rule;
+	p->rule_slot = rule_slot;
+	p->action = action;
+	p->log = log;
 }
 
 /* Decides an IP packet whose headers are read. */
@@ -239,6 +283,9 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 		result = track(p, entry);
 		if (result == TRACK_CONFIRM)
 			result = flow_confirm(p, entry);
+		if ((result > STAGE_PASS || p->flags & PACKET_QUIET) && packet_answers_syn(p) &&
+		    !(p->flags & PACKET_HALF_OPEN) && flow_give_way(p))
+			continue;
 		if (result == TRACK_FULL) {
 			result = DFW_REASON_FLOW_LIMIT;
 			if (!reclaim(p))
@@ -257,19 +304,9 @@ DFW_STAGE int decide_packet(context_t *ctx, struct packet *p)
 			return DFW_REASON_ICMP_NO_FLOW;
 		if (p->tcp_flags & TCP_RST && challenge_answered(p, config))
 			return DFW_REASON_SYN_PROVEN;
-		result = flow_may_begin(ctx, p);
-		if (result == STAGE_GO_ON)
-			result = decide_new(p);
-		if (result == STAGE_GO_ON && p->key.protocol == PROTOCOL_SCTP) {
-			result = sctp_parse(ctx, p);
-			if (result)
-				return result;
-			result = STAGE_GO_ON;
-		}
-		if (result == STAGE_GO_ON) {
-			result = flow_begin(p);
-			p->new_flows = result == STAGE_PASS;
-		}
+		result = begin_new(ctx, p);
+	} else if (p->flags & PACKET_QUIET && packet_is_syn(p) && !(p->flags & PACKET_HALF_OPEN)) {
+		begin_beside(ctx, p, config);
 	}
 	if (result < 0)
 		return DFW_REASON_FLOW_BUSY;

@@ -26,6 +26,8 @@
  *     DEAD, so no update is lost and no packet finds neither.
  *   - Who waits for a lock holds at most such as come before it: half-open entry, page, confirmed entry.
  *   - An expired flow never matches; who meets it removes it.
+ *   - Beside a confirmed flow may lie a half-open one of the same key, of a SYN that nobody has answered: the confirmed one is
+ *     the flow, until it gives way (flow_give_way).
  */
 
 #define ERRNO_FULL   (-7)  /* -E2BIG: what the kernel's hash says when max_entries is reached */
@@ -267,7 +269,7 @@ static __always_inline struct dfw_flow_entry *flow_find(struct packet *p,
 
 	p->hash = flow_hash(&p->key);
 	entry = flow_search(p->slot, &p->key, p->hash, false);
-	p->flags &= ~(PACKET_HALF_OPEN | PACKET_STALE);
+	p->flags &= ~(PACKET_HALF_OPEN | PACKET_STALE | PACKET_QUIET);
 	if (entry) {
 		if (!flow_expired(config, &entry->flow, p->now_ns))
 			return entry;

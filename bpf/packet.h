@@ -18,6 +18,7 @@ enum packet_flag {
 	PACKET_ERROR = 1 << 9,	      /* an ICMP error: the key is that of the flow it quotes */
 	PACKET_WATCHED = 1 << 10,     /* the port's: changes of flows are told */
 	PACKET_SHARED = 1 << 11,      /* the port's: other packets of the flow pass elsewhere */
+	PACKET_QUIET = 1 << 12,	      /* its flow lets it pass, but takes nothing of it */
 };
 
 /* What the chunks of a packet amount to. */

@@ -141,6 +141,22 @@ static __always_inline int tcp_begin(struct dfw_flow *flow, const struct tcp_seg
 	return TCP_PASS;
 }
 
+/* Does it acknowledge the SYN that began the flow, and no more than that carried? */
+static __always_inline bool tcp_acknowledges_syn(const struct dfw_flow *flow, __u32 ack)
+{
+	return seq_after(ack, flow->legs[DFW_REPLY].ack) &&
+	       !seq_after(ack, flow->legs[DFW_ORIG].end);
+}
+
+/* Is it what the other end says to the SYN of a flow that nobody has answered yet, be it no? */
+static __always_inline bool tcp_answers_syn(const struct dfw_flow *flow,
+					    const struct tcp_segment *segment, __u32 from)
+{
+	return flow->state == DFW_FLOW_TCP_SYN_SENT && from == DFW_REPLY &&
+	       segment->flags & TCP_ACK && segment->flags & (TCP_SYN | TCP_RST) &&
+	       tcp_acknowledges_syn(flow, segment->ack);
+}
+
 /* RFC 5961 3.2: a RST counts only when its number is exact. Two numbers are: what the receiver has acknowledged, and
  * what the sender has sent last (the receiver's acknowledgement of it may be on its way). Once a FIN has passed, either
  * end may already have dropped its state, and a RST within the window is believed. */
@@ -155,8 +171,7 @@ static __always_inline int tcp_reset(struct dfw_flow *flow, const struct tcp_seg
 	case DFW_FLOW_TCP_SYN_SENT:
 		if (from == DFW_REPLY) {
 			/* RFC 9293 3.10.7.3: refused, if it acknowledges the SYN */
-			if (!(segment->flags & TCP_ACK) || !seq_after(segment->ack, s->ack) ||
-			    seq_after(segment->ack, r->end))
+			if (!tcp_answers_syn(flow, segment, from))
 				return DFW_REASON_TCP_RST;
 			break;
 		}
@@ -234,7 +249,8 @@ static __always_inline int tcp_syn(struct dfw_flow *flow, const struct tcp_segme
 		break;
 	}
 	/* The end that began the flow may have lost its state. It gets a challenge ACK, answers with an exact RST,
-	 * and its next SYN starts anew (RFC 5961 4). A SYN of the other end would be a flow of another direction. */
+	 * and its next SYN starts anew (RFC 5961 4); or the other has lost its own, too, and answers: see flow_give_way.
+	 * A SYN of the other end would be a flow of another direction. */
 	return from == DFW_REPLY ? DFW_REASON_TCP_STATE : TCP_PASS_QUIET;
 }
 
@@ -253,7 +269,7 @@ static __always_inline int tcp_syn_answer(struct dfw_flow *flow, const struct tc
 		flow->leg_flags[DFW_REPLY] |= DFW_LEG_CHALLENGED;
 		return TCP_PASS_QUIET;
 	}
-	if (!seq_after(segment->ack, reply->ack) || seq_after(segment->ack, orig->end))
+	if (!tcp_answers_syn(flow, segment, DFW_REPLY))
 		return DFW_REASON_TCP_ACK;
 	tcp_take_syn(flow, segment, DFW_REPLY);
 	reply->ack = segment->ack;

@@ -26,6 +26,20 @@ static __always_inline void packet_segment(const struct packet *p, struct tcp_se
 	segment->shared = !!(p->flags & PACKET_SHARED);
 }
 
+/* Does it ask for a connection? */
+static __always_inline bool packet_is_syn(const struct packet *p)
+{
+	return p->key.protocol == PROTOCOL_TCP &&
+	       (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+/* May it be what such a one is answered? */
+static __always_inline bool packet_answers_syn(const struct packet *p)
+{
+	return p->key.protocol == PROTOCOL_TCP && p->tcp_flags & TCP_ACK &&
+	       p->tcp_flags & (TCP_SYN | TCP_RST);
+}
+
 static __always_inline void track_answered(struct dfw_flow *flow, __u32 from, __u8 new,
 					   __u8 replied)
 {
@@ -163,6 +177,8 @@ DFW_STAGE int track(struct packet *p, struct dfw_flow_entry *entry)
 	}
 	if (verdict == TCP_PASS)
 		flow->last_seen_ns = p->now_ns;
+	else
+		p->flags |= PACKET_QUIET;
 	track_count(p, flow, from);
 	if (p->flags & PACKET_HALF_OPEN && flow_confirmed(flow, from))
 		return TRACK_CONFIRM;
@@ -313,6 +329,39 @@ DFW_STAGE int flow_begin(struct packet *p)
 	return STAGE_PASS;
 }
 
+/*
+ * Both ends of a connection may lose it: then a SYN is answered by SYN,ACK, or refused by RST,ACK, though the flow is live
+ * (RFC 9293 3.5.1). That flow lets the SYN pass but does not believe it, so it begins a half-open one beside. An answer that
+ * the live flow has no use for, but acknowledges that SYN, shows that its sender has the connection no more: whoever has it
+ * answers with an ACK of the live flow's numbers (RFC 5961 4.2). So the live flow ends when the end that the SYN went to
+ * says so, and knows a number that only the SYN has told: nobody who sends SYNs blindly can end one.
+ */
+
+/* The live flow of p->key has no use for what may be such an answer. If a half-open one has, it ends. True: look again. */
+DFW_STAGE bool flow_give_way(struct packet *p)
+{
+	struct dfw_port_config *config;
+	struct tcp_segment segment = {};
+	struct dfw_flow_entry *entry;
+	bool gone = false;
+
+	if (!p)
+		return false;
+	config = port_config(p->slot, p->bank);
+	entry = flow_search(p->slot, &p->key, p->hash, true);
+	if (!config || !entry || flow_expired(config, &entry->flow, p->now_ns))
+		return false;
+	track_segment(p, &segment);
+	if (flow_hold(entry, &p->key) != STAGE_PASS)
+		return false;
+	/* While its lock is held it is not confirmed, so what is found among the confirmed is the other. */
+	if (tcp_answers_syn(&entry->flow, &segment,
+			    p->direction == entry->flow.initiator ? DFW_ORIG : DFW_REPLY))
+		gone = flow_remove(p, false, DFW_REASON_PASSED) >= 0;
+	flow_unlock(entry);
+	return gone;
+}
+
 /* Limits on new flows: of the port, of the rule, of the rule and the packet's source. */
 DFW_STAGE int flow_limits(struct packet *p, __u32 per_second, __u32 burst, __u32 max_flows,
 			  bool per_source)
@@ -369,8 +418,7 @@ DFW_STAGE int flow_may_begin(context_t *ctx, struct packet *p)
 		    p->flags & PACKET_LINK_CAST)
 			return DFW_REASON_MARTIAN;
 	}
-	if (p->key.protocol == PROTOCOL_TCP &&
-	    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN &&
+	if (p->key.protocol == PROTOCOL_TCP && !packet_is_syn(p) &&
 	    config->profile.flags & DFW_PROFILE_STRICT_TCP)
 		return DFW_REASON_TCP_NO_FLOW;
 	return STAGE_GO_ON;

@@ -287,6 +287,14 @@ int sync_flow_update(struct sync *sync, struct uuid id, const struct flow_record
 	return flow_report(sync, port, &mine);
 }
 
+bool sync_flow_confirmed(const struct sync *sync, struct uuid id, const struct dfw_flow_key *key)
+{
+	const struct port *port = port_find(sync, id);
+	const struct flow_entry *entry = port ? flows_find(&port->flows, key) : NULL;
+
+	return entry && !(entry->record.flags & (FLOW_GONE | FLOW_HALF_OPEN));
+}
+
 static int flow_end(struct sync *sync, struct uuid id, const struct dfw_flow_key *key,
 		    uint64_t life, uint64_t version, uint8_t flags)
 {

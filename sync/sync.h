@@ -139,6 +139,9 @@ int sync_flow_update(struct sync *sync, struct uuid port, const struct flow_reco
 int sync_flow_remove(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,
 		     uint64_t version);
 
+/* Is a confirmed flow of that key known? A half-open one may lie beside it, which is not to be reported then. */
+bool sync_flow_confirmed(const struct sync *sync, struct uuid port, const struct dfw_flow_key *key);
+
 /* It was killed by command: in a share group it ends on all members, and does not come back. `life` as the datapath knows
  * it. */
 int sync_flow_kill(struct sync *sync, struct uuid port, const struct dfw_flow_key *key,

@@ -303,6 +303,9 @@ M_("MQ09", "live", "a flow that was refused once is refused again: nothing remem
 
 # Further cases, by family.
 # ---- TCP: opening a flow
+M_("MT30", "tcp.open", "both ends lost the connection: SYN on an ESTABLISHED tuple, answered by a new SYN/ACK", O.hs() + [O.c("PA", 1001, 5001, 5), O.s("A", 5001, 1006), O.c("S", 200000, opt=MSS), O.s("SA", 90000, 200001, opt=MSS), O.c("A", 200001, 90001), O.c("PA", 200001, 90001, 10), O.s("A", 90001, 200011)], "allF", "RFC 9293 3.5.1; Linux conntrack_synack_reuse.pkt")
+M_("MT31", "tcp.open", "the VM and its client lost the connection: SYN again, the VM answers anew", I.hs() + [I.c("S", 200000, opt=MSS), I.s("SA", 90000, 200001, opt=MSS), I.c("A", 200001, 90001), I.s("PA", 90001, 200001, 10)], "allF", "RFC 9293 3.5.1")
+M_("MT32", "tcp.open", "SYN on an ESTABLISHED tuple is refused by a server that has restarted", O.hs() + [O.c("S", 200000, opt=MSS), O.s("RA", 0, 200001)], "allF", "RFC 9293 3.5.1, 3.10.7.1")
 M_("MT33", "tcp.open", "SYN/ACK that answers no SYN of an ESTABLISHED tuple", O.hs() + [O.c("S", 200000, opt=MSS), O.s("SA", 90000, 300001, opt=MSS), O.s("PA", 5001, 1001, 5)], "F F F F D F", "RFC 5961 4.2; RFC 9293 3.10.7.4")
 M_("MT34", "tcp.open", "SYN without scaling, repeated with it: the answer's scaling counts", [O.c("S", 1000, opt=MSS), O.c("S", 1000, opt=WS(7)), O.s("SA", 5000, 1001, opt=WS(7)), O.c("A", 1001, 5001), O.s("PA", 205001, 1001, 10)], "allF", "RFC 7323 2.2")
 M_("MT35", "tcp.open", "SYN with scaling, repeated without options: no scaling", [O.c("S", 1000, opt=WS(7)), O.c("S", 1000), O.s("SA", 5000, 1001, opt=MSS), O.c("A", 1001, 5001), O.s("PA", 5001, 1001, 10)], "allF", "RFC 7323 2.2; RFC 9293 3.8.1")

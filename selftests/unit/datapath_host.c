@@ -34,6 +34,7 @@ static const char policy_text[] =
 	"profile options {\n guard-mac off\n guard-address off\n ip-options on\n}\n"
 	"default in drop\ndefault out drop\n"
 	"outwards: allow out\nudp: allow in service udp 5000\nweb: allow in service tcp 80\n"
+	"one: allow in service tcp 81 max-flows 1\nkept: allow in service tcp 82 on-change keep\n"
 	"ping: allow in service icmp-echo, icmp6-echo\nident: reject in service tcp 113, udp 113\n";
 
 static uint64_t random_state = 1;
@@ -716,6 +717,118 @@ static void test_classifier(void)
 	}
 }
 
+/* ---- Connections that both ends have lost ------------------------------------------------------------------------- */
+
+/* A segment between the VM's `port` and port 7000 of the peer. */
+static const char *segment(bool from_vm, uint16_t port, uint8_t flags, uint32_t seq, uint32_t ack)
+{
+	const struct tcp_fields tcp = {.source = from_vm ? port : 7000,
+				       .destination = from_vm ? 7000 : port,
+				       .seq = seq,
+				       .ack = ack,
+				       .flags = flags,
+				       .window = 1000};
+	struct frame f = tcp_frame(from_vm ? &vm : &peer, from_vm ? &peer : &vm, false, tcp);
+
+	return from_vm ? out(&f) : in(&f);
+}
+
+static struct dfw_flow_entry *connection(uint16_t port, bool half_opened)
+{
+	const struct dfw_flow_key key = {.local = {{[10] = 0xff, 0xff, 10, 0, 0, 2}},
+					 .remote = {{[10] = 0xff, 0xff, 10, 1, 0, 1}},
+					 .local_port = port,
+					 .remote_port = 7000,
+					 .protocol = 6};
+
+	return host_flow(0, &key, half_opened);
+}
+
+/* The peer opens a connection to the VM. */
+static void open_connection(uint16_t port, uint32_t isn)
+{
+	CHECK_TEXT(segment(false, port, TH_SYN, isn, 0), "passed");
+	CHECK_TEXT(segment(true, port, TH_SYN | TH_ACK, 5000, isn + 1), "passed");
+	CHECK_TEXT(segment(false, port, TH_ACK, isn + 1, 5001), "passed");
+	CHECK(connection(port, false) && !connection(port, true));
+}
+
+static int64_t flows_counted(void)
+{
+	const struct dfw_port_state *state =
+		host_map_lookup(host_inner(&states, 0), &(uint32_t){0});
+
+	return state->flows;
+}
+
+static void test_lost_connections(void)
+{
+	TEST("a connection that both ends have lost begins anew, and is counted once")
+	{
+		int64_t before = flows_counted();
+
+		open_connection(80, 1000);
+		CHECK_TEXT(segment(false, 80, TH_SYN, 900000, 0), "passed");
+		CHECK_TEXT(segment(false, 80, TH_SYN, 900000, 0), "passed");
+		CHECK(connection(80, false) && connection(80, true));
+		CHECK(connection(80, true)->flow.legs[DFW_ORIG].packets == 2);
+		CHECK(flows_counted() == before + 1);
+		CHECK_TEXT(segment(true, 80, TH_SYN | TH_ACK, 70000, 900001), "passed");
+		CHECK(!connection(80, false) && connection(80, true));
+		CHECK(flows_counted() == before);
+		CHECK_TEXT(segment(false, 80, TH_ACK, 900001, 70001), "passed");
+		CHECK(connection(80, false) && !connection(80, true));
+		CHECK(flows_counted() == before + 1);
+		CHECK_TEXT(segment(false, 80, TH_ACK, 1001, 5001), "tcp-window");
+	}
+	TEST("it is over as well when the SYN is refused")
+	{
+		CHECK_TEXT(segment(false, 80, TH_SYN, 100000, 0), "passed");
+		CHECK_TEXT(segment(true, 80, TH_RST | TH_ACK, 0, 100001), "passed");
+		CHECK(!connection(80, false));
+		CHECK(connection(80, true)->flow.state == DFW_FLOW_TCP_CLOSED);
+	}
+	TEST("neither the SYN itself, nor who sent it, nor a wrong number ends a live connection")
+	{
+		open_connection(80, 2000);
+		CHECK_TEXT(segment(false, 80, TH_SYN, 900000, 0), "passed");
+		CHECK_TEXT(segment(false, 80, TH_RST | TH_ACK, 900001, 5001), "tcp-rst");
+		CHECK_TEXT(segment(false, 80, TH_SYN | TH_ACK, 900000, 900001), "tcp-window");
+		CHECK_TEXT(segment(true, 80, TH_SYN | TH_ACK, 70000, 900002), "tcp-window");
+		CHECK_TEXT(segment(true, 80, TH_SYN | TH_ACK, 70000, 900000), "tcp-window");
+		CHECK_TEXT(segment(true, 80, TH_RST | TH_ACK, 0, 900002), "tcp-rst");
+		CHECK_TEXT(segment(true, 80, TH_ACK, 70001, 900001), "tcp-window");
+		CHECK_TEXT(segment(true, 80, TH_ACK, 5001, 2001), "passed");
+		/* What answers an older SYN does not, either. */
+		CHECK_TEXT(segment(false, 80, TH_SYN, 950000, 0), "passed");
+		CHECK_TEXT(segment(true, 80, TH_SYN | TH_ACK, 70000, 900001), "tcp-window");
+		CHECK(connection(80, false)->flow.state == DFW_FLOW_TCP_ESTABLISHED);
+	}
+	TEST("the one that comes takes the place of the one that goes in its rule's max-flows")
+	{
+		open_connection(81, 1000);
+		CHECK_TEXT(segment(false, 81, TH_SYN, 900000, 0), "passed");
+		CHECK_TEXT(segment(true, 81, TH_SYN | TH_ACK, 70000, 900001), "passed");
+		CHECK_TEXT(segment(false, 81, TH_ACK, 900001, 70001), "passed");
+	}
+	TEST("a flow that outlives its rule has none beside it")
+	{
+		static const char denies[] = "default in drop\ndefault out drop\n";
+		struct policy *policy = must_parse(denies);
+		struct compiled *compiled = host_policy(1, policy, ports, 1);
+
+		open_connection(82, 1000);
+		host_flip(1, 2, 2);
+		CHECK_TEXT(segment(false, 82, TH_ACK, 1001, 5001), "passed");
+		CHECK_TEXT(segment(false, 82, TH_SYN, 900000, 0), "passed");
+		CHECK(connection(82, false) && !connection(82, true));
+		CHECK_TEXT(segment(true, 82, TH_SYN | TH_ACK, 70000, 900001), "tcp-window");
+		host_flip(0, 1, 3);
+		compiled_free(compiled);
+		policy_free(policy);
+	}
+}
+
 /* ---- Flows ------------------------------------------------------------------------------------------------------- */
 
 static void test_flows(void)
@@ -798,6 +911,7 @@ int main(int argc, char **argv)
 	test_tags();
 	test_neighbours();
 	test_reject();
+	test_lost_connections();
 	test_classifier();
 	test_flows();
 	host_skb_drop(&answer);

@@ -335,6 +335,10 @@ static void report_walked(const struct report *report, const struct dfw_flow_ent
 {
 	if (entry->flow.state == DFW_FLOW_DEAD)
 		return;
+	/* A SYN on a live connection, which might be forged: the connection is what counts. */
+	if (report->half_open &&
+	    sync_flow_confirmed(report->d->cluster.sync, report->port->id, &entry->key))
+		return;
 	report_flow(report, &entry->key, &entry->flow, report->half_open);
 	if (entry->flow.flags & (DFW_FLOW_TOUCHED | DFW_FLOW_CHANGED) &&
 	    report->port->watch != WATCH_OFF &&
