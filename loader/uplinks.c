@@ -50,13 +50,17 @@ static const char *file_path(const struct dfwd *d, char *path)
 	return path;
 }
 
-static json_t *list_json(const struct dfwd *d)
+/* The list, in which `changed` stands as `as` says, or not at all: NULL. */
+static json_t *list_json(const struct dfwd *d, const struct uplink *changed,
+			 const struct uplink *as)
 {
 	_cleanup_json_ json_t *list = json_array();
 
 	for (size_t i = 0; i < DFW_MAX_UPLINKS; i++) {
 		const struct uplink *uplink = d->uplinks[i];
 
+		if (uplink && uplink == changed)
+			uplink = as;
 		if (uplink)
 			json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:b, s:i}",
 							      "name", uplink->name, "mode",
@@ -69,14 +73,31 @@ static json_t *list_json(const struct dfwd *d)
 	return json_pack("{s:O}", "uplinks", list);
 }
 
-static int write_file(const struct dfwd *d)
+/* So that commit_file() only has to rename it. */
+static int stage_file(const struct dfwd *d, const struct uplink *changed, const struct uplink *as,
+		      struct staged_file *file)
 {
-	_cleanup_json_ json_t *json = list_json(d);
+	_cleanup_json_ json_t *json = list_json(d, changed, as);
 	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
 	char path[PATH_MAX];
-	int r = text ? file_replace(file_path(d, path), text, strlen(text)) : -ENOMEM;
+	int r = text ? file_stage(file_path(d, path), text, strlen(text), file) : -ENOMEM;
 
 	return r < 0 ? log_errno(r, "cannot write %s", file_path(d, path)) : 0;
+}
+
+static int commit_file(struct staged_file *file)
+{
+	int r = file_commit(file);
+
+	return r < 0 ? log_errno(r, "cannot rename %s into its place", file->temporary) : 0;
+}
+
+static int write_file(const struct dfwd *d)
+{
+	_cleanup_staged_ struct staged_file file = {};
+	int r = stage_file(d, NULL, NULL, &file);
+
+	return r < 0 ? r : commit_file(&file);
 }
 
 static int read_uplink(const json_t *json, struct uplink *uplink)
@@ -175,16 +196,22 @@ static int attach(struct dfwd *d, struct uplink *uplink, uint32_t ifindex)
 		[DFW_UPLINK_NATIVE] = "attached in XDP, at the driver",
 		[DFW_UPLINK_GENERIC] = "attached in XDP, on skbs",
 	};
-	bool strips = uplink->strips;
 	int r = uplink_attach(&d->hooks, uplink, ifindex);
 
 	uplink->attach_failed = r < 0;
-	if (r == 0 && strips != uplink->strips)
-		r = write_file(d);
 	if (r == 0)
 		tell(d, uplink, done[uplink->hook]);
 	bridges_changed(d);
 	return r;
+}
+
+/* A device that stripped tags until now shall again when we go. */
+static void attach_and_note(struct dfwd *d, struct uplink *uplink, uint32_t ifindex)
+{
+	bool strips = uplink->strips;
+
+	if (attach(d, uplink, ifindex) == 0 && strips != uplink->strips)
+		write_file(d);
 }
 
 bool uplinks_seen(struct dfwd *d, uint32_t ifindex, const char *name)
@@ -201,7 +228,7 @@ bool uplinks_seen(struct dfwd *d, uint32_t ifindex, const char *name)
 	if (owner && owner->ifindex)
 		uplinks_gone(d, owner->ifindex);
 	if (owner)
-		attach(d, owner, ifindex);
+		attach_and_note(d, owner, ifindex);
 	bridges_changed(d);
 	return owner != NULL;
 }
@@ -225,7 +252,7 @@ void uplinks_retry(struct dfwd *d)
 		uint32_t ifindex = uplink && uplink->attach_failed ? links_index(uplink->name) : 0;
 
 		if (ifindex)
-			attach(d, uplink, ifindex);
+			attach_and_note(d, uplink, ifindex);
 	}
 }
 
@@ -361,24 +388,56 @@ static int change_mode(struct dfwd *d, struct uplink *uplink, enum uplink_mode m
 	return r;
 }
 
-int uplink_set(struct dfwd *d, struct uplink *uplink, const struct uplink_wish *wish)
+/* What is left to fail is a broken disk. */
+static int enforce(struct dfwd *d, struct uplink *uplink, const struct uplink_wish *wish,
+		   struct staged_file *file)
 {
+	bool strips = uplink->strips;
 	int r = change_mode(d, uplink, wish->mode);
 
 	if (r < 0)
 		return r;
 	uplink->fast = wish->fast;
 	r = uplink_publish(&d->object, uplink);
+	/* Whether it strips tags the device tells only now. */
+	if (r == 0 && strips != uplink->strips)
+		r = stage_file(d, NULL, NULL, file);
+	return r < 0 ? r : commit_file(file);
+}
+
+int uplink_set(struct dfwd *d, struct uplink *uplink, const struct uplink_wish *wish)
+{
+	_cleanup_staged_ struct staged_file file = {};
+	const struct uplink former = *uplink;
+	struct uplink next = former;
+	int r;
+
+	next.mode = wish->mode;
+	next.fast = wish->fast;
+	r = stage_file(d, uplink, &next, &file);
+	if (r < 0)
+		return r;
+	r = enforce(d, uplink, wish, &file);
+	if (r < 0) {
+		change_mode(d, uplink, former.mode);
+		uplink->fast = former.fast;
+		uplink_publish(&d->object, uplink);
+	}
 	settle(d);
-	return r < 0 ? r : write_file(d);
+	return r;
 }
 
 int uplink_del(struct dfwd *d, struct uplink *uplink)
 {
+	_cleanup_staged_ struct staged_file file = {};
+	int r = stage_file(d, uplink, NULL, &file);
+
+	if (r < 0)
+		return r;
 	tell(d, uplink, "removed");
 	remove_uplink(d, uplink);
 	settle(d);
-	return write_file(d);
+	return commit_file(&file);
 }
 
 /* ---- The configuration ------------------------------------------------------------------------------------------ */
@@ -397,6 +456,11 @@ void uplinks_configure(struct dfwd *d)
 
 		if (!uplink) {
 			uplink_add(d, wish, true);
+			continue;
+		}
+		if (uplink->configured && uplink->mode == wish->mode &&
+		    uplink->fast == wish->fast) {
+			uplink_publish(&d->object, uplink);
 			continue;
 		}
 		uplink->configured = true;

@@ -137,17 +137,27 @@ ctl_of() {
 }
 it "pins of another layout: dfwd refuses them and leaves them alone" older
 full() {
+    ctl uplink add up0 >/dev/null || return 1
     dd if=/dev/zero of="$STATE/filler" bs=64k 2>/dev/null
     dd if=/dev/zero of="$STATE/filler2" bs=1 count=8192 2>/dev/null
     sed "s/^tier test {/&\n    extra: allow in service tcp 7001 # $(head -c 20000 /dev/zero | tr '\0' x)/" "$TMP/policy.dfw" >"$TMP/other.dfw"
-    unchanged refuses 1 "space" ctl policy apply "$TMP/other.dfw" && unchanged refuses 1 "space" ctl vport add vm8 --dev nosuch0 --mac 02:00:00:00:77:08 --ip 10.77.0.8 && still
+    unchanged refuses 1 "space" ctl policy apply "$TMP/other.dfw" && unchanged refuses 1 "space" ctl vport add vm8 --dev nosuch0 --mac 02:00:00:00:77:08 --ip 10.77.0.8 &&
+        same_uplinks refuses 1 "space" ctl uplink set up0 --mode generic && same_uplinks refuses 1 "space" ctl uplink set up0 --fast-path off &&
+        same_uplinks refuses 1 "space" ctl uplink del up0 && same_uplinks refuses 1 "space" ctl uplink add nosuch0 && still
     local r=$?
     rm -f "$STATE/filler" "$STATE/filler2"
     return $r
 }
-it "a full disk: policy apply and vport add fail, what is enforced stays" full
-room() { ctl policy apply "$TMP/other.dfw" >/dev/null && opens "$WIRE" "${VM_IP[1]}" 7001 && apply_open 7000; }
-it "...with room again the same policy is taken" room
+uplinks() { ctl -j uplink list | jq -c 'map({name, hook, fast_path})'; }
+same_uplinks() {
+    local before
+    before=$(uplinks)
+    "$@" || return 1
+    [[ $(uplinks) == "$before" ]] || because "$before, then $(uplinks)"
+}
+it "a full disk: a policy, a vport, an uplink are refused, what is enforced stays" full
+room() { ctl uplink set up0 --mode generic >/dev/null && hooked up0 generic && ctl uplink del up0 >/dev/null && [[ $(ctl -j uplink list) == "[]" ]] && ctl policy apply "$TMP/other.dfw" >/dev/null && opens "$WIRE" "${VM_IP[1]}" 7001 && apply_open 7000; }
+it "...with room again they are taken" room
 damaged() {
     dfwd_end TERM && cp "$STATE/vports.json" "$TMP/vports.json" && echo '{"vports": [{' >"$STATE/vports.json" || return 1
     refuses 1 "vports.json" nsenter --net="/run/netns/$HOST" timeout 60 "$DFWD" -i "$ID" && still || return 1
