@@ -50,6 +50,9 @@ same() {
 }
 it "units of further instances are those of the first, with a name" same
 
+stays_down() { [[ $(setting loader/dfwd.service.in Restart) == on-failure ]] || because "Restart=$(setting loader/dfwd.service.in Restart)"; }
+it "systemd starts a dfwd that failed or was killed, and none that was shut down" stays_down
+
 # ---- what they do with it --------------------------------------------------------------------------------------------
 
 must "two hosts become one cluster" cluster_up a b
@@ -88,3 +91,8 @@ again() {
     host_die a && host_die b && talks lives && host_rise a && host_rise b && cluster_whole && talks lives && policy
 }
 it "both daemons of both hosts killed and started again" again
+shut() {
+    local pid=${DFWD_PIDS[a]}
+    ctl_on a shutdown --detach >/dev/null && wait "$pid" || because "dfwd ends with status $?, which systemd takes for a failure"
+}
+it "shutdown --detach is no failure to systemd" shut
