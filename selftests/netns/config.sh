@@ -34,6 +34,26 @@ EOP
 }
 it "given its addresses it is decided by the policy, its tags by the configuration" given
 listed() { ctl -j vport list | jq -e --arg n "$1" 'any(.[]; .name == $n)' >/dev/null; }
+tag_of() { ctl -j vport show "$1" | jq -r '.tags.app'; }
+reloaded() { # reloaded CONFIGURATION
+    local before
+    before=$(grep -c "configuration read again" "$LOG")
+    echo "$1" >"$TMP/dfwd.conf" && kill -HUP "$DFWD_PID" || return 1
+    # shellcheck disable=SC2317
+    again() { (($(grep -c "configuration read again" "$LOG") > before)); }
+    until_true 30 again || because "it does not read"
+}
+others() {
+    ip -n "$HOST" link add other0 type veth peer name other1 && reloaded '[vports "tap*"]
+tag = app=db
+[vports "other0"]' && listed other0 && [[ $(tag_of tap2) == web ]] || because "$(ctl vport list) $(tag_of tap2)" || return 1
+    reloaded '[vports "tap*"]
+tag = app=db' && listed other0 && dfwd_end TERM && dfwd_start -c "$TMP/dfwd.conf" && listed other0 && [[ $(tag_of tap2) == web ]] || because "$(ctl vport list) $(tag_of tap2)" || return 1
+    ip -n "$HOST" link del other0
+    until_true 30 not listed other0 && ip -n "$HOST" link del tap2 && until_true 30 not listed tap2 && vm_plug 2 && until_true 30 attached tap2 &&
+        [[ $(tag_of tap2) == db ]] || because "$(ctl vport list) $(tag_of tap2)"
+}
+it "a reload makes vports that a section wants now; those that are there stay as they are until their device goes" others
 goes() { ip -n "$HOST" link del tap2 && until_true 30 not listed tap2 || because "$(ctl vport list)"; }
 it "a device that goes takes its vport with it" goes
 wrong() {
