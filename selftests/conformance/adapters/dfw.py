@@ -28,7 +28,7 @@ def policy(text):
     return head + BEGIN + translate(text) + END + rest.split(END)[1]
 
 def ctl_run(*args, check=True):
-    r = subprocess.run(["nsenter", "--net=/run/netns/" + NS, BUILD + "/dfwctl", "-i", INSTANCE, *args], capture_output=True, text=True)
+    r = subprocess.run([BUILD + "/dfwctl", "-i", INSTANCE, *args], capture_output=True, text=True)
     if check and r.returncode:
         raise RuntimeError(f"dfwctl {' '.join(args)}: {r.returncode}: {r.stderr.strip()}")
     return r
