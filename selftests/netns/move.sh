@@ -125,12 +125,6 @@ gone() { [[ $(ctl_on a -j vport list --local | jq length) == 0 ]] || because "$(
 it "...host a has it no more" gone
 again() { move b c 1 && all_alive_on c && move c a 1 && all_alive_on a; }
 it "...and on to c, and back to a" again
-# Each begins a half-open flow beside the connection, and a move takes both kinds along.
-forged() {
-    kill -USR2 "$IDLE_PID"
-    until_true 30 grep -q forged "$TMP/idle" && move a b 1 && all_alive_on b && move b a 1 && all_alive_on a
-}
-it "a SYN on each idle connection, which nobody has sent: moved, they live on" forged
 # For the group of a rule the VM is always somewhere: its neighbours on the host that it leaves, and on a third one, ring it
 # 1,000 times a second, and not one datagram is refused.
 RINGING=()

@@ -7,7 +7,6 @@ peer.py talk ADDRESS PORT           one TCP connection; a line for each round tr
 peer.py udp ADDRESS PORT N          N datagrams, the number of answers
 peer.py many ADDRESS PORT N         opens N connections, holds them, says how many, until killed
 peer.py hold ADDRESS PORT N         the same; at each SIGUSR1 it says how many of them still echo: "alive N"
-                                    at SIGUSR2 it forges a SYN with the ports of each: "forged"
 peer.py pulse PORT                  UDP: sends to whoever sent it something first, 50 datagrams a second, for ever
 peer.py hear ADDRESS PORT           asks a pulse once and says nothing more; a line for each datagram that comes
 peer.py announce DEVICE             five RARPs of the device's own MAC, as QEMU sends them when a guest resumes
@@ -16,7 +15,7 @@ peer.py trickle ADDRESS/PORT...     the same, a hundred a second to each
 peer.py count ADDRESS/PORT...       counts datagrams that come to these; says "first ADDRESS/PORT" once for each, and on SIGTERM
                                     a line "ADDRESS/PORT COUNT" for each
 peer.py sink PORT | peer.py pour ADDRESS PORT MIB    TCP stream; both print the sha256 of what they saw"""
-import hashlib, os, random, selectors, signal, socket, struct, sys, time
+import hashlib, os, random, selectors, signal, socket, sys, time
 
 def family(a): return socket.AF_INET6 if ":" in a else socket.AF_INET
 def listener(port, kind):
@@ -83,18 +82,7 @@ def hold(address, port, n):
             try: good += s.recv(6) == b"still?"
             except OSError: pass
         print("alive", good, flush=True)
-    def forge(*_):                                # a SYN on each, as one sends who knows the ports alone
-        r = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
-        for s in held:
-            (src, sport), (dst, dport) = s.getsockname(), s.getpeername()
-            h = struct.pack("!HHIIBBHHH", sport, dport, random.getrandbits(32), 0, 0x50, 2, 65535, 0, 0)
-            words = struct.unpack("!16H", socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack("!HH", 6, len(h)) + h)
-            total = sum(words)
-            total = (total & 0xffff) + (total >> 16)
-            r.sendto(h[:16] + struct.pack("!H", ~((total & 0xffff) + (total >> 16)) & 0xffff) + h[18:], (dst, 0))
-        print("forged", flush=True)
     signal.signal(signal.SIGUSR1, alive)
-    signal.signal(signal.SIGUSR2, forge)
     print(len(held), flush=True)
     while True: signal.pause()
 def pulse(port):

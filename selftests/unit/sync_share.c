@@ -284,6 +284,27 @@ int main(void)
 		run(100);
 		CHECK(a->nr_told == 1 && count_of(a) == 1 && count_of(b) == 1);
 	}
+	TEST("a flow is known as confirmed from when it is told as such until it is gone")
+	{
+		struct flow_record record = record_of(DFW_FLOW_TCP_SYN_SENT, 500);
+
+		record.key.local_port++;
+		record.flags = FLOW_HALF_OPEN;
+		record.version = ++a->version;
+		CHECK(sync_flow_confirmed(a->sync, a->port, &key));
+		CHECK(!sync_flow_confirmed(a->sync, a->port, &record.key));
+		CHECK(sync_flow_update(a->sync, a->port, &record) == 0);
+		CHECK(!sync_flow_confirmed(a->sync, a->port, &record.key));
+		record.flags = 0;
+		record.version = ++a->version;
+		CHECK(sync_flow_update(a->sync, a->port, &record) == 0);
+		CHECK(sync_flow_confirmed(a->sync, a->port, &record.key));
+		CHECK(sync_flow_remove(a->sync, a->port, &record.key, ++a->version) == 0);
+		CHECK(!sync_flow_confirmed(a->sync, a->port, &record.key));
+		run(100);
+		CHECK(sync_flow_remove(b->sync, b->port, &record.key, ++b->version) == 0);
+		run(100);
+	}
 	TEST("what expires here goes on there")
 	{
 		CHECK(sync_flow_remove(a->sync, a->port, &key, ++a->version) == 0);
