@@ -114,8 +114,10 @@ int attach_keep(struct attaching *attaching, struct port *port)
 		return port->ifindex ? detach_device(hooks, port) : 0;
 	}
 	r = hooks_keep(hooks, &owner, &attaching->hooked, port->ifindex);
-	if (port->ifindex && port->ifindex != attaching->ifindex)
-		slot_remove(hooks->object, port->ifindex);
+	if (port->ifindex && port->ifindex != attaching->ifindex &&
+	    slot_remove(hooks->object, port->ifindex) < 0)
+		log_warning("vport %s: device %u, which it had, is still noted as its own",
+			    port->spec->name, port->ifindex);
 	port->ifindex = 0;
 	if (r < 0)
 		return r;

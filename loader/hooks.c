@@ -307,7 +307,7 @@ int hooks_keep(const struct hooks *hooks, const struct hook_owner *owner, struct
 		return r;
 	}
 	if (former && former != hooked->ifindex)
-		clsact_end(hooks->run_dir, former);
+		hooks_end_filters(hooks->run_dir, former); /* logs what stays */
 	for (size_t i = 0; i < HOOK_SIDES; i++)
 		cleanup_close(&hooked->links[i]);
 	hooked->ifindex = 0;

@@ -12,6 +12,7 @@
 #include "maps.h"
 #include "ports.h"
 #include "realise.h"
+#include "state_file.h"
 #include "uplinks.h"
 #include "view.h"
 
@@ -154,26 +155,6 @@ void ports_save(struct dfwd *d)
 			r = port_set_listed(&d->object, d->ports[i], true);
 	if (r < 0)
 		log_errno(r, "the list of vports on disk is not what is in force");
-}
-
-static int read_file(const struct dfwd *d, json_t **json)
-{
-	_cleanup_free_ char *text = NULL;
-	char path[PATH_MAX];
-	json_error_t error;
-	size_t bytes;
-	int r = file_read(file_path(d, path), CONTROL_MAX_BYTES, &text, &bytes);
-
-	if (r == -ENOENT)
-		return r;
-	if (r < 0)
-		return log_errno(r, "%s", path);
-	*json = json_loadb(text, bytes, 0, &error);
-	if (!*json) {
-		log_error("%s:%d:%d: %s", path, error.line, error.column, error.text);
-		return -EBADMSG;
-	}
-	return 0;
 }
 
 /* ---- What the kernel has ---------------------------------------------------------------------------------------- */
@@ -383,7 +364,7 @@ int ports_restore(struct dfwd *d)
 	int r = read_kernel(d, &configs);
 
 	if (r == 0)
-		r = read_file(d, &json);
+		r = state_file_read(file_path(d, path), &json);
 	if (r == 0 || r == -ENOENT)
 		r = check_list(d, json, configs);
 	if (r < 0)

@@ -10,6 +10,7 @@
 #include "json.h"
 #include "log.h"
 #include "remote_ports.h"
+#include "state_file.h"
 #include "vports.h"
 
 /* ---- One port --------------------------------------------------------------------------------------------------- */
@@ -126,23 +127,13 @@ void remote_ports_save(const struct dfwd *d)
 
 int remote_ports_restore(struct dfwd *d)
 {
-	_cleanup_free_ char *text = NULL;
 	_cleanup_json_ json_t *json = NULL;
 	char path[PATH_MAX];
-	json_error_t error;
-	size_t bytes;
-	int r = file_read(file_path(d, path), CONTROL_MAX_BYTES, &text, &bytes);
+	int r = state_file_read(file_path(d, path), &json);
 
 	if (r == -ENOENT)
 		return 0;
-	if (r < 0)
-		return log_errno(r, "%s", path);
-	json = json_loadb(text, bytes, 0, &error);
-	if (!json) {
-		log_error("%s:%d:%d: %s", path, error.line, error.column, error.text);
-		return -EBADMSG;
-	}
-	return read_ports(json_object_get(json, "vports"), &d->remote);
+	return r < 0 ? r : read_ports(json_object_get(json, "vports"), &d->remote);
 }
 
 /* ---- From dfwsyncd ---------------------------------------------------------------------------------------------- */

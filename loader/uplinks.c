@@ -10,6 +10,7 @@
 #include "log.h"
 #include "maps.h"
 #include "ports.h"
+#include "state_file.h"
 #include "uplinks.h"
 #include "view.h"
 
@@ -135,23 +136,16 @@ static int restore_uplink(struct dfwd *d, const json_t *json)
 
 int uplinks_restore(struct dfwd *d)
 {
-	_cleanup_free_ char *text = NULL;
 	_cleanup_json_ json_t *json = NULL;
 	const json_t *list, *entry;
 	char path[PATH_MAX];
-	json_error_t error;
-	size_t bytes, i;
-	int r = file_read(file_path(d, path), CONTROL_MAX_BYTES, &text, &bytes);
+	size_t i;
+	int r = state_file_read(file_path(d, path), &json);
 
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
-		return log_errno(r, "%s", path);
-	json = json_loadb(text, bytes, 0, &error);
-	if (!json) {
-		log_error("%s:%d:%d: %s", path, error.line, error.column, error.text);
-		return -EBADMSG;
-	}
+		return r;
 	list = json_object_get(json, "uplinks");
 	if (!json_is_array(list)) {
 		log_error("%s: has no list \"uplinks\"", path);

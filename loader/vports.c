@@ -166,8 +166,14 @@ int vport_set(struct dfwd *d, struct port *port, struct vport_spec **spec,
 	r = commit_file(&file);
 	if (moves_share(d, port) < 0 && r == 0)
 		r = -EIO;
-	if (moves)
-		port->attach_failed = attach_keep(&attaching, port) < 0;
+	if (moves) {
+		int kept = attach_keep(&attaching, port);
+
+		port->attach_failed = kept < 0;
+		if (kept < 0)
+			r = log_errno(kept, "vport %s: cannot keep device %s", port->spec->name,
+				      port->spec->dev);
+	}
 	tell(d, "changed", port);
 	return r;
 }

@@ -244,11 +244,19 @@ static struct tag_expr *read_tag(struct reader *reader, const struct place *plac
 	return key ? build_tag(reader->parser, place, key, value) : NULL;
 }
 
+static bool gives_one(const json_t *json, const char *const *fields, size_t nr)
+{
+	size_t given = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		given += json_object_get(json, fields[i]) != NULL;
+	return given == 1;
+}
+
 static void read_operand(struct reader *reader, const struct place *place, json_t *json,
 			 bool in_group, struct operand *operand)
 {
 	static const char *const kinds[] = {"address", "vport", "group", "tag", "any", "any_vport"};
-	size_t given = 0;
 	const char *text;
 
 	operand->place = *place;
@@ -256,9 +264,7 @@ static void read_operand(struct reader *reader, const struct place *place, json_
 		return;
 	CHECK_KEYS(reader, place, json, "address", "vport", "group", "tag", "any", "any_vport",
 		   "not");
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		given += json_object_get(json, kinds[i]) != NULL;
-	if (given != 1) {
+	if (!gives_one(json, kinds, ARRAY_SIZE(kinds))) {
 		parser_error(reader->parser, place,
 			     "this has one of address, vport, group, tag, any and any_vport");
 		return;
@@ -414,16 +420,13 @@ static void read_item(struct reader *reader, const struct place *place, json_t *
 {
 	static const char *const kinds[] = {"protocol", "service", "any"};
 	static const char *const of_protocol[] = {"ports", "source_ports", "types"};
-	size_t given = 0;
 
 	item->place = *place;
 	if (!is_a(reader, place, json, JSON_OBJECT))
 		return;
 	CHECK_KEYS(reader, place, json, "any", "service", "protocol", "ports", "source_ports",
 		   "types");
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		given += json_object_get(json, kinds[i]) != NULL;
-	if (given != 1) {
+	if (!gives_one(json, kinds, ARRAY_SIZE(kinds))) {
 		parser_error(reader->parser, place,
 			     "this has one of 'protocol', 'service' and 'any': true");
 		return;

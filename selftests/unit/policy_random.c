@@ -1195,7 +1195,7 @@ static int run(uint64_t seed)
 int main(int argc, char **argv)
 {
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-	uint64_t nr = argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : 1000;
+	uint64_t nr = argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : 1500;
 	uint64_t refused = 0, wrong = 0;
 
 	TEST("the first rule that matches by the definition is the one the tables find, and after "
